@@ -1,0 +1,3 @@
+//! The pure core of `srl-reward`: sequence matching, step splitting, output parsing, answers.
+//!
+//! No Python here; `srl-reward-py` is the glue.

@@ -1,0 +1,8 @@
+//! Glue.
+
+use pyo3::prelude::*;
+
+/// Adds this module's functions to `_native`.
+pub(crate) fn register(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+    Ok(())
+}

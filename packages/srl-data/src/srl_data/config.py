@@ -1,0 +1,225 @@
+"""Config files: YAML in, one frozen pydantic model out, and every mistake named.
+
+A command's config is a `Section` made of sections. `load_config` reads a path or a shipped
+preset, lays flags over it, refuses unknown keys with the nearest known one, and validates.
+The mapping from fields to flags is `srl_data.flags`.
+"""
+
+import difflib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+
+from srl_data.errors import ConfigError
+
+ConfigTree = dict[str, object]
+"""A config as YAML holds it: keys to scalars, lists or further trees."""
+
+
+C = typing.TypeVar("C", bound="Section")
+
+
+class Section(BaseModel):
+    """A part of a config: frozen, unknown keys refused, docstrings under fields are its help."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
+    )
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Annotation that gives a field another flag than its name: `Annotated[str, Flag("model")]`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One settable field of a config: its path in the file, its flag, its type and its help."""
+
+    path: tuple[str, ...]
+    flag: str
+    annotation: object
+    field: FieldInfo
+
+    @property
+    def key(self) -> str:
+        """The dotted name in a config file, e.g. `rollout.group_size`."""
+        return ".".join(self.path)
+
+
+def without_none(annotation: object) -> object:
+    """`T` of `T | None`; any other annotation as it is."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        rest = [arg for arg in typing.get_args(annotation) if arg is not type(None)]
+        if len(rest) == 1:
+            return rest[0]
+    return annotation
+
+
+def section_of(annotation: object) -> type[Section] | None:
+    """The section class behind an annotation (`S` or `S | None`), or None for a plain field."""
+    inner = without_none(annotation)
+    return inner if isinstance(inner, type) and issubclass(inner, Section) else None
+
+
+def leaves(model: type[Section], prefix: tuple[str, ...] = ()) -> Iterator[Leaf]:
+    """Every settable field of a config model, depth first, in order of definition."""
+    for name, field in model.model_fields.items():
+        inner = section_of(field.annotation)
+        if inner is not None:
+            yield from leaves(inner, (*prefix, name))
+            continue
+        named = [item.name for item in field.metadata if isinstance(item, Flag)]
+        flag = named[0] if named else name.replace("_", "-")
+        yield Leaf((*prefix, name), flag, field.annotation, field)
+
+
+def preset_names(package: str) -> list[str]:
+    """Names of the presets that `package` ships, sorted."""
+    return sorted(
+        item.name.removesuffix(".yaml")
+        for item in files(package).iterdir()
+        if item.name.endswith(".yaml")
+    )
+
+
+def find_config(name: str, presets: str | None) -> Traversable:
+    """The file behind `--config`: a path that exists, else a preset of that name.
+
+    Raises ConfigError naming the nearest preset if there is neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    known = preset_names(presets) if presets else []
+    if presets and name in known:
+        return files(presets) / f"{name}.yaml"
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    shipped = f"presets: {', '.join(known)}" if known else "give the path of a YAML file"
+    msg = f"--config {name!r} is neither a file nor a shipped preset; {hint}{shipped}"
+    raise ConfigError(msg)
+
+
+def read_tree(source: Traversable) -> ConfigTree:
+    """The YAML mapping in `source`; ConfigError with file and line where it is none."""
+    try:
+        tree = yaml.safe_load(source.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{source}: not valid YAML: {reason}") from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        msg = f"{source}: expected a mapping of sections at the top, found {type(tree).__name__}"
+        raise ConfigError(msg)
+    return tree
+
+
+def unknown_keys(
+    tree: Mapping[str, object], model: type[Section], prefix: str = ""
+) -> Iterator[str]:
+    """Dotted names in `tree` that `model` does not have."""
+    for key, value in tree.items():
+        field = model.model_fields.get(str(key))
+        if field is None:
+            yield f"{prefix}{key}"
+            continue
+        inner = section_of(field.annotation)
+        if inner is not None and isinstance(value, dict):
+            yield from unknown_keys(value, inner, f"{prefix}{key}.")
+
+
+def nearest_key(key: str, model: type[Section]) -> str | None:
+    """The known key most like `key`: by its full name, else by its last part."""
+    known = {leaf.key: leaf.path[-1] for leaf in leaves(model)}
+    sections = {leaf.path[0]: leaf.path[0] for leaf in leaves(model) if len(leaf.path) > 1}
+    by_name = difflib.get_close_matches(key, [*known, *sections], n=1, cutoff=0.75)
+    if by_name:
+        return by_name[0]
+    last = difflib.get_close_matches(key.rpartition(".")[2], list(known.values()), n=1)
+    return next((full for full, part in known.items() if last and part == last[0]), None)
+
+
+def set_key(tree: ConfigTree, path: tuple[str, ...], value: object) -> None:
+    """Set `tree[path[0]][path[1]]… = value`, making sections on the way."""
+    *sections, last = path
+    for name in sections:
+        inner = tree.get(name)
+        if not isinstance(inner, dict):
+            inner = tree[name] = {}
+        tree = inner
+    tree[last] = value
+
+
+def describe_errors(error: ValidationError, model: type[Section]) -> str:
+    """A pydantic error as `key = value: reason (flag)`, joined with `; `."""
+    flags = {leaf.path: leaf.flag for leaf in leaves(model)}
+    lines = []
+    for item in error.errors():
+        path = tuple(str(part) for part in item["loc"])
+        reason = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "missing":
+            missing = [leaf for leaf in leaves(model) if leaf.path[: len(path)] == path]
+            missing = [leaf for leaf in missing if leaf.field.is_required()]
+            text = ", ".join(f"{leaf.key} (--{leaf.flag})" for leaf in missing) + " is required"
+        elif not path or (item["type"] == "value_error" and isinstance(item["input"], dict)):
+            text = reason
+        else:
+            text = f"{'.'.join(path)} = {item['input']!r}: {reason[:1].lower()}{reason[1:]}"
+        flag = flags.get(path) if item["type"] != "missing" else None
+        lines.append(f"{text} (--{flag})" if flag else text)
+    return "; ".join(lines)
+
+
+def validate(tree: ConfigTree, model: type[C], source: str) -> C:
+    """`tree` as a `model`, or ConfigError naming every bad key of `source`."""
+    for key in unknown_keys(tree, model):
+        near = nearest_key(key, model)
+        hint = f"did you mean {near!r}?" if near else "--help lists the known keys"
+        raise ConfigError(f"{source}: unknown key {key!r}; {hint}")
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {describe_errors(error, model)}") from error
+
+
+def load_config(
+    model: type[C],
+    name: str | None = None,
+    overrides: Mapping[tuple[str, ...], object] | None = None,
+    presets: str | None = None,
+) -> C:
+    """Read, overlay and validate a config: flags over file over defaults.
+
+    `name` is a path or a preset of the package `presets`; `overrides` maps key paths to values.
+    Raises ConfigError (exit code 2) naming the key, the value and the fix.
+    """
+    tree: ConfigTree = {}
+    source = "command line"
+    if name is not None:
+        found = find_config(name, presets)
+        tree, source = read_tree(found), found.name
+    for path, value in (overrides or {}).items():
+        set_key(tree, path, value)
+    return validate(tree, model, source)
+
+
+def dump_yaml(config: Section) -> str:
+    """The resolved config as YAML that `load_config` reads back to an equal model."""
+    tree = config.model_dump(mode="json")
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100)

@@ -1,0 +1,69 @@
+"""Files written so that a reader sees the old or the whole new one, never a part.
+
+Temporary name in the same folder, flush, fsync, rename, fsync of the folder.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+CHUNK = 1 << 20
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def atomic_writer(path: Path) -> Iterator[BinaryIO]:
+    """A binary file that appears at `path`, whole, when the block ends without an error.
+
+    On an error, and on an interrupt, nothing at `path` changes and the temporary file is gone.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    fsync_folder(path.parent)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Atomically replace `path` by `data`."""
+    with atomic_writer(path) as file:
+        file.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Atomically replace `path` by `text` in UTF-8."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes, read in chunks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(CHUNK):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,118 @@
+"""Flags from config models: every field of a command's config is an option of the command.
+
+`configured(Model)` turns a function of `(config, dry_run)` into a click command body that takes
+`--config`, `--dry-run` and one flag a field, grouped in the help by section. Flags a user did not
+give do not override the file. Validation is pydantic's, in `srl_data.config`.
+"""
+
+import functools
+import typing
+from collections.abc import Callable
+from pathlib import Path
+
+import rich_click as click
+import yaml
+from pydantic_core import PydanticUndefined
+
+from srl_data.config import Leaf, Section, dump_yaml, leaves, load_config, without_none
+
+C = typing.TypeVar("C", bound=Section)
+
+
+class YamlValue(click.ParamType):
+    """A list or mapping given on the command line as YAML, e.g. `[0.9, 0.95]`."""
+
+    name = "yaml"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> object:
+        """Parse the text; click's usage error where it is not YAML."""
+        try:
+            return yaml.safe_load(str(value))
+        except yaml.YAMLError as error:
+            self.fail(f"{value!r} is not valid YAML: {' '.join(str(error).split())}", param, ctx)
+
+
+def click_type(annotation: object) -> click.ParamType:
+    """The click type that reads a field's text form; constraints stay with pydantic."""
+    inner = without_none(annotation)
+    if typing.get_origin(inner) is typing.Literal:
+        return click.Choice([str(choice) for choice in typing.get_args(inner)])
+    simple: dict[object, click.ParamType] = {
+        int: click.INT,
+        float: click.FLOAT,
+        str: click.STRING,
+        Path: click.Path(path_type=Path),
+    }
+    return simple.get(inner, YamlValue())
+
+
+def help_text(leaf: Leaf) -> str:
+    """A field's docstring and its default."""
+    text = (leaf.field.description or "").strip()
+    default = leaf.field.get_default(call_default_factory=False)
+    if default in (PydanticUndefined, None) or default == "":
+        return text
+    shown = (
+        {True: "on", False: "off"}.get(default, default) if isinstance(default, bool) else default
+    )
+    return f"{text} [default: {shown}]"
+
+
+def option(leaf: Leaf) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The click option of one config field; its value is None where the user gave none."""
+    is_bool = without_none(leaf.annotation) is bool
+    names = f"--{leaf.flag}/--no-{leaf.flag}" if is_bool else f"--{leaf.flag}"
+    panel = " ".join(leaf.path[:-1]).replace("_", " ").capitalize() or "Options"
+    return click.option(
+        names,
+        parameter_name(leaf),
+        type=None if is_bool else click_type(leaf.annotation),
+        default=None,
+        help=help_text(leaf),
+        panel=panel,
+    )
+
+
+def parameter_name(leaf: Leaf) -> str:
+    """The Python name under which click hands a field's value over."""
+    return "__".join(leaf.path)
+
+
+def configured(
+    model: type[C], presets: str | None = None
+) -> Callable[[Callable[[C, bool], None]], Callable[..., None]]:
+    """Decorate a function of `(config, dry_run)` with `--config`, `--dry-run` and a flag a field.
+
+    Bad input raises ConfigError (exit code 2). Two fields with one flag are a bug of ours.
+    """
+    fields = list(leaves(model))
+    flags = [leaf.flag for leaf in fields]
+    assert len(set(flags)) == len(flags), f"{model.__name__} has two fields with one flag: {flags}"
+
+    def decorate(function: Callable[[C, bool], None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def body(config_name: str | None, dry_run: bool, **given: object) -> None:
+            overrides = {
+                leaf.path: given[parameter_name(leaf)]
+                for leaf in fields
+                if given[parameter_name(leaf)] is not None
+            }
+            function(load_config(model, config_name, overrides, presets), dry_run)
+
+        for leaf in reversed(fields):
+            body = option(leaf)(body)
+        body = click.option(
+            "--dry-run", is_flag=True, help="Print the resolved config and the plan, then stop."
+        )(body)
+        text = "A YAML file" + (" or the name of a shipped preset." if presets else ".")
+        return click.option("--config", "config_name", metavar="FILE|PRESET", help=text)(body)
+
+    return decorate
+
+
+def print_plan(config: Section, plan: str) -> None:
+    """What `--dry-run` shows: the resolved config as YAML, then the plan, on standard output."""
+    click.echo(dump_yaml(config).rstrip())
+    click.echo(f"# dry run: would {plan}")

@@ -1,0 +1,104 @@
+"""The seam between those who want completions and those who make them.
+
+An engine takes token ids, a `Sampling` and one seed a row, and gives one `Completion` a row, in
+order. `submit` and `collect` lie beneath `generate`, so that work can overlap with training where
+an engine is able to. The unit of work is a chunk: consecutive rows of the work list, `chunk_size`
+at a time. Batch shape moves logits by about 1e-7 and so may flip a token; since a chunk's
+composition depends on the work list and `chunk_size` alone, a chunk that is redone gives the same
+completions.
+"""
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from srl_eval.generate.sampling import Completion, Sampling
+
+_ticket_numbers = itertools.count()
+
+Prompt = Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A claim on submitted work; collect it once."""
+
+    number: int
+    rows: int
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Anything that completes token ids. `weights_version` counts its weight updates."""
+
+    weights_version: int
+    chunk_size: int
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Completion]:
+        """One completion a prompt, in order: `collect(submit(...))`."""
+        ...
+
+    def submit(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> Ticket:
+        """Take work in. `Completion.weights_version` tells which weights came to sample it."""
+        ...
+
+    def collect(self, ticket: Ticket) -> list[Completion]:
+        """Wait for the work behind a ticket. A ticket can be collected once."""
+        ...
+
+
+class ChunkedEngine(ABC):
+    """Work list to chunks, for engines that run one chunk at a time in the caller's own process.
+
+    Sampling happens inside `submit`: the weights may have changed by the time of `collect`.
+    """
+
+    def __init__(self, chunk_size: int) -> None:
+        if chunk_size < 1:
+            raise ValueError(f"chunk_size is {chunk_size!r}, expected at least 1")
+        self.chunk_size = chunk_size
+        self.weights_version = 0
+        self._finished: dict[Ticket, list[Completion]] = {}
+
+    @abstractmethod
+    def run_chunk(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Completion]:
+        """Complete at most `chunk_size` rows in one batch."""
+
+    def check(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:  # noqa: ARG002
+        """Raise ValueError for work that this engine cannot do, before any of it is begun."""
+        for row, prompt in enumerate(prompts):
+            if not prompt:
+                raise ValueError(f"prompt {row} is empty, expected at least one token id")
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Completion]:
+        """One completion a prompt, in order."""
+        return self.collect(self.submit(prompts, sampling, seeds))
+
+    def submit(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> Ticket:
+        """Run the work, chunk after chunk, and keep the result for `collect`."""
+        if len(prompts) != len(seeds):
+            raise ValueError(f"{len(prompts)} prompts, {len(seeds)} seeds: expected one a row")
+        self.check(prompts, sampling)
+        completions: list[Completion] = []
+        for start in range(0, len(prompts), self.chunk_size):
+            rows = slice(start, start + self.chunk_size)
+            completions += self.run_chunk(prompts[rows], sampling, seeds[rows])
+        ticket = Ticket(next(_ticket_numbers), len(prompts))
+        self._finished[ticket] = completions
+        return ticket
+
+    def collect(self, ticket: Ticket) -> list[Completion]:
+        """The completions of a ticket."""
+        try:
+            return self._finished.pop(ticket)
+        except KeyError:
+            reason = f"{ticket!r} is not outstanding: unknown here, or collected before"
+            raise KeyError(reason) from None

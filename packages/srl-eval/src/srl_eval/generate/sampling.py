@@ -1,0 +1,63 @@
+"""What to sample and what came of it: the two records every engine takes and gives.
+
+Token ids in, token ids out; text and tokenizers are the caller's business.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How completions are drawn; one value for all rows of a call.
+
+    `temperature` 0 is greedy decoding. `top_k` 0, `top_p` 1 and `min_p` 0 switch a filter off. The
+    filters act in this order, each on what the one before it left: temperature, top-k, top-p,
+    min-p.
+    """
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    stop_token_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, ok, expected in (
+            ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
+            ("temperature", 0.0 <= self.temperature < float("inf"), "0 (greedy) or above"),
+            ("top_p", 0.0 < self.top_p <= 1.0, "in (0, 1]"),
+            ("top_k", self.top_k >= 0, "0 (off) or above"),
+            ("min_p", 0.0 <= self.min_p <= 1.0, "in [0, 1]"),
+        ):
+            if not ok:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected {expected}")
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the most likely token is taken instead of a drawn one."""
+        return self.temperature == 0.0
+
+    @property
+    def filtered(self) -> bool:
+        """Whether any of top-k, top-p and min-p is on."""
+        return self.top_k > 0 or self.top_p < 1.0 or self.min_p > 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One sampled continuation.
+
+    `token_ids` holds the stop token when `finish_reason` is "stop". `logprobs[i]` is the natural
+    log-probability of `token_ids[i]` in the distribution it was drawn from: after temperature and
+    the filters. For greedy decoding it is that of temperature 1, unfiltered. `weights_version` is
+    the engine's at the time of sampling.
+    """
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: FinishReason
+    weights_version: int

@@ -1,0 +1,301 @@
+"""The engine for any causal language model of transformers, in the process that may also train it.
+
+Its own decode loop, since `model.generate` has no seed a row: equal neighbouring prompts are
+computed once, prompts are padded on the left, rows that have ended leave the batch. Nothing of
+`generation_config` is read. It leaves out speculative decoding, paged attention and continuous
+batching: those are vLLM's.
+"""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.cache_utils import DynamicCache
+
+from srl_eval.generate.choice import choose
+from srl_eval.generate.engine import ChunkedEngine, Prompt
+from srl_eval.generate.kv_cache import make_cache, only_full_attention, select_rows
+from srl_eval.generate.sampling import Completion, Sampling
+from srl_eval.generate.seeds import seed_array, uniforms
+
+_BLOCK = 256  # tokens whose uniforms are made at once, and whose cache is allocated at first
+_KEEP_SHARE = 0.75  # the batch is rebuilt when at most this share of its rows is still running
+_CHECK_EVERY_ON_GPU = 8  # tokens between looks at who has ended: a look waits for the device
+
+
+class TransformersEngine(ChunkedEngine):
+    """Completions from a `PreTrainedModel` that this process holds.
+
+    `pad_token_id` fills the left of shorter prompts and is never attended to. `chunk_size` rows run
+    as one batch. Weights are read at the time of sampling; whoever changes them raises
+    `weights_version`.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        pad_token_id: int,
+        chunk_size: int = 128,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__(chunk_size)
+        self.model = model
+        self.pad_token_id = pad_token_id
+        self.device = (
+            torch.device(device) if device is not None else next(model.parameters()).device
+        )
+        self._accepts = frozenset(inspect.signature(model.forward).parameters)
+        self._check_every = 1 if self.device.type == "cpu" else _CHECK_EVERY_ON_GPU
+
+    @property
+    def max_length(self) -> int | None:
+        """Prompt and completion together, at most; None where the model states no limit."""
+        limit = getattr(
+            self.model.config.get_text_config(decoder=True), "max_position_embeddings", None
+        )
+        return int(limit) if limit else None
+
+    def check(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
+        """Refuse empty prompts and those that leave too little room in the model's window."""
+        super().check(prompts, sampling)
+        limit = self.max_length
+        longest = max(map(len, prompts), default=0)
+        if limit is not None and longest + sampling.max_new_tokens > limit:
+            row = next(i for i, prompt in enumerate(prompts) if len(prompt) == longest)
+            raise ValueError(
+                f"prompt {row} has {longest} tokens and max_new_tokens is "
+                f"{sampling.max_new_tokens}, together {longest + sampling.max_new_tokens}; "
+                f"the model takes {limit} (max_position_embeddings): "
+                "lower max_new_tokens or leave the prompt out"
+            )
+
+    def run_chunk(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Completion]:
+        """One batch from prompts to completions."""
+        with evaluating(self.model), torch.no_grad():
+            batch, logits_BV = self._prefill(prompts, sampling)
+            drawn = _Drawn(len(prompts), sampling.max_new_tokens)
+            self._decode(batch, logits_BV, sampling, seed_array(seeds), drawn)
+        return drawn.completions(sampling.stop_token_ids, self.weights_version)
+
+    def _prefill(self, prompts: Sequence[Prompt], sampling: Sampling) -> "tuple[_Batch, Tensor]":
+        """Run each distinct neighbour once, then give every row its copy of the cache."""
+        unique, owner = _neighbours(prompts)
+        longest = max(map(len, unique))
+        limit = longest + sampling.max_new_tokens
+        cache = make_cache(self.model.config, longest + _BLOCK, limit)
+        padded = [[self.pad_token_id] * (longest - len(p)) + list(p) for p in unique]
+        ids_UP = torch.tensor(padded, device=self.device)
+        lengths_U = torch.tensor([len(p) for p in unique], device=self.device)
+        place_UP = torch.arange(longest, device=self.device) - (longest - lengths_U)[:, None]
+        seen_UP = place_UP >= 0
+        any_padding = min(map(len, unique)) < longest
+        mask = seen_UP.long() if any_padding else None
+        logits_UV = self._forward(ids_UP, place_UP.clamp(min=0), mask, cache)
+        owner_B = torch.tensor(owner, device=self.device)
+        if len(unique) < len(prompts):
+            select_rows(cache, owner_B)
+        batch = _Batch(
+            cache=cache,
+            rows=np.arange(len(prompts)),
+            position=lengths_U[owner_B, None],
+            mask=self._decode_mask(seen_UP[owner_B], cache, limit) if any_padding else None,
+            ended=torch.zeros(len(prompts), dtype=torch.bool, device=self.device),
+        )
+        return batch, logits_UV[owner_B]
+
+    def _decode_mask(self, seen_BP: Tensor, cache: DynamicCache, limit: int) -> Tensor:
+        """Which keys a new token sees, for the longest case; sliced to what is filled at each step.
+
+        sdpa with full attention in every layer takes a boolean (B, 1, 1, T) as it is; everything
+        else gets the plain (B, T) and builds its own from it, at some cost a token.
+        """
+        new_BT = seen_BP.new_ones(seen_BP.shape[0], limit - seen_BP.shape[1])
+        mask_BT = torch.cat([seen_BP, new_BT], dim=1)
+        implementation = self.model.config._attn_implementation  # noqa: SLF001 - transformers has no other name for it
+        if (
+            implementation == "sdpa"
+            and only_full_attention(cache)
+            and "position_ids" in self._accepts
+        ):
+            return mask_BT[:, None, None, :]
+        return mask_BT.long()
+
+    def _forward(
+        self, ids_BT: Tensor, position_BT: Tensor, mask: Tensor | None, cache: DynamicCache
+    ) -> Tensor:
+        """Logits (B, V) after the last token; the cache takes in all of them."""
+        kwargs: dict[str, object] = {
+            "input_ids": ids_BT,
+            "past_key_values": cache,
+            "use_cache": True,
+        }
+        if mask is not None:
+            kwargs["attention_mask"] = mask
+        if "position_ids" in self._accepts:
+            kwargs["position_ids"] = position_BT
+        if "logits_to_keep" in self._accepts:
+            kwargs["logits_to_keep"] = 1
+        logits_BTV: Tensor = self.model(**kwargs).logits
+        return logits_BTV[:, -1]
+
+    def _decode(
+        self,
+        batch: "_Batch",
+        logits_BV: Tensor,
+        sampling: Sampling,
+        seeds: NDArray[np.uint64],
+        drawn: "_Drawn",
+    ) -> None:
+        """Draw, feed back, and let rows go, until none runs or the length is reached."""
+        stops = torch.tensor(sampling.stop_token_ids, dtype=torch.long, device=self.device)
+        stream = _UniformStream(seeds, sampling, self.device)
+        for t in range(sampling.max_new_tokens):
+            token_B, logprob_B = choose(logits_BV, sampling, stream.at(t, batch.rows))
+            drawn.add(batch.rows, token_B, logprob_B)
+            if t == sampling.max_new_tokens - 1:
+                return
+            if len(stops):
+                batch.ended |= (token_B[:, None] == stops).any(-1)
+                if t % self._check_every == 0:
+                    token_B = batch.retire(token_B)
+                    if not len(token_B):
+                        return
+            logits_BV = self._forward(
+                token_B[:, None], batch.position, batch.mask_now(), batch.cache
+            )
+            batch.position = batch.position + 1
+
+
+class _UniformStream:
+    """The uniforms of the rows still running, a block of tokens at a time."""
+
+    def __init__(self, seeds: NDArray[np.uint64], sampling: Sampling, device: torch.device) -> None:
+        self._seeds, self._device = seeds, device
+        self._length = 0 if sampling.greedy else sampling.max_new_tokens
+        self._rows: NDArray[np.int64] | None = None
+        self._start = 0
+        self._block_TB = torch.empty(0)
+
+    def at(self, t: int, rows: NDArray[np.int64]) -> Tensor | None:
+        """Those of token `t`, shape (rows,); None when nothing is drawn."""
+        if not self._length:
+            return None
+        if rows is not self._rows or t >= self._start + len(self._block_TB):
+            block_BT = uniforms(self._seeds[rows], t, min(_BLOCK, self._length - t))
+            block_TB = torch.from_numpy(np.ascontiguousarray(block_BT.T))
+            self._rows, self._start, self._block_TB = rows, t, block_TB.to(self._device)
+        return self._block_TB[t - self._start]
+
+
+@dataclass
+class _Batch:
+    """The rows still in the batch.
+
+    `rows` their places in the chunk, `position` (rows, 1) where the next token stands, `mask` what
+    it sees (see `_decode_mask`), `ended` who has drawn a stop token.
+    """
+
+    cache: DynamicCache
+    rows: NDArray[np.int64]
+    position: Tensor
+    mask: Tensor | None
+    ended: Tensor
+
+    def mask_now(self) -> Tensor | None:
+        """The mask over the filled cache and the token about to enter it."""
+        return None if self.mask is None else self.mask[..., : self.cache.get_seq_length() + 1]
+
+    def retire(self, token_B: Tensor) -> Tensor:
+        """Let ended rows go where it pays; the tokens of those that stay, none if all ended."""
+        running = len(token_B) - int(self.ended.sum())
+        if running and running > _KEEP_SHARE * len(token_B):
+            return token_B
+        keep = (~self.ended).nonzero()[:, 0]
+        if running:
+            select_rows(self.cache, keep)
+        self.rows = self.rows[keep.cpu().numpy()]
+        self.position = self.position[keep]
+        self.mask = None if self.mask is None else self.mask[keep]
+        self.ended = self.ended[keep]
+        return token_B[keep]
+
+
+class _Drawn:
+    """Tokens and log-probabilities as they come, on the device until the chunk is done."""
+
+    def __init__(self, rows: int, length: int) -> None:
+        self._rows, self._length = rows, length
+        self._spans: list[tuple[NDArray[np.int64], list[Tensor], list[Tensor]]] = []
+
+    def add(self, rows_B: NDArray[np.int64], token_B: Tensor, logprob_B: Tensor) -> None:
+        """One step of the rows `rows_B`; an unchanged array continues the current span."""
+        if not self._spans or self._spans[-1][0] is not rows_B:
+            self._spans.append((rows_B, [], []))
+        self._spans[-1][1].append(token_B)
+        self._spans[-1][2].append(logprob_B)
+
+    def completions(self, stops: tuple[int, ...], weights_version: int) -> list[Completion]:
+        """Every row, cut after its first stop token."""
+        steps = sum(len(tokens) for _, tokens, _ in self._spans)
+        token_RT = np.zeros((self._rows, steps), dtype=np.int64)
+        logprob_RT = np.zeros((self._rows, steps), dtype=np.float32)
+        start = 0
+        for rows_B, tokens, logprobs in self._spans:
+            span = slice(start, start := start + len(tokens))
+            token_RT[rows_B, span] = torch.stack(tokens, dim=1).cpu().numpy()
+            logprob_RT[rows_B, span] = torch.stack(logprobs, dim=1).cpu().numpy()
+        stop_RT: NDArray[np.bool_] = np.isin(token_RT, stops)
+        stopped_R: NDArray[np.bool_] = np.any(stop_RT, axis=1)
+        # A row that left the batch has its stop token behind it; what follows is filler.
+        length_R = np.where(stopped_R, stop_RT.argmax(axis=1) + 1, steps)
+        return [
+            _completion(token_RT[r, :n], logprob_RT[r, :n], bool(stopped_R[r]), weights_version)
+            for r, n in enumerate(length_R.tolist())
+        ]
+
+
+def _completion(
+    token_T: NDArray[np.int64], logprob_T: NDArray[np.float32], stopped: bool, version: int
+) -> Completion:
+    bad_T = np.flatnonzero(~np.isfinite(logprob_T))
+    if len(bad_T):
+        at = int(bad_T[0])
+        raise FloatingPointError(
+            f"the model gave a log-probability of {float(logprob_T[at])} at new token {at}: "
+            "its weights or activations are not finite"
+        )
+    return Completion(
+        tuple(token_T.tolist()), tuple(logprob_T.tolist()), "stop" if stopped else "length", version
+    )
+
+
+def _neighbours(prompts: Sequence[Prompt]) -> tuple[list[tuple[int, ...]], list[int]]:
+    """Runs of equal prompts: each run's prompt, and for every row the run it belongs to."""
+    unique: list[tuple[int, ...]] = []
+    owner: list[int] = []
+    for prompt, rows in groupby(map(tuple, prompts)):
+        owner += [len(unique)] * len(list(rows))
+        unique.append(prompt)
+    return unique, owner
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode within, each submodule's own mode restored after."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import rich_click as click
+from click.exceptions import Exit
 
 from srl_data.errors import CommandError
 
@@ -29,7 +30,7 @@ def execute(cli: click.Command, program: str, argv: Sequence[str] | None = None)
     """Run `cli` and return its exit code; see `srl_data.errors` for the codes."""
     try:
         cli.main(args=argv, prog_name=program, standalone_mode=False)
-    except click.exceptions.Exit as stop:
+    except Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
         context = getattr(error, "ctx", None)

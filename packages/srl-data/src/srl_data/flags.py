@@ -18,8 +18,13 @@ from srl_data.config import Leaf, Section, dump_yaml, leaves, load_config, witho
 
 C = typing.TypeVar("C", bound=Section)
 
+if typing.TYPE_CHECKING:
+    ParamType = click.ParamType[object]
+else:  # Generic only in click's newer releases.
+    ParamType = click.ParamType
 
-class YamlValue(click.ParamType):
+
+class YamlValue(ParamType):
     """A list or mapping given on the command line as YAML, e.g. `[0.9, 0.95]`."""
 
     name = "yaml"
@@ -34,12 +39,12 @@ class YamlValue(click.ParamType):
             self.fail(f"{value!r} is not valid YAML: {' '.join(str(error).split())}", param, ctx)
 
 
-def click_type(annotation: object) -> click.ParamType:
+def click_type(annotation: object) -> ParamType:
     """The click type that reads a field's text form; constraints stay with pydantic."""
     inner = without_none(annotation)
     if typing.get_origin(inner) is typing.Literal:
         return click.Choice([str(choice) for choice in typing.get_args(inner)])
-    simple: dict[object, click.ParamType] = {
+    simple: dict[object, ParamType] = {
         int: click.INT,
         float: click.FLOAT,
         str: click.STRING,
@@ -101,13 +106,14 @@ def configured(
             }
             function(load_config(model, config_name, overrides, presets), dry_run)
 
+        command: Callable[..., None] = body
         for leaf in reversed(fields):
-            body = option(leaf)(body)
-        body = click.option(
+            command = option(leaf)(command)
+        command = click.option(
             "--dry-run", is_flag=True, help="Print the resolved config and the plan, then stop."
-        )(body)
+        )(command)
         text = "A YAML file" + (" or the name of a shipped preset." if presets else ".")
-        return click.option("--config", "config_name", metavar="FILE|PRESET", help=text)(body)
+        return click.option("--config", "config_name", metavar="FILE|PRESET", help=text)(command)
 
     return decorate
 

@@ -157,11 +157,13 @@ def read_records(
 
 def encode(record: BaseModel) -> bytes:
     """One record as a line of UTF-8 JSON; lone surrogates are escaped, since UTF-8 has none."""
-    text = json.dumps(record.model_dump(mode="python"), ensure_ascii=False)
+    fields = record.model_dump(mode="python")
+    if "meta" in fields:  # last, where a reader of the file looks past it
+        fields["meta"] = fields.pop("meta")
     try:
-        return text.encode("utf-8") + b"\n"
+        return json.dumps(fields, ensure_ascii=False).encode("utf-8") + b"\n"
     except UnicodeEncodeError:
-        return json.dumps(record.model_dump(mode="python")).encode("ascii") + b"\n"
+        return json.dumps(fields).encode("ascii") + b"\n"
 
 
 def write_records(path: Path, records: Iterable[BaseModel]) -> int:

@@ -1,0 +1,114 @@
+"""Manifests: what a data file was made from, by what, and what is in it.
+
+`NAME.manifest.json` stands beside `NAME.jsonl`. It holds no clock and no machine, so that the same
+build gives the same manifest, byte for byte.
+"""
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from srl_data.errors import DataError
+from srl_data.files import sha256_file, write_text
+
+
+class Source(BaseModel):
+    """Where records came from: a file, a folder, a hub data set or a generator."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    revision: str | None = None
+    """Commit of a hub data set."""
+    sha256: str | None = None
+    """Of a file's bytes."""
+
+
+class Manifest(BaseModel):
+    """The origin and content of one data file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: str
+    """The command that wrote the file, without its options."""
+    source: Source
+    options: dict[str, object]
+    counts: dict[str, int]
+    reasons: dict[str, int] = Field(default_factory=dict)
+    """Excluded items by typed reason."""
+    excluded: dict[str, list[str]] = Field(default_factory=dict)
+    """The ids of the excluded items, by the same reasons."""
+    file: str
+    records: int
+    bytes: int
+    sha256: str
+    versions: dict[str, str]
+
+
+def manifest_path(data: Path) -> Path:
+    """`NAME.manifest.json` for `NAME.jsonl`."""
+    return data.with_name(f"{data.name.removesuffix('.jsonl')}.manifest.json")
+
+
+def package_versions(*names: str) -> dict[str, str]:
+    """Versions of Python and of the named packages that are installed."""
+    versions = {"python": platform.python_version()}
+    for name in names:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def write_manifest(
+    data: Path,
+    *,
+    command: str,
+    source: Source,
+    options: Mapping[str, object],
+    counts: Mapping[str, int],
+    records: int,
+    excluded: Mapping[str, list[str]] | None = None,
+) -> Manifest:
+    """Describe the finished file `data` in the manifest beside it."""
+    excluded = dict(excluded or {})
+    manifest = Manifest(
+        command=command,
+        source=source,
+        options=dict(options),
+        counts=dict(counts),
+        reasons={reason: len(ids) for reason, ids in excluded.items()},
+        excluded=excluded,
+        file=data.name,
+        records=records,
+        bytes=data.stat().st_size,
+        sha256=sha256_file(data),
+        versions=package_versions("srl-data", "srl-reward", "datasets"),
+    )
+    text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    write_text(manifest_path(data), f"{text}\n")
+    return manifest
+
+
+def read_manifest(data: Path) -> Manifest | None:
+    """The manifest of a data file, or None where it has none.
+
+    Raises DataError where the manifest is damaged, or the file is not the one it describes.
+    """
+    path = manifest_path(data)
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise DataError(f"{path}: not a manifest ({reason}); build the file again") from error
+    if data.is_file() and sha256_file(data) != manifest.sha256:
+        msg = f"{data} was changed after it was built (its sha256 is not that of {path.name})"
+        raise DataError(f"{msg}; build it again, or remove the manifest to use it as it is")
+    return manifest

@@ -1,0 +1,269 @@
+"""Checkpoints: written beside, verified, renamed; a folder without a good manifest is none.
+
+`step_N/` is a plain transformers folder; `trainer/` inside it holds what continues the run. The
+manifest, with sizes and SHA-256 of every file, is written last. Nothing is unpickled freely: see
+`srl_grpo.engine`. Left out: when to write one.
+"""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedTokenizerBase
+
+from srl_data.errors import ConfigError, DataError
+from srl_data.files import fsync_folder, sha256_file, write_text
+from srl_data.prompts import Template, write_template
+from srl_grpo.distributed import World
+from srl_grpo.engine import TrainingEngine
+
+MANIFEST = "MANIFEST.json"
+TRAINER = "trainer"
+STATE = "state.json"
+BEST = "best.json"
+STEP_NAME = re.compile(r"step_(\d+)")
+
+
+class FileEntry(BaseModel):
+    """Size and checksum of one file of a checkpoint."""
+
+    model_config = ConfigDict(extra="forbid")
+    bytes: int = Field(ge=0)
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """Every file of a checkpoint, by its path inside."""
+
+    model_config = ConfigDict(extra="forbid")
+    step: int = Field(ge=0)
+    files: dict[str, FileEntry]
+
+
+class TrainerState(BaseModel):
+    """The counters that continue a run; all randomness is a function of them and the seed."""
+
+    model_config = ConfigDict(extra="forbid")
+    step: int = Field(default=0, ge=0)
+    """Rollout batches done."""
+    position: int = Field(default=0, ge=0)
+    """Prompts drawn."""
+    num_tokens: int = Field(default=0, ge=0)
+    """Completion tokens generated."""
+    best_step: int | None = None
+    best_reward: float | None = None
+    world_size: int = Field(default=1, ge=1)
+    zero_stage: int = Field(default=0, ge=0, le=3)
+
+
+def step_folder(run: Path, step: int) -> Path:
+    """Where the checkpoint of `step` stands."""
+    return run / f"step_{step}"
+
+
+def save_checkpoint(
+    run: Path,
+    engine: TrainingEngine,
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template,
+    state: TrainerState,
+    world: World,
+) -> Path:
+    """Write `step_N/` of `run`; on return it is whole and durable. Collective.
+
+    An interrupted or failed write leaves only a `.tmp` folder, which the next write removes.
+    """
+    final = step_folder(run, state.step)
+    work = final.with_name(f".{final.name}.tmp")
+    if world.is_main:
+        shutil.rmtree(work, ignore_errors=True)
+        (work / TRAINER).mkdir(parents=True)
+    world.barrier()
+    weights = engine.model_state()
+    if world.is_main:
+        write_model(work, engine, weights, tokenizer, template)
+        write_text(work / TRAINER / STATE, state.model_dump_json(indent=2) + "\n")
+    save_random_state(work / TRAINER / f"random_{world.rank}.safetensors")
+    engine.save(work / TRAINER)
+    world.barrier()
+    if world.is_main:
+        seal(work, state.step)
+        shutil.rmtree(final, ignore_errors=True)
+        work.rename(final)
+        fsync_folder(run)
+    world.barrier()
+    return final
+
+
+def write_model(
+    folder: Path,
+    engine: TrainingEngine,
+    weights: dict[str, torch.Tensor],
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template,
+) -> None:
+    """The transformers part: config, safetensors, tokenizer, prompt template."""
+    engine.policy.model.save_pretrained(folder, state_dict=weights)
+    tokenizer.save_pretrained(folder)
+    write_template(folder, template)
+
+
+def save_random_state(path: Path) -> None:
+    """torch's generators; unused by the loop, whose draws are counter-based, kept all the same."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    save_file(states, path)
+
+
+def load_random_state(path: Path) -> None:
+    """Restore what `save_random_state` wrote."""
+    try:
+        states = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path}: cannot read the random state: {error}") from error
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
+
+
+def seal(folder: Path, step: int) -> None:
+    """Flush every file to disk and write the manifest over them."""
+    entries = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        entries[path.relative_to(folder).as_posix()] = FileEntry(
+            bytes=path.stat().st_size, sha256=sha256_file(path)
+        )
+    manifest = Manifest(step=step, files=entries)
+    write_text(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a checkpoint folder; DataError saying why the folder is no checkpoint."""
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise DataError(f"no checkpoint folder at {folder}")
+    if not path.is_file():
+        raise DataError(
+            f"{folder} is no checkpoint: it has no {MANIFEST} (was its writing cut short?)"
+        )
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise DataError(f"{path} is damaged: {error.errors()[0]['msg']}") from error
+
+
+def verify(folder: Path, contents: bool = True) -> Manifest:
+    """Check a checkpoint against its manifest; DataError naming the first file that differs.
+
+    Args:
+        folder: a `step_N/` folder.
+        contents: whether to compare checksums too, or only names and sizes.
+    """
+    manifest = read_manifest(folder)
+    for name, entry in manifest.files.items():
+        path = folder / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise DataError(f"{folder / MANIFEST} names a file outside the checkpoint: {name!r}")
+        if not path.is_file():
+            raise DataError(f"{folder} is no whole checkpoint: {name} is missing")
+        size = path.stat().st_size
+        if size != entry.bytes:
+            raise DataError(f"{folder}: {name} has {size} bytes, the manifest says {entry.bytes}")
+        if contents and sha256_file(path) != entry.sha256:
+            raise DataError(f"{folder}: {name} does not match its checksum")
+    return manifest
+
+
+def steps_of(run: Path) -> list[int]:
+    """Steps with a sealed checkpoint in a run folder, ascending; contents are not read."""
+    steps = []
+    for path in run.iterdir() if run.is_dir() else ():
+        match = STEP_NAME.fullmatch(path.name)
+        if match and (path / MANIFEST).is_file():
+            steps.append(int(match.group(1)))
+    return sorted(steps)
+
+
+def newest(run: Path) -> Path | None:
+    """The newest checkpoint of a run that verifies, or None."""
+    for step in reversed(steps_of(run)):
+        folder = step_folder(run, step)
+        try:
+            verify(folder)
+        except DataError:
+            continue
+        return folder
+    return None
+
+
+def find_resume(resume: str, output_dir: Path | None) -> Path | None:
+    """The checkpoint behind `--resume`; None for "auto" where there is none yet.
+
+    Raises DataError if a named folder is neither a good checkpoint nor a run that holds one.
+    """
+    if resume == "auto":
+        if output_dir is None:
+            raise ConfigError("--resume auto needs --output-dir, to know where to look")
+        return newest(output_dir)
+    folder = Path(resume)
+    if STEP_NAME.fullmatch(folder.name) or (folder / MANIFEST).is_file():
+        verify(folder)
+        return folder
+    found = newest(folder)
+    if found is None:
+        raise DataError(f"--resume {resume}: neither a checkpoint nor a run folder that holds one")
+    return found
+
+
+def read_state(folder: Path) -> TrainerState:
+    """The counters of a checkpoint."""
+    path = folder / TRAINER / STATE
+    try:
+        return TrainerState.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise DataError(f"{path}: cannot read the trainer's state: {error}") from error
+
+
+def load_checkpoint(
+    folder: Path, engine: TrainingEngine, state: TrainerState, world: World
+) -> None:
+    """Restore engine and random state. Collective; the same ranks and ZeRO stage are required."""
+    for name, was, now in (
+        ("--zero-stage", state.zero_stage, engine.zero_stage),
+        ("the number of processes", state.world_size, world.size),
+    ):
+        if was != now:
+            raise ConfigError(f"{folder} was written with {name} {was}, this run has {now}")
+    engine.load(folder / TRAINER)
+    load_random_state(folder / TRAINER / f"random_{world.rank}.safetensors")
+
+
+def mark_best(run: Path, step: int, reward: float) -> None:
+    """Write `best.json`: which checkpoint had the highest held-out reward."""
+    best = {"step": step, "metric": "eval/reward", "value": reward, "path": f"step_{step}"}
+    write_text(run / BEST, json.dumps(best, indent=2) + "\n")
+
+
+def prune(run: Path, keep_last: int | None, best_step: int | None) -> None:
+    """Remove all but the newest `keep_last` checkpoints and the best one.
+
+    A folder loses its manifest first, so that a half-removed one is no checkpoint.
+    """
+    if keep_last is None:
+        return
+    for step in steps_of(run)[:-keep_last]:
+        if step != best_step:
+            (step_folder(run, step) / MANIFEST).unlink()
+            shutil.rmtree(step_folder(run, step))

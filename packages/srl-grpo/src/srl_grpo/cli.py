@@ -1,0 +1,54 @@
+"""The `srl-grpo` command: parse, validate, import, call one function."""
+
+from pathlib import Path
+
+import rich_click as click
+
+from srl_data.command import run
+from srl_data.flags import configured, print_plan
+from srl_grpo.config import TrainConfig
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="srl-grpo")
+def cli() -> None:
+    """Train language models to reason from expert steps, by GRPO with step rewards."""
+
+
+@cli.command()
+@click.option("--local_rank", "_local_rank", type=int, hidden=True, expose_value=False)
+@configured(TrainConfig, presets="srl_grpo.presets")
+def train(config: TrainConfig, dry_run: bool) -> None:
+    """Train a model; `--config quickstart` needs no data, no download and no GPU."""
+    if dry_run:
+        print_plan(config, plan_of(config))
+        return
+    from srl_grpo.launch import launch_or_train
+
+    launch_or_train(config)
+
+
+def plan_of(config: TrainConfig) -> str:
+    """What a run would do, in a sentence."""
+    model = config.model.path or "a small model made on the spot"
+    data = config.data.path or "arithmetic made on the spot"
+    processes = config.launch.nproc_per_node * config.launch.nnodes
+    return (
+        f"train {model} on {data}: {config.num_steps} steps of {config.rollout.batch_size} prompts "
+        f"x {config.rollout.group_size} completions, ZeRO-{config.engine.zero_stage}, "
+        f"{processes} process(es)"
+    )
+
+
+@cli.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+def report(run_dir: Path) -> None:
+    """Write RUN_DIR/report.html: curves, times and sample rollouts on one page."""
+    from srl_grpo.report import write_report
+
+    click.echo(write_report(run_dir))
+
+
+def main() -> None:
+    """Console script."""
+    run(cli, "srl-grpo")

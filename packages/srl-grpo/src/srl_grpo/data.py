@@ -1,0 +1,100 @@
+"""Training prompts: records of a data file, rendered and encoded once, with their columns.
+
+The trainer sees prompts and columns only; which columns a reward reads is between the record and
+the reward. Left out: making instances (`srl-data`), and the order of drawing (`srl_grpo.sampler`).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from srl_data.errors import DataError
+from srl_data.prompts import Template
+from srl_data.records import OnError, Record, SrlInstance, read_records
+from srl_reward import is_think_prefilled
+
+RECORDS: dict[str, type[Record]] = {"step": SrlInstance}
+"""The kind of record that each reward reads."""
+
+
+@dataclass(frozen=True)
+class TrainingPrompt:
+    """One prompt as the model sees it, and the columns that rewards read."""
+
+    index: int
+    """Position in the data set, counted after exclusions."""
+    id: str
+    text: str
+    ids: tuple[int, ...]
+    think_prefilled: bool
+    """Whether the rendered prompt ends inside an open `<think>`."""
+    columns: dict[str, object]
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Prompts of one file, and how many were left out for their length."""
+
+    prompts: list[TrainingPrompt]
+    too_long: int = 0
+
+
+def make_prompt(
+    index: int,
+    name: str,
+    columns: dict[str, object],
+    template: Template,
+    tokenizer: PreTrainedTokenizerBase,
+) -> TrainingPrompt:
+    """Render and encode one prompt."""
+    text = template.prompt(tokenizer, **columns)
+    ids = tuple(template.prompt_ids(tokenizer, **columns))
+    return TrainingPrompt(index, name, text, ids, is_think_prefilled(text), columns)
+
+
+def make_prompts(
+    records: Iterable[Record],
+    template: Template,
+    tokenizer: PreTrainedTokenizerBase,
+    max_prompt_length: int,
+) -> PromptSet:
+    """Prompts of `records`; those over `max_prompt_length` tokens are left out and counted."""
+    prompts: list[TrainingPrompt] = []
+    too_long = 0
+    for record in records:
+        columns = record.model_dump(exclude={"id", "meta"})
+        prompt = make_prompt(len(prompts), record.id, columns, template, tokenizer)
+        if len(prompt.ids) > max_prompt_length:
+            too_long += 1
+        else:
+            prompts.append(prompt)
+    return PromptSet(prompts, too_long)
+
+
+def limited(records: Iterator[Record], limit: int | None) -> Iterator[Record]:
+    """The first `limit` records; all where it is None."""
+    for count, record in enumerate(records):
+        if limit is not None and count >= limit:
+            return
+        yield record
+
+
+def load_records(
+    path: Path, reward: str, on_error: OnError, note: Callable[[str], None]
+) -> Iterator[Record]:
+    """Stream the records of a file that `reward` can score; DataError at the first bad line."""
+    return read_records(path, RECORDS[reward], on_error, note)
+
+
+def require_some(prompts: PromptSet, path: object, max_prompt_length: int) -> None:
+    """DataError if nothing is left to train on, saying whether lengths are the cause."""
+    if prompts.prompts:
+        return
+    if prompts.too_long:
+        raise DataError(
+            f"{path}: all {prompts.too_long} prompts are longer than "
+            f"{max_prompt_length} tokens; raise --max-prompt-length"
+        )
+    raise DataError(f"{path}: no records; expected at least one instance")

@@ -1,0 +1,163 @@
+"""Held-out evaluation while training: sampled and greedy steps, and chains of own steps.
+
+Seeds depend on the prompt alone, so that evaluations of one run are paired. Left out: benchmarks
+(`srl_eval`), which evaluate checkpoints.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from srl_eval.generate import Sampling, seed_for
+from srl_grpo.data import TrainingPrompt
+from srl_grpo.distributed import World
+from srl_grpo.groups import Scored
+from srl_grpo.rollout import PolicyRollout, generate_round
+from srl_grpo.scoring import Scorer
+from srl_reward import ParsedOutput, extract_boxed, parse_step_output
+
+MakePrompt = Callable[[str, dict[str, object]], TrainingPrompt]
+"""Renders a prompt from an id and columns."""
+
+Values = dict[str, list[float]]
+"""Per-item values of each metric; their means are what is reported."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A held-out problem to be solved by the model's own steps."""
+
+    id: str
+    columns: dict[str, object]
+    answer: str
+    max_steps: int
+
+
+class HeldOut:
+    """A held-out set and how to evaluate a policy on it."""
+
+    def __init__(
+        self,
+        prompts: Sequence[TrainingPrompt],
+        scorer: Scorer,
+        make_prompt: MakePrompt,
+        sampling: Sampling,
+        seed: int,
+        world: World,
+    ) -> None:
+        self.prompts = list(prompts)
+        self.problems = problems_of(prompts)
+        self._scorer, self._make_prompt = scorer, make_prompt
+        self._sampling, self._greedy = sampling, replace(sampling, temperature=0.0, top_p=1.0)
+        self._seed, self._world = seed, world
+
+    def evaluate(self, rollout: PolicyRollout) -> Values:
+        """Sampled and greedy values an instance, `final_answer` a problem. Collective.
+
+        Names: `reward`, `exact`, `invalid` (sampled); `greedy_reward`, `greedy_exact`; and, where
+        problems have boxed answers, `final_answer`.
+        """
+        sampled = self._score(rollout, self.prompts, self._sampling)
+        greedy = self._score(rollout, self.prompts, self._greedy)
+        values: Values = {
+            "reward": [item.reward for item in sampled],
+            "exact": [float(item.exact) for item in sampled],
+            "invalid": [float(item.reason is not None) for item in sampled],
+            "greedy_reward": [item.reward for item in greedy],
+            "greedy_exact": [float(item.exact) for item in greedy],
+        }
+        if self.problems:
+            values["final_answer"] = self._solve(rollout)
+        return values
+
+    def _score(
+        self, rollout: PolicyRollout, prompts: Sequence[TrainingPrompt], sampling: Sampling
+    ) -> list[Scored]:
+        seeds = [seed_for(self._seed, "eval", prompt.id) for prompt in prompts]
+        completions = generate_round(rollout, prompts, 1, sampling, seeds, self._world)
+        return self._scorer(prompts, completions)
+
+    def _solve(self, rollout: PolicyRollout) -> list[float]:
+        """Whether each problem's chain of greedy steps ends in the right boxed answer."""
+        steps: dict[str, list[str]] = {problem.id: [] for problem in self.problems}
+        solved = dict.fromkeys(steps, 0.0)
+        running = list(self.problems)
+        while running:
+            prompts = [self._next_prompt(problem, steps[problem.id]) for problem in running]
+            outputs = self._score(rollout, prompts, self._greedy)
+            going = []
+            for problem, prompt, output in zip(running, prompts, outputs, strict=True):
+                action = step_of(output, prompt.think_prefilled)
+                if action is None:
+                    continue
+                steps[problem.id].append(action)
+                answer = extract_boxed(action)
+                if answer is not None:
+                    solved[problem.id] = float(answer == problem.answer)
+                elif len(steps[problem.id]) < problem.max_steps:
+                    going.append(problem)
+            running = going
+        return [solved[problem.id] for problem in self.problems]
+
+    def _next_prompt(self, problem: Problem, steps: list[str]) -> TrainingPrompt:
+        columns = {
+            **problem.columns,
+            "previous_steps": steps,
+            "step_index": len(steps) + 1,
+            "title": None,
+        }
+        return self._make_prompt(problem.id, columns)
+
+
+def step_of(output: Scored, think_prefilled: bool) -> str | None:
+    """The step an output wrote, or None where it is invalid."""
+    cut = output.completion.finish_reason == "length"
+    parsed = parse_step_output(output.text, think_prefilled=think_prefilled, truncated=cut)
+    return parsed.action if isinstance(parsed, ParsedOutput) else None
+
+
+def problems_of(prompts: Sequence[TrainingPrompt]) -> list[Problem]:
+    """Problems whose last step, with its boxed answer, is among SRL instances; in their order."""
+    problems: list[Problem] = []
+    for prompt in prompts:
+        columns = prompt.columns
+        target, count = columns.get("target_step"), columns.get("num_steps")
+        if not isinstance(target, str) or not isinstance(count, int):
+            continue
+        answer = extract_boxed(target)
+        if columns.get("step_index") == count and answer is not None:
+            problems.append(Problem(prompt.id, dict(columns), answer, count + 2))
+    return problems
+
+
+def means(values: Values) -> dict[str, float]:
+    """The mean of each metric."""
+    return {name: float(np.mean(items)) for name, items in values.items()}
+
+
+def paired_interval(
+    before: Sequence[float],
+    after: Sequence[float],
+    clusters: Sequence[str],
+    seed: int = 0,
+    resamples: int = 2000,
+) -> tuple[float, float]:
+    """95 % interval of the mean difference `after - before`, by bootstrap over clusters.
+
+    Items of one cluster (steps of one problem) are drawn together, since they are not independent.
+    """
+    _, index_N = np.unique(np.asarray(clusters), return_inverse=True)
+    count = int(index_N.max()) + 1
+    difference_N = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
+    sums_C = np.bincount(index_N, weights=difference_N, minlength=count)
+    sizes_C = np.bincount(index_N, minlength=count)
+    draws_RC = np.random.default_rng(seed).integers(count, size=(resamples, count))
+    means_R = sums_C[draws_RC].sum(axis=1) / sizes_C[draws_RC].sum(axis=1)
+    low, high = np.quantile(means_R, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def problem_of_instance(instance_id: str) -> str:
+    """The problem of an instance: its id up to the step (`s1k-00002/3` gives `s1k-00002`)."""
+    return instance_id.rpartition("/")[0] or instance_id

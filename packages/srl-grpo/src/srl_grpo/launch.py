@@ -1,0 +1,66 @@
+"""One process or several: torchrun's work, reached through flags.
+
+A process that a launcher started (`RANK` is set) trains at once, whichever launcher it was.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from srl_data.errors import CommandError, ConfigError
+from srl_grpo.config import LaunchSection, TrainConfig
+
+CODES = (2, 3, 4, 130)
+"""Exit codes of ranks that are passed on; any other failure is 1."""
+
+
+class RankError(CommandError):
+    """A rank failed; it has said why, and its exit code becomes ours."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # this instance's, not the class's
+
+
+def launch_or_train(config: TrainConfig) -> None:
+    """Train in this process, or start the processes that do."""
+    several = config.launch.nproc_per_node * config.launch.nnodes > 1
+    if several and "RANK" not in os.environ:
+        launch(config.launch, sys.argv[1:])
+        return
+    from srl_grpo.run import train
+
+    train(config)
+
+
+def torchrun_arguments(options: LaunchSection, arguments: Sequence[str]) -> list[str]:
+    """The command line of torchrun that runs `srl-grpo` with `arguments` on every rank."""
+    ours = ["-m", "srl_grpo", *arguments]
+    processes = ["--nproc-per-node", str(options.nproc_per_node)]
+    if options.nnodes == 1:
+        return ["--standalone", *processes, *ours]
+    if options.rdzv_endpoint is None:
+        raise ConfigError("several hosts need --rdzv-endpoint HOST:PORT, the first host's address")
+    return [
+        *("--nnodes", str(options.nnodes), "--node-rank", str(options.node_rank)),
+        *("--rdzv-backend", "c10d", "--rdzv-endpoint", options.rdzv_endpoint),
+        *("--rdzv-id", "srl-grpo", *processes),
+        *ours,
+    ]
+
+
+def launch(options: LaunchSection, arguments: Sequence[str]) -> None:
+    """Run the ranks of this host to their end; RankError with the first failure's exit code."""
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main
+
+    command = torchrun_arguments(options, arguments)
+    try:
+        main(command)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        code = failure.exitcode if failure.exitcode in CODES else 1
+        raise RankError(f"rank {rank} ended with exit code {failure.exitcode}", code) from error
+    except SignalException as error:
+        raise RankError(f"ended by {error.sigval.name}; its ranks were stopped", 130) from error

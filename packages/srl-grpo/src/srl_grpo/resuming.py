@@ -1,0 +1,39 @@
+"""The command that continues an interrupted run, as the user would type it."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from srl_data.errors import InterruptedRunError
+
+REPLACED = ("--resume", "--output-dir")
+"""Flags that the resuming command gives anew."""
+
+
+def without_flags(arguments: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """`arguments` without `--flag value` and `--flag=value` of the given flags."""
+    kept: list[str] = []
+    skip = False
+    for argument in arguments:
+        if skip:
+            skip = False
+        elif argument in flags:
+            skip = True
+        elif argument.partition("=")[0] not in flags:
+            kept.append(argument)
+    return kept
+
+
+def resume_command(run: Path, arguments: Sequence[str]) -> str:
+    """`srl-grpo train …` with the arguments of this process, resuming `run`."""
+    kept = without_flags(arguments, REPLACED)
+    return shlex.join(["srl-grpo", *kept, "--output-dir", str(run), "--resume", "auto"])
+
+
+def interrupted(run: Path, step: int) -> InterruptedRunError:
+    """The error that ends a run stopped by a signal, after its checkpoint was written."""
+    command = resume_command(run, sys.argv[1:])
+    return InterruptedRunError(
+        f"stopped after step {step}, checkpoint written; go on with: {command}"
+    )

@@ -1,0 +1,379 @@
+"""A training run put together from its config: the command's body behind the validation.
+
+Here heavy things meet: processes, model, data, engine. The loop is `srl_grpo.trainer`'s, the
+comparison of before and after `srl_grpo.summary`'s.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
+
+from srl_data.arithmetic import problems
+from srl_data.errors import ConfigError
+from srl_data.prompts import Template, get_template
+from srl_data.records import Record
+from srl_eval.generate import Sampling
+from srl_grpo import distributed
+from srl_grpo.checkpoint import TrainerState, find_resume, load_checkpoint, read_state
+from srl_grpo.config import ModelSection, TrainConfig
+from srl_grpo.data import (
+    PromptSet,
+    TrainingPrompt,
+    limited,
+    load_records,
+    make_prompt,
+    make_prompts,
+    require_some,
+)
+from srl_grpo.display import Display
+from srl_grpo.distributed import World
+from srl_grpo.engine import TrainingEngine
+from srl_grpo.evaluation import HeldOut
+from srl_grpo.model import context_length, load_trainable, make_model, ready, stop_tokens
+from srl_grpo.policy import Policy, check_head
+from srl_grpo.report import write_report
+from srl_grpo.resuming import interrupted
+from srl_grpo.rollout import PolicyRollout
+from srl_grpo.run_directory import RunDirectory, begin_run, resume_run
+from srl_grpo.sampler import PromptSampler
+from srl_grpo.scoring import Scorer, make_reward
+from srl_grpo.summary import BeforeAfter
+from srl_grpo.tracking import MetricsFile, TensorBoardTracker, Tracker, Trackers, WandbTracker
+from srl_grpo.trainer import Trainer
+from srl_grpo.update import Updater
+from srl_grpo.warm_start import difficulty_of, pairs, warm_start
+
+REFERENCE = "reference"
+"""Where a run with a KL term keeps the policy it began with, if that is nowhere else."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a run starts: afresh, or at a checkpoint."""
+
+    checkpoint: Path | None
+    state: TrainerState
+
+    @property
+    def resume_step(self) -> int | None:
+        """The step that the run goes on from; None for a fresh run."""
+        return None if self.checkpoint is None else self.state.step
+
+
+@dataclass(frozen=True)
+class Language:
+    """Model, tokenizer and template: how prompts become ids and ids text."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    template: Template
+
+    @property
+    def pad_id(self) -> int:
+        """The id that pads rows; never attended to."""
+        pad = self.tokenizer.pad_token_id
+        assert isinstance(pad, int)
+        return pad
+
+
+def train(config: TrainConfig) -> None:
+    """Run or continue the training that `config` describes, to its end.
+
+    Raises ConfigError, DataError, or InterruptedRunError with the command that resumes.
+    """
+    disable_progress_bar()  # transformers' own; ours would be torn by them
+    world = distributed.start()
+    try:
+        with prepared(config, world) as (trainer, comparison):
+            comparison.before(trainer)
+            finished = trainer.run()
+            if finished:
+                comparison.after(trainer)
+            if world.is_main:
+                write_report(trainer.directory.path)
+        if not finished:
+            raise interrupted(trainer.directory.path, trainer.state.step)
+        if world.is_main:
+            comparison.show(trainer.directory)
+    finally:
+        distributed.stop()
+
+
+def origin_of(config: TrainConfig) -> Origin:
+    """Find and read the checkpoint to resume from, if any."""
+    resume = config.checkpoint.resume
+    checkpoint = find_resume(resume, config.output_dir) if resume else None
+    if checkpoint is None:
+        return Origin(None, TrainerState())
+    return Origin(checkpoint, read_state(checkpoint))
+
+
+def open_directory(config: TrainConfig, origin: Origin, world: World) -> RunDirectory:
+    """Make or reopen the run's folder on rank 0; every rank learns its path."""
+    path = config.output_dir
+    if world.is_main:
+        if origin.checkpoint is None:
+            path = begin_run(config, config.output_dir).path
+        else:
+            home = config.output_dir or origin.checkpoint.parent
+            path = resume_run(home, config, origin.state.step).path
+    return RunDirectory(Path(str(world.from_main(str(path)))))
+
+
+def make_language(config: TrainConfig, origin: Origin, world: World) -> Language:
+    """The model and tokenizer of the config, or those of the checkpoint to resume from."""
+    section = config.model
+    if origin.checkpoint is not None:
+        section = ModelSection.model_validate(
+            section.model_dump() | {"path": str(origin.checkpoint), "build": None, "revision": None}
+        )
+    model, tokenizer = make_model(section, world.device, config.seed)
+    check_lengths(config, model)
+    return Language(model, tokenizer, get_template(config.data.template))
+
+
+def check_lengths(config: TrainConfig, model: PreTrainedModel) -> None:
+    """ConfigError if prompts and completions of the allowed lengths do not fit the model."""
+    limit = context_length(model)
+    prompt, new = config.data.max_prompt_length, config.rollout.max_new_tokens
+    if limit is not None and prompt + new > limit:
+        raise ConfigError(
+            f"max_prompt_length {prompt} + max_new_tokens {new} exceeds the model's {limit} "
+            "positions; lower --max-prompt-length or --max-new-tokens"
+        )
+
+
+def training_records(config: TrainConfig, display: Display) -> Iterator[Record]:
+    """The records to train on: made on the spot, or read from a file."""
+    if config.synthetic is not None:
+        section = config.synthetic
+        for problem in problems(config.seed, section.num_problems, difficulty_of(section), "train"):
+            yield from problem.instances()
+        return
+    assert config.data.path is not None
+    yield from load_records(
+        config.data.path, config.reward.reward, config.data.on_error, display.note
+    )
+
+
+def heldout_records(config: TrainConfig, display: Display) -> Iterator[Record] | None:
+    """The records to evaluate on; None where there are none."""
+    if config.data.val_path is not None:
+        return load_records(
+            config.data.val_path, config.reward.reward, config.data.on_error, display.note
+        )
+    if config.synthetic is None:
+        return None
+    section = config.synthetic
+    found = problems(config.seed, section.num_heldout, difficulty_of(section), "heldout")
+    return (instance for problem in found for instance in problem.instances())
+
+
+def load_prompts(
+    records: Iterator[Record],
+    name: object,
+    config: TrainConfig,
+    language: Language,
+    display: Display,
+) -> PromptSet:
+    """Prompts of `records`; DataError if none is left, a note of those left out."""
+    limit = config.data.max_prompt_length
+    prompts = make_prompts(records, language.template, language.tokenizer, limit)
+    require_some(prompts, name, limit)
+    if prompts.too_long:
+        display.note(f"{prompts.too_long} prompts over {limit} tokens left out of {name}")
+    return prompts
+
+
+def sampling_of(config: TrainConfig, language: Language) -> Sampling:
+    """How rollouts are drawn."""
+    return Sampling(
+        max_new_tokens=config.rollout.max_new_tokens,
+        temperature=config.rollout.temperature,
+        top_p=config.rollout.top_p,
+        stop_token_ids=stop_tokens(language.model, language.tokenizer),
+    )
+
+
+def make_policy(
+    config: TrainConfig, language: Language, origin: Origin, display: Display
+) -> Policy:
+    """The policy, warm-started where the run is fresh and the config says so."""
+    policy = Policy(language.model)
+    check_head(policy)
+    options, synthetic = config.warm_start, config.synthetic
+    if options.steps and synthetic is not None and origin.checkpoint is None:
+        display.phase("warm start")
+        stream = pairs(
+            config.seed, difficulty_of(synthetic), options, language.template, language.tokenizer
+        )
+        loss = warm_start(policy, stream, options, language.pad_id)
+        display.note(f"warm start: {options.steps} supervised steps, last loss {loss:.3f}")
+    return policy
+
+
+def make_reference(
+    config: TrainConfig, policy: Policy, origin: Origin, directory: RunDirectory, world: World
+) -> Policy | None:
+    """The frozen policy that the KL term refers to: the one the run began with."""
+    if config.algorithm.beta == 0:
+        return None
+    source = config.model
+    if config.model.build is not None:
+        kept = directory.path / REFERENCE
+        if origin.checkpoint is None and world.is_main:
+            policy.model.save_pretrained(kept)
+        world.barrier()
+        source = config.model.model_copy(update={"path": str(kept), "build": None})
+    model = ready(load_trainable(source, world.device), source, world.device)
+    return Policy(model.requires_grad_(False).eval())
+
+
+def make_held_out(
+    config: TrainConfig, language: Language, scorer: Scorer, world: World, display: Display
+) -> HeldOut | None:
+    """The held-out set, if there is one to evaluate on."""
+    records = heldout_records(config, display)
+    if records is None or not (config.evaluation.eval_every or config.evaluation.before_after):
+        return None
+    records = limited(records, config.evaluation.eval_limit)
+    found = load_prompts(records, config.data.val_path, config, language, display)
+
+    def next_prompt(name: str, columns: dict[str, object]) -> TrainingPrompt:
+        return make_prompt(0, name, columns, language.template, language.tokenizer)
+
+    sampling = sampling_of(config, language)
+    return HeldOut(found.prompts, scorer, next_prompt, sampling, config.seed, world)
+
+
+def make_trackers(
+    config: TrainConfig, directory: RunDirectory, origin: Origin, display: Display
+) -> Tracker:
+    """metrics.jsonl and whatever else the config asks for."""
+    options, resume_step = config.tracking, origin.resume_step
+    others: list[Tracker] = []
+    if options.tensorboard:
+        others.append(TensorBoardTracker(directory.tensorboard, resume_step))
+    if options.wandb != "disabled":
+        others.append(
+            WandbTracker(
+                directory.path,
+                project=options.wandb_project,
+                name=options.run_name,
+                mode=options.wandb,
+                resume_step=resume_step,
+                config=config.model_dump(mode="json"),
+            )
+        )
+    return Trackers(MetricsFile(directory.metrics, resume_step), others, display.note)
+
+
+class NoTracker:
+    """The tracker of ranks that record nothing."""
+
+    def log(self, step: int, metrics: object) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+@contextmanager
+def prepared(config: TrainConfig, world: World) -> Iterator[tuple[Trainer, BeforeAfter]]:
+    """Everything of a run, ready to start; files and display are closed at the end."""
+    origin = origin_of(config)
+    console = Console(stderr=False, quiet=not world.is_main)
+    with Display(config.num_steps, origin.state.step, console) as display:
+        display.phase("load")
+        language = make_language(config, origin, world)
+        records = training_records(config, display)
+        prompts = load_prompts(records, config.data.path, config, language, display).prompts
+        scorer = Scorer(
+            make_reward(config.reward),
+            language.tokenizer,
+            stop_tokens(language.model, language.tokenizer),
+        )
+        held_out = make_held_out(config, language, scorer, world, display)
+        directory = open_directory(config, origin, world)
+        policy = make_policy(config, language, origin, display)
+        reference = make_reference(config, policy, origin, directory, world)
+        tracker = (
+            make_trackers(config, directory, origin, display) if world.is_main else NoTracker()
+        )
+        try:
+            trainer = assemble(
+                config,
+                world,
+                origin,
+                language,
+                prompts,
+                scorer,
+                held_out,
+                directory,
+                policy,
+                reference,
+                tracker,
+                display,
+            )
+            yield trainer, BeforeAfter(config, directory, origin.checkpoint is None)
+        finally:
+            tracker.close()
+
+
+def assemble(
+    config: TrainConfig,
+    world: World,
+    origin: Origin,
+    language: Language,
+    prompts: list[TrainingPrompt],
+    scorer: Scorer,
+    held_out: HeldOut | None,
+    directory: RunDirectory,
+    policy: Policy,
+    reference: Policy | None,
+    tracker: Tracker,
+    display: Display,
+) -> Trainer:
+    """The trainer over its engine, with a checkpoint's state loaded where there is one."""
+    engine = TrainingEngine(policy, config.engine, config.optimiser, world)
+    state = origin.state.model_copy()
+    if origin.checkpoint is not None:
+        load_checkpoint(origin.checkpoint, engine, state, world)
+    state.world_size, state.zero_stage = world.size, config.engine.zero_stage
+    rollout = PolicyRollout(engine, language.pad_id, config.rollout.chunk_size)
+    rollout.sync_weights()
+    sampler = PromptSampler(len(prompts), config.seed, state.position)
+    updater = Updater(
+        engine,
+        world,
+        config.algorithm,
+        config.rollout.temperature,
+        config.engine.micro_batch_tokens,
+        language.pad_id,
+        config.seed,
+        config.train_batch_size,
+        reference,
+    )
+    return Trainer(
+        config=config,
+        world=world,
+        tokenizer=language.tokenizer,
+        template=language.template,
+        engine=engine,
+        rollout=rollout,
+        prompts=prompts,
+        sampler=sampler,
+        sampling=sampling_of(config, language),
+        scorer=scorer,
+        updater=updater,
+        held_out=held_out,
+        directory=directory,
+        tracker=tracker,
+        display=display,
+        state=state,
+    )

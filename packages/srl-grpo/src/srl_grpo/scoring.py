@@ -1,0 +1,78 @@
+"""From sampled ids to scored completions: decode, ask the reward, keep what it says.
+
+Text exists only here; what is trained on are the ids. Left out: the reward itself (`srl_reward`).
+"""
+
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+import srl_reward
+from srl_data.errors import DataError
+from srl_eval.generate import Completion
+from srl_grpo.config import RewardSection
+from srl_grpo.data import TrainingPrompt
+from srl_grpo.groups import Scored
+from srl_reward import StepReward
+
+
+def make_reward(section: RewardSection) -> StepReward:
+    """The reward that a config names."""
+    return StepReward(autojunk=section.autojunk, strip_number=section.strip_number)
+
+
+def completion_text(
+    completion: Completion, tokenizer: PreTrainedTokenizerBase, stop_ids: frozenset[int]
+) -> str:
+    """A completion's text without its end token; marks such as `<think>` stay."""
+    ids = list(completion.token_ids)
+    if ids and ids[-1] in stop_ids:
+        ids.pop()
+    text = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    assert isinstance(text, str)
+    return text
+
+
+class Scorer:
+    """Scores completions of prompts with one reward."""
+
+    def __init__(
+        self, reward: StepReward, tokenizer: PreTrainedTokenizerBase, stop_ids: Sequence[int]
+    ) -> None:
+        self.reward = reward
+        self._tokenizer = tokenizer
+        self._stop_ids = frozenset(stop_ids)
+
+    def __call__(
+        self, prompts: Sequence[TrainingPrompt], completions: Sequence[Completion]
+    ) -> list[Scored]:
+        """One `Scored` a completion; `prompts` holds each completion's own prompt."""
+        texts = [completion_text(c, self._tokenizer, self._stop_ids) for c in completions]
+        columns = {
+            name: [prompt.columns.get(name) for prompt in prompts]
+            for name in (prompts[0].columns if prompts else ())
+        }
+        scores = self.reward.score(
+            texts,
+            truncated=[c.finish_reason == "length" for c in completions],
+            think_prefilled=[prompt.think_prefilled for prompt in prompts],
+            **columns,
+        )
+        return [
+            scored(completion, text, score)
+            for completion, text, score in zip(completions, texts, scores, strict=True)
+        ]
+
+
+def scored(completion: Completion, text: str, score: srl_reward.Scored | None) -> Scored:
+    """What the trainer keeps of a reward's verdict."""
+    if score is None:
+        raise DataError(f"the reward does not apply to a record (completion {text[:60]!r})")
+    return Scored(
+        completion=completion,
+        text=text,
+        reward=score.reward,
+        reason=None if score.reason is None else str(score.reason),
+        exact=score.exact,
+        parts={"thinking": score.thinking, "action": score.action, **score.parts},
+    )

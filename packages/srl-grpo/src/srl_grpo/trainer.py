@@ -1,0 +1,211 @@
+"""The training loop: sample, roll out, score, filter and refill, update, sync, log, checkpoint.
+
+Knows prompts, columns, completions and rewards; nothing of SRL, models or files' formats. What a
+phase does is in the module that bears its name; what a run is made of is put together in
+`srl_grpo.run`.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from transformers import PreTrainedTokenizerBase
+
+from srl_data.errors import DataError
+from srl_data.prompts import Template
+from srl_eval.generate import Sampling
+from srl_grpo.checkpoint import TrainerState, mark_best, prune, save_checkpoint
+from srl_grpo.config import TrainConfig
+from srl_grpo.data import TrainingPrompt
+from srl_grpo.display import Display
+from srl_grpo.distributed import World
+from srl_grpo.engine import TrainingEngine
+from srl_grpo.evaluation import HeldOut, means
+from srl_grpo.groups import Group, Selection, completion_metrics
+from srl_grpo.rollout import PolicyRollout, generate_round, regroup, round_seeds
+from srl_grpo.run_directory import RunDirectory
+from srl_grpo.sampler import PromptSampler
+from srl_grpo.schedule import learning_rate
+from srl_grpo.scoring import Scorer
+from srl_grpo.timing import Stopwatch
+from srl_grpo.tracking import Tracker
+from srl_grpo.transcript import rollout_records
+from srl_grpo.update import Metrics, Updater
+
+
+@contextmanager
+def stop_requested() -> Iterator[Callable[[], bool]]:
+    """Turn SIGINT or SIGTERM into a wish to stop after the step; a second SIGINT ends it at once.
+
+    Yields a function that tells whether the wish was uttered.
+    """
+    asked = threading.Event()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        # A launcher sends SIGTERM after the terminal's SIGINT: that is no second wish.
+        if asked.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, on_signal) for number in numbers]
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@dataclass
+class Trainer:
+    """One training run from its present state to its end."""
+
+    config: TrainConfig
+    world: World
+    tokenizer: PreTrainedTokenizerBase
+    template: Template
+    engine: TrainingEngine
+    rollout: PolicyRollout
+    prompts: Sequence[TrainingPrompt]
+    sampler: PromptSampler
+    sampling: Sampling
+    scorer: Scorer
+    updater: Updater
+    held_out: HeldOut | None
+    directory: RunDirectory
+    tracker: Tracker
+    display: Display
+    state: TrainerState
+    clock: Stopwatch = field(default_factory=Stopwatch)
+    _saved_step: int = -1
+
+    def run(self) -> bool:
+        """Train to `num_steps`; False if a signal ended it early, with a checkpoint behind it."""
+        self.clock = Stopwatch(self.display.phase)
+        with stop_requested() as stopping:
+            while self.state.step < self.config.num_steps:
+                self.train_step()
+                if self.world.any(stopping()):
+                    break
+            self.save()
+        return self.state.step >= self.config.num_steps
+
+    def train_step(self) -> None:
+        """One rollout batch, from drawing prompts to the log."""
+        step = self.state.step
+        selection = self.fill_batch(step)
+        metrics = completion_metrics(selection.seen) | selection.metrics()
+        rate = self.learning_rate(step)
+        if selection.kept:
+            with self.clock("update"):
+                metrics |= self.updater(selection.kept, step, rate)
+            with self.clock("sync"):
+                self.rollout.sync_weights()
+        self.state.step += 1
+        with self.clock("log"):
+            self.write_rollouts(selection)
+        self.after_step(metrics | {"learning_rate": rate}, selection)
+
+    def fill_batch(self, step: int) -> Selection:
+        """Rounds of sampling until the batch is full or the cap is reached (dynamic sampling)."""
+        options = self.config.rollout
+        selection = Selection(options.batch_size, options.eps_std)
+        while not selection.full and selection.rounds < options.max_rounds:
+            selection.add(self.roll_out(step, selection.rounds))
+        if not selection.full and options.when_starved == "fail":
+            raise DataError(
+                f"step {step + 1}: {options.max_rounds} rounds of {options.batch_size} prompts "
+                f"gave {len(selection.kept)} groups whose rewards differ by "
+                f"{options.eps_std} or more; raise --max-rounds or --group-size, or pass "
+                "--when-starved train"
+            )
+        return selection
+
+    def roll_out(self, step: int, round_number: int) -> list[Group]:
+        """One round: draw prompts, generate groups, score them. Collective."""
+        options = self.config.rollout
+        prompts = [self.prompts[i] for i in self.sampler.draw(options.batch_size)]
+        size = options.group_size
+        with self.clock("rollout"):
+            seeds = round_seeds(self.config.seed, step, round_number, len(prompts), size)
+            completions = generate_round(
+                self.rollout, prompts, size, self.sampling, seeds, self.world
+            )
+        with self.clock("score"):
+            rows = [prompt for prompt in prompts for _ in range(size)]
+            return regroup(prompts, self.scorer(rows, completions), size)
+
+    def learning_rate(self, step: int) -> float:
+        """The scheduled rate of a rollout batch."""
+        options = self.config.optimiser
+        return learning_rate(
+            step,
+            options.learning_rate,
+            options.schedule,
+            options.warmup_steps,
+            self.config.num_steps,
+        )
+
+    def write_rollouts(self, selection: Selection) -> None:
+        """Keep what the model wrote in this step."""
+        if self.world.is_main:
+            records = rollout_records(
+                self.state.step, selection, self.prompts, self.config.algorithm.advantage_eps
+            )
+            self.directory.write_rollouts(self.state.step, records)
+
+    def after_step(self, metrics: Metrics, selection: Selection) -> None:
+        """Evaluate and checkpoint where they are due, then log the step with its times."""
+        step = self.state.step
+        tokens = sum(group.tokens for group in selection.seen)
+        self.state.num_tokens += tokens
+        self.state.position = self.sampler.position
+        if self.is_due(self.config.evaluation.eval_every):
+            metrics |= self.evaluate()
+        if self.is_due(self.config.checkpoint.checkpoint_every):
+            self.save()
+        times = self.clock.metrics()
+        metrics |= {
+            "num_tokens": float(self.state.num_tokens),
+            "epoch": self.sampler.epoch,
+            "tokens_per_second": tokens / times["step_time"],
+            **times,
+        }
+        if self.world.is_main:
+            self.tracker.log(step, metrics)
+            self.display.step(step, metrics)
+
+    def is_due(self, every: int) -> bool:
+        """Whether something done every so many steps is due now."""
+        return every > 0 and self.state.step % every == 0
+
+    def evaluate(self) -> Metrics:
+        """Held-out metrics under `eval/`; remembers the best step. Collective."""
+        assert self.held_out is not None
+        with self.clock("eval"):
+            found = means(self.held_out.evaluate(self.rollout))
+        metrics = {f"eval/{name}": value for name, value in found.items()}
+        self.display.evaluated(self.state.step, metrics)
+        if self.state.best_reward is None or found["reward"] > self.state.best_reward:
+            self.state.best_step, self.state.best_reward = self.state.step, found["reward"]
+            self.save()
+        return metrics
+
+    def save(self) -> None:
+        """Checkpoint the present step, once. Collective."""
+        if self._saved_step == self.state.step:
+            return
+        with self.clock("checkpoint"):
+            run, state = self.directory.path, self.state
+            save_checkpoint(run, self.engine, self.tokenizer, self.template, state, self.world)
+            if self.world.is_main:
+                if state.best_step == state.step and state.best_reward is not None:
+                    mark_best(run, state.step, state.best_reward)
+                prune(run, self.config.checkpoint.keep_last, state.best_step)
+        self._saved_step = self.state.step

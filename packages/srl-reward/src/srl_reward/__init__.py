@@ -1,0 +1,54 @@
+"""Step-similarity rewards: exact difflib in Rust, strict output parsing, answer extraction.
+
+Everything named in `__all__` is the public API. Nothing here imports torch.
+"""
+
+from srl_reward.answer import extract_aime_answer, extract_boxed, extract_gsm8k_answer
+from srl_reward.output import (
+    InvalidOutput,
+    InvalidReason,
+    ParsedOutput,
+    is_think_prefilled,
+    parse_step_output,
+    render_step_output,
+)
+from srl_reward.reward import Reward, Scored
+from srl_reward.sequence import SequenceMatcher, matching_blocks, ratio, ratio_batch
+from srl_reward.step_reward import StepReward
+from srl_reward.steps import (
+    NonConforming,
+    NonConformingReason,
+    Solution,
+    Step,
+    leading_step_number,
+    parse_solution,
+    split_steps,
+    strip_step_number,
+)
+
+__all__ = [
+    "InvalidOutput",
+    "InvalidReason",
+    "NonConforming",
+    "NonConformingReason",
+    "ParsedOutput",
+    "Reward",
+    "Scored",
+    "SequenceMatcher",
+    "Solution",
+    "Step",
+    "StepReward",
+    "extract_aime_answer",
+    "extract_boxed",
+    "extract_gsm8k_answer",
+    "is_think_prefilled",
+    "leading_step_number",
+    "matching_blocks",
+    "parse_solution",
+    "parse_step_output",
+    "ratio",
+    "ratio_batch",
+    "render_step_output",
+    "split_steps",
+    "strip_step_number",
+]

@@ -1,0 +1,126 @@
+"""The output grammar and answers through Python; the cases themselves are tested in Rust."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from srl_reward import (
+    InvalidOutput,
+    InvalidReason,
+    ParsedOutput,
+    extract_aime_answer,
+    extract_boxed,
+    extract_gsm8k_answer,
+    is_think_prefilled,
+    parse_step_output,
+    render_step_output,
+    split_steps,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("x", InvalidReason.MISSING_THINK),
+        ("x <think>a</think>y", InvalidReason.TEXT_BEFORE_THINK),
+        ("<think>a", InvalidReason.UNCLOSED_THINK),
+        ("<think>a<think>b</think>x", InvalidReason.NESTED_THINK),
+        ("<think>a</think><think>b</think>x", InvalidReason.REPEATED_THINK),
+        ("<think>a</think>b</think>x", InvalidReason.MISPLACED_THINK),
+        ("<think>a</think> 3. ", InvalidReason.EMPTY_ACTION),
+        ("<think>a</think>3. x\n4. y", InvalidReason.SEVERAL_STEPS),
+    ],
+)
+def test_each_fault_has_its_reason(text: str, reason: InvalidReason) -> None:
+    assert parse_step_output(text) == InvalidOutput(reason)
+
+
+def test_truncation_and_prefilling_are_told_from_outside() -> None:
+    assert parse_step_output("<think>a</think>x", truncated=True) == InvalidOutput(
+        InvalidReason.TRUNCATED
+    )
+    assert parse_step_output("a</think>3. x", think_prefilled=True) == ParsedOutput("a", "3. x", 3)
+    assert is_think_prefilled("…<think>\n")
+    assert not is_think_prefilled("<think></think>")
+
+
+@given(
+    st.text(max_size=30).filter(lambda text: "think>" not in text),
+    st.from_regex(r"\A([1-9]\. )?[a-zé][a-zé .]{0,20}[a-z]\Z"),
+)
+def test_parse_inverts_render(thinking: str, action: str) -> None:
+    parsed = parse_step_output(render_step_output(thinking, action))
+    assert isinstance(parsed, ParsedOutput)
+    assert parsed.action == action
+    assert parsed.thinking.strip() == thinking.strip()
+
+
+def test_answers_come_through() -> None:
+    assert extract_boxed(r"so \boxed{\frac{é}{2}}") == r"\frac{é}{2}"
+    assert extract_boxed("\ud800 \\boxed{\ud801}") == "\ud801"
+    assert extract_boxed("none") is None
+    assert extract_aime_answer(r"\boxed{033}") == 33
+    assert extract_aime_answer(r"\boxed{1000}") is None
+    assert extract_gsm8k_answer("#### 1,234") == "1234"
+    assert extract_gsm8k_answer("18") is None
+
+
+HOSTILE = [
+    "<think>",
+    "</think>",
+    "\\boxed{",
+    "\\boxed{}",
+    "{",
+    "}",
+    "1. a\n",
+    "2.\n",
+    "**Step 1:**",
+    "```\n",
+    "````\n~~~\n",
+    "$$",
+    "$$\n",
+    "\\[",
+    "\\[\n\n",
+    "\\begin{a}",
+    "\\(\\[$$\n",
+    "#### 1,",
+    "\\text{",
+    "=",
+    " ",
+    "\n",
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("unit", [*HOSTILE, "fences"])
+def test_a_megabyte_of_anything_takes_a_fraction_of_a_second(unit: str) -> None:
+    text = (unit * (1_000_000 // len(unit))) if unit != "fences" else _falling_fences(1_000_000)
+    _time_all(text, 0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", [*HOSTILE, "fences"])
+def test_ten_megabytes_of_anything_take_less_than_a_second_each(unit: str) -> None:
+    text = (unit * (10_000_000 // len(unit))) if unit != "fences" else _falling_fences(10_000_000)
+    _time_all(text, 1.0)
+
+
+def _falling_fences(size: int) -> str:
+    longest = int((2 * size) ** 0.5)
+    return "\n".join("`" * length for length in range(longest, 2, -1))
+
+
+def _time_all(text: str, seconds: float) -> None:
+    boxed = f"\\boxed{{{text}}}"
+    for call in (
+        lambda: parse_step_output(f"<think>{text}</think>x{text}"),
+        lambda: split_steps(f"1. {text.replace('2.', '1.')}"),
+        lambda: extract_boxed(text),
+        lambda: extract_aime_answer(boxed),
+        lambda: extract_gsm8k_answer(text),
+    ):
+        start = time.perf_counter()
+        call()
+        assert time.perf_counter() - start < seconds

@@ -2,8 +2,10 @@
 
 import rich_click as click
 
+from srl_data.build import BuildConfig, build
 from srl_data.command import run
 from srl_data.flags import configured, print_plan
+from srl_data.inspection import InspectConfig, inspect
 from srl_data.synth import SynthConfig, synth
 
 
@@ -11,6 +13,39 @@ from srl_data.synth import SynthConfig, synth
 @click.version_option(package_name="srl-data")
 def cli() -> None:
     """Expert solutions in, step-by-step training instances out."""
+
+
+@cli.group("build")
+def build_group() -> None:
+    """Turn a data set of expert solutions into SRL instances."""
+
+
+@build_group.command("s1k")
+@configured(BuildConfig)
+def build_s1k(config: BuildConfig, dry_run: bool) -> None:
+    """The s1K-1.1 questions, or any table of problems with numbered solutions.
+
+    Every kept step is checked: as a model's answer it is valid and scores exactly 1. What does not
+    conform is excluded with its reason, in the table printed at the end and in the manifest.
+    """
+    if dry_run:
+        print_plan(config, f"read {config.source} and write {config.output}")
+        return
+    from srl_data.tables import print_build
+
+    print_build(build(config), config.problem_field)
+
+
+@cli.command("inspect")
+@configured(InspectConfig)
+def inspect_file(config: InspectConfig, dry_run: bool) -> None:
+    """Counts, length distributions, and records as the model will see them."""
+    if dry_run:
+        print_plan(config, f"read {config.file}")
+        return
+    from srl_data.tables import print_findings
+
+    print_findings(inspect(config), str(config.file))
 
 
 @cli.group("synth")

@@ -47,6 +47,11 @@ class Flag:
 
 
 @dataclass(frozen=True)
+class Positional:
+    """Annotation of a field given without a flag: `Annotated[Path, Positional()]`."""
+
+
+@dataclass(frozen=True)
 class Leaf:
     """One settable field of a config: its path in the file, its flag, its type and its help."""
 
@@ -59,6 +64,16 @@ class Leaf:
     def key(self) -> str:
         """The dotted name in a config file, e.g. `rollout.group_size`."""
         return ".".join(self.path)
+
+    @property
+    def positional(self) -> bool:
+        """Whether the command line takes it without a flag."""
+        return any(isinstance(item, Positional) for item in self.field.metadata)
+
+    @property
+    def usage(self) -> str:
+        """How the command line gives it: `--flag`, or `FLAG` where it is positional."""
+        return self.flag.upper() if self.positional else f"--{self.flag}"
 
 
 def without_none(annotation: object) -> object:
@@ -168,7 +183,7 @@ def set_key(tree: ConfigTree, path: tuple[str, ...], value: object) -> None:
 
 def describe_errors(error: ValidationError, model: type[Section]) -> str:
     """A pydantic error as `key = value: reason (flag)`, joined with `; `."""
-    flags = {leaf.path: leaf.flag for leaf in leaves(model)}
+    flags = {leaf.path: leaf.usage for leaf in leaves(model)}
     lines = []
     for item in error.errors():
         path = tuple(str(part) for part in item["loc"])
@@ -176,13 +191,13 @@ def describe_errors(error: ValidationError, model: type[Section]) -> str:
         if item["type"] == "missing":
             missing = [leaf for leaf in leaves(model) if leaf.path[: len(path)] == path]
             missing = [leaf for leaf in missing if leaf.field.is_required()]
-            text = ", ".join(f"{leaf.key} (--{leaf.flag})" for leaf in missing) + " is required"
+            text = ", ".join(f"{leaf.key} ({leaf.usage})" for leaf in missing) + " is required"
         elif not path or (item["type"] == "value_error" and isinstance(item["input"], dict)):
             text = reason
         else:
             text = f"{'.'.join(path)} = {item['input']!r}: {reason[:1].lower()}{reason[1:]}"
         flag = flags.get(path) if item["type"] != "missing" else None
-        lines.append(f"{text} (--{flag})" if flag else text)
+        lines.append(f"{text} ({flag})" if flag else text)
     return "; ".join(lines)
 
 

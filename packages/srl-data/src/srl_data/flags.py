@@ -1,8 +1,9 @@
 """Flags from config models: every field of a command's config is an option of the command.
 
 `configured(Model)` turns a function of `(config, dry_run)` into a click command body that takes
-`--config`, `--dry-run` and one flag a field, grouped in the help by section. Flags a user did not
-give do not override the file. Validation is pydantic's, in `srl_data.config`.
+`--config`, `--dry-run` and one flag a field, grouped in the help by section; a `Positional` field
+is an argument. What a user did not give does not override the file. Validation is pydantic's, in
+`srl_data.config`.
 """
 
 import functools
@@ -66,7 +67,16 @@ def help_text(leaf: Leaf) -> str:
 
 
 def option(leaf: Leaf) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The click option of one config field; its value is None where the user gave none."""
+    """The click parameter of one config field; its value is None where the user gave none."""
+    if leaf.positional:
+        return click.argument(
+            parameter_name(leaf),
+            type=click_type(leaf.annotation),
+            required=False,
+            default=None,
+            metavar=leaf.usage,
+            help=help_text(leaf),
+        )
     is_bool = without_none(leaf.annotation) is bool
     names = f"--{leaf.flag}/--no-{leaf.flag}" if is_bool else f"--{leaf.flag}"
     panel = " ".join(leaf.path[:-1]).replace("_", " ").capitalize() or "Options"

@@ -54,6 +54,11 @@ def manifest_path(data: Path) -> Path:
     return data.with_name(f"{data.name.removesuffix('.jsonl')}.manifest.json")
 
 
+def beside(data: Path, part: str) -> Path:
+    """`NAME.part.jsonl` beside `NAME.jsonl`."""
+    return data.with_name(f"{data.name.removesuffix('.jsonl')}.{part}.jsonl")
+
+
 def package_versions(*names: str) -> dict[str, str]:
     """Versions of Python and of the named packages that are installed."""
     versions = {"python": platform.python_version()}

@@ -21,7 +21,7 @@ from srl_data.arithmetic import (
 )
 from srl_data.config import Section
 from srl_data.instances import Targets
-from srl_data.manifest import Manifest, Source, write_manifest
+from srl_data.manifest import Manifest, Source, beside, write_manifest
 from srl_data.progress import track
 from srl_data.records import write_records
 
@@ -60,11 +60,6 @@ class SynthConfig(Section):
         low = named.digits_min if self.digits_min is None else self.digits_min
         high = named.digits_max if self.digits_max is None else self.digits_max
         return Difficulty(low, high, named.operations)
-
-
-def beside(output: Path, part: str) -> Path:
-    """`NAME.part.jsonl` beside `NAME.jsonl`."""
-    return output.with_name(f"{output.name.removesuffix('.jsonl')}.{part}.jsonl")
 
 
 def instances_of(source: Iterable[ArithmeticProblem], targets: Targets) -> Iterator[BaseModel]:

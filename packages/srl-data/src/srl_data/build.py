@@ -1,0 +1,261 @@
+"""`srl-data build s1k`: expert solutions to SRL instances, a part of the questions held out.
+
+Two passes over the source, neither holding it in memory: the first finds out which solutions
+conform and why others do not, the second writes. Held out are whole questions, those whose hash
+with the seed is smallest, so that a question's place does not depend on the rows around it.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from srl_data.config import Section
+from srl_data.errors import ConfigError, DataError
+from srl_data.instances import Targets
+from srl_data.manifest import Manifest, beside, write_manifest
+from srl_data.progress import track
+from srl_data.records import OnError, SftPair, SrlInstance, write_records
+from srl_data.solutions import (
+    ExpertSolution,
+    Fields,
+    read_solution,
+    solution_instances,
+    target_fault,
+)
+from srl_data.sources import Row, RowSource, open_source
+from srl_reward import StepReward
+from srl_reward.steps import Preamble
+
+COMMAND = "srl-data build s1k"
+GRADES = {"deepseek_attempt": "deepseek_grade", "gemini_attempt": "gemini_grade"}
+"""The column that grades each graded solution of s1K-1.1."""
+
+
+class BuildConfig(Section):
+    """Config of `srl-data build s1k`."""
+
+    output: Path
+    """Where the training instances go; held-out ones go to NAME.val.jsonl beside it."""
+    source: str = "simplescaling/s1K-1.1"
+    """A file (.json, .jsonl, .parquet), a folder saved by `datasets`, or a data set on the hub."""
+    revision: str | None = None
+    """Commit, branch or tag of the hub data set; the commit behind it is recorded. Default: the
+    newest commit. To repeat a build exactly, give the commit from its manifest."""
+    field: str = "deepseek_attempt"
+    """The column with the expert's solution."""
+    problem_field: str | None = None
+    """The column with the problem. Default: question, or problem where there is no question."""
+    targets: Targets = "2..N"
+    """Which of a solution's N steps are to be predicted; 1..N-1 is the paper's."""
+    title_hint: bool = False
+    """Put the next step's title into the prompt."""
+    val_size: int = Field(default=60, ge=0)
+    """Questions held out."""
+    seed: int = 42
+    """Decides which questions are held out."""
+    only_correct: bool = False
+    """Keep only solutions that the data set grades as correct."""
+    preamble: Preamble = "keep"
+    """Text before step 1: part of step 1, or dropped."""
+    sft: bool = False
+    """Also write the training questions with whole solutions to NAME.sft.jsonl."""
+    on_error: OnError = "fail"
+    """A malformed row stops the build, or is skipped, counted and listed."""
+
+
+@dataclass
+class Survey:
+    """What the first pass found."""
+
+    rows: int = 0
+    solutions: dict[int, str] = field(default_factory=dict)
+    """Row to hash rank of its question, for the solutions that give instances."""
+    steps: int = 0
+    instances: int = 0
+    excluded: dict[str, list[str]] = field(default_factory=dict)
+    """Ids of excluded solutions and instances by reason."""
+    bad_instances: set[str] = field(default_factory=set)
+
+    def exclude(self, reason: str, name: str) -> None:
+        """Note an exclusion."""
+        self.excluded.setdefault(reason, []).append(name)
+
+
+def solution_name(row: int) -> str:
+    """The id of a row's solution, e.g. `s1k-00002`."""
+    return f"s1k-{row:05d}"
+
+
+def question_rank(problem: str, seed: int) -> str:
+    """A question's place in the order in which questions are held out."""
+    text = " ".join(problem.split())
+    return hashlib.sha256(f"{seed}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def find_fields(config: BuildConfig, row: Row, source: str) -> Fields:
+    """The columns to read, checked against the first row; DataError naming those there are."""
+    problem = config.problem_field or ("question" if "question" in row else "problem")
+    grade = GRADES.get(config.field) if config.only_correct else None
+    if config.only_correct and grade is None:
+        msg = f"--only-correct needs a graded --field ({', '.join(GRADES)}), not {config.field!r}"
+        raise ConfigError(msg)
+    wanted = {"problem-field": problem, "field": config.field}
+    if grade:
+        wanted["only-correct"] = grade
+    for flag, name in wanted.items():
+        if name not in row:
+            columns = ", ".join(sorted(row))
+            msg = f"{source} has no column {name!r} (--{flag}); its columns: {columns}"
+            raise DataError(msg)
+    return Fields(problem, config.field, grade)
+
+
+@dataclass(frozen=True)
+class Builder:
+    """A config with its opened source."""
+
+    config: BuildConfig
+    source: RowSource
+    fields: Fields
+
+    def solutions(self, survey: Survey | None = None) -> Iterator[tuple[int, ExpertSolution]]:
+        """Conforming solutions by row; others are noted in `survey`."""
+
+        def skipped(reason: str) -> None:
+            if survey:
+                survey.exclude("malformed_row", reason)
+
+        for index, row in self.source.read(self.config.on_error, skipped):
+            solution = read_solution(row, self.fields, self.config.preamble)
+            if survey:
+                survey.rows += 1
+            if isinstance(solution, ExpertSolution):
+                yield index, solution
+            elif survey:
+                survey.exclude(solution, solution_name(index))
+
+    def instances(self, index: int, solution: ExpertSolution) -> Iterable[SrlInstance]:
+        """All instances of one solution, unchecked."""
+        config = self.config
+        name = solution_name(index)
+        return solution_instances(name, solution, config.targets, config.title_hint, index)
+
+    def survey(self) -> Survey:
+        """The first pass: what conforms, what does not, and why."""
+        survey, reward = Survey(), StepReward()
+        for index, solution in track(self.solutions(survey), "reading", unit="solutions"):
+            good = 0
+            for instance in self.instances(index, solution):
+                fault = target_fault(instance.target_step, reward)
+                if fault:
+                    survey.exclude(fault, instance.id)
+                    survey.bad_instances.add(instance.id)
+                good += fault is None
+            if good:
+                survey.solutions[index] = question_rank(solution.problem, self.config.seed)
+                survey.steps += len(solution.steps)
+                survey.instances += good
+        return survey
+
+    def chosen(self, survey: Survey, rows: set[int]) -> Iterator[SrlInstance]:
+        """The second pass: the good instances of the chosen rows."""
+        for index, solution in self.solutions():
+            if index in rows:
+                for instance in self.instances(index, solution):
+                    if instance.id not in survey.bad_instances:
+                        yield instance
+
+    def pairs(self, rows: set[int]) -> Iterator[SftPair]:
+        """Problems of the chosen rows with their whole solutions."""
+        for index, solution in self.solutions():
+            if index in rows:
+                text = solution.text[solution.steps[0].start :].strip()
+                yield SftPair(
+                    id=solution_name(index),
+                    prompt=solution.problem,
+                    response=text,
+                    meta={"row": index},
+                )
+
+
+def open_builder(config: BuildConfig) -> Builder:
+    """Open the source and find its columns; DataError where it is empty."""
+    source = open_source(config.source, config.revision)
+    first = next(source.read(config.on_error, lambda _: None), None)
+    if first is None:
+        raise DataError(f"{config.source} holds no rows; expected problems with solutions")
+    return Builder(config, source, find_fields(config, first[1], config.source))
+
+
+def hold_out(survey: Survey, size: int) -> set[int]:
+    """Rows of the `size` questions with the smallest rank; ConfigError if none is left to train."""
+    ranks = sorted(set(survey.solutions.values()))
+    if ranks and size >= len(ranks):
+        msg = f"--val-size {size} leaves nothing to train on: {len(ranks)} questions conform"
+        raise ConfigError(f"{msg}; hold out fewer")
+    held_out = set(ranks[:size])
+    return {row for row, rank in survey.solutions.items() if rank in held_out}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a build did, for the command to show."""
+
+    survey: Survey
+    fields: Fields
+    written: dict[Path, Manifest]
+
+
+def build(config: BuildConfig) -> Report:
+    """Write the instance files with their manifests."""
+    builder = open_builder(config)
+    survey = builder.survey()
+    if not survey.solutions:
+        reasons = ", ".join(f"{name}: {len(ids)}" for name, ids in survey.excluded.items())
+        msg = f"none of the {survey.rows} solutions in column {config.field!r} conforms ({reasons})"
+        raise DataError(f"{msg}; choose another --field")
+    val = hold_out(survey, config.val_size)
+    train = set(survey.solutions) - val
+    files: dict[Path, Iterator[BaseModel]] = {config.output: builder.chosen(survey, train)}
+    rows = {config.output: train}
+    if config.val_size:
+        files[beside(config.output, "val")] = builder.chosen(survey, val)
+        rows[beside(config.output, "val")] = val
+    if config.sft:
+        files[beside(config.output, "sft")] = builder.pairs(train)
+        rows[beside(config.output, "sft")] = train
+    written = {
+        path: write_file(builder, survey, path, records, len(rows[path]))
+        for path, records in files.items()
+    }
+    return Report(survey, builder.fields, written)
+
+
+def write_file(
+    builder: Builder, survey: Survey, path: Path, records: Iterator[BaseModel], solutions: int
+) -> Manifest:
+    """One data file and its manifest."""
+    count = write_records(path, track(records, path.name, unit="records"))
+    counts = Counter(
+        rows_read=survey.rows,
+        solutions_conforming=len(survey.solutions),
+        steps=survey.steps,
+        instances=survey.instances,
+        solutions_in_this_file=solutions,
+        records_in_this_file=count,
+    )
+    options = builder.config.model_dump(mode="json", exclude={"output", "source"})
+    columns = {"problem_field": builder.fields.problem, "field": builder.fields.solution}
+    return write_manifest(
+        path,
+        command=COMMAND,
+        source=builder.source.origin,
+        options={**options, **columns},
+        counts=counts,
+        records=count,
+        excluded=dict(sorted(survey.excluded.items())),
+    )

@@ -1,0 +1,208 @@
+"""`srl-data inspect FILE`: what a data file holds, and its records as the model will see them.
+
+Lengths are in characters, and in tokens where a tokenizer is named. Records stream; only their
+lengths are kept.
+"""
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, cast
+
+from pydantic import Field
+
+from srl_data.config import Positional, Section
+from srl_data.errors import ConfigError, DataError
+from srl_data.manifest import manifest_path, read_manifest
+from srl_data.progress import track
+from srl_data.prompts import Message, Template, Tokenizer, get_template, render, transcript, user
+from srl_data.records import (
+    OnError,
+    PromptAnswer,
+    Record,
+    SftPair,
+    SrlInstance,
+    read_objects,
+    read_records,
+)
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+KINDS: dict[str, tuple[type[Record], str]] = {
+    "target_step": (SrlInstance, "srl"),
+    "response": (SftPair, "raw prompt"),
+    "answer": (PromptAnswer, "boxed"),
+}
+"""The field that tells a kind of record, its class, and the template it is usually put in."""
+
+
+class InspectConfig(Section):
+    """Config of `srl-data inspect`."""
+
+    file: Annotated[Path, Positional()]
+    """SRL instances, prompts with answers, or supervised pairs, as JSON Lines."""
+    show: int = Field(default=3, ge=0)
+    """Records to render as the model will see them, evenly spread over the file."""
+    template: str | None = None
+    """Prompt template. Default: srl for instances, boxed for prompts with answers."""
+    tokenizer: str | None = None
+    """A model's folder or hub id: counts tokens and renders through its chat template."""
+    on_error: OnError = "fail"
+    """A malformed line stops the command, or is skipped, counted and listed."""
+
+
+@dataclass
+class Findings:
+    """What one pass over a file gathers."""
+
+    kind: str
+    template: str
+    manifest: str
+    records: int = 0
+    problems: set[int] = field(default_factory=set)
+    """Hashes of the distinct problems."""
+    lengths: dict[str, list[int]] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    shown: list[tuple[str, str, str]] = field(default_factory=list)
+    """Id, prompt and expected answer of the rendered records."""
+
+    def note(self, name: str, length: int) -> None:
+        """Add one length to a distribution."""
+        self.lengths.setdefault(name, []).append(length)
+
+
+def kind_of(path: Path) -> tuple[type[Record], str]:
+    """The class of a file's records and their template, told by the first record's fields."""
+    first = next(read_objects(path), None)
+    if first is None:
+        raise DataError(f"{path} holds no records; expected one JSON object a line")
+    number, value = first
+    for name, kind in KINDS.items():
+        if name in value:
+            return kind
+    msg = (
+        f"{path}:{number}: no record of a known kind: none of the fields {', '.join(KINDS)} "
+        f"among {', '.join(sorted(value))}"
+    )
+    raise DataError(msg)
+
+
+def load_tokenizer(name: str) -> Tokenizer:
+    """A tokenizer by folder or hub id, through transformers where that is installed."""
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise ConfigError("--tokenizer needs transformers: pip install transformers") from error
+    try:
+        # transformers types its tokenizers more loosely than our protocol asks.
+        return cast(Tokenizer, AutoTokenizer.from_pretrained(name))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"cannot load a tokenizer from {name!r}: {reason}") from error
+
+
+def messages_of(record: Record, template: Template | None) -> list[Message]:
+    """A record as messages: through the template, or its raw prompt."""
+    if isinstance(record, SftPair):
+        return [user(record.prompt)]
+    assert template is not None
+    return template.messages(**record.model_dump())
+
+
+def expected_of(record: Record) -> str:
+    """What the record wants to see as the answer."""
+    if isinstance(record, SrlInstance):
+        return record.target_step
+    return record.response if isinstance(record, SftPair) else cast(PromptAnswer, record).answer
+
+
+def prompt_text(
+    messages: Sequence[Message], template: Template | None, tokenizer: Tokenizer | None
+) -> str:
+    """The prompt as the model sees it; without a tokenizer, as the fallback writes it."""
+    chat = template.chat if template else None
+    if tokenizer is not None:
+        return render(messages, tokenizer, chat_template=chat)
+    return messages[0]["content"] if chat is False else transcript(messages)
+
+
+def spread(count: int, show: int) -> set[int]:
+    """`show` positions evenly over `count` records, the first and the last among them."""
+    if show <= 1 or count <= show:
+        return set(range(min(show, count)))
+    return {round(index * (count - 1) / (show - 1)) for index in range(show)}
+
+
+def manifest_line(path: Path) -> str:
+    """What the manifest says of the file, or what is wrong with it."""
+    try:
+        manifest = read_manifest(path)
+    except DataError as error:
+        return f"does not hold: {error}"
+    if manifest is None:
+        return f"none ({manifest_path(path).name} is missing)"
+    source = manifest.source.name
+    revision = f" at {manifest.source.revision}" if manifest.source.revision else ""
+    return f"verified; {manifest.command} from {source}{revision}"
+
+
+def measure(findings: Findings, record: Record, prompt: str, tokenizer: Tokenizer | None) -> None:
+    """Add one record's counts and lengths."""
+    findings.records += 1
+    expected = expected_of(record)
+    problem = record.prompt if isinstance(record, SftPair) else str(getattr(record, "problem", ""))
+    findings.problems.add(hash(problem))
+    findings.note("problem, characters", len(problem))
+    findings.note("prompt, characters", len(prompt))
+    findings.note("answer, characters", len(expected))
+    if isinstance(record, SrlInstance):
+        findings.note("steps in the solution", record.num_steps)
+    if tokenizer is not None:
+        for name, text in (("prompt, tokens", prompt), ("answer, tokens", expected)):
+            findings.note(name, len(tokenizer.encode(text, add_special_tokens=False)))
+
+
+def inspect(config: InspectConfig) -> Findings:
+    """Read the file once and gather its findings. Raises DataError at a bad record."""
+    kind, usual = kind_of(config.file)
+    name = config.template or usual
+    template = None if kind is SftPair else get_template(name)
+    tokenizer = load_tokenizer(config.tokenizer) if config.tokenizer else None
+    findings = Findings(kind.__name__, name, manifest_line(config.file))
+    with config.file.open("rb") as file:
+        wanted = spread(sum(1 for line in file if line.strip()), config.show)
+    records = read_records(config.file, kind, config.on_error, findings.skipped.append)
+    for index, record in enumerate(track(records, "reading", unit="records")):
+        messages = messages_of(record, template)
+        prompt = prompt_text(messages, template, tokenizer)
+        measure(findings, record, prompt, tokenizer)
+        if index in wanted:
+            findings.shown.append((record.id, prompt, expected_of(record)))
+    return findings
+
+
+def quantiles(lengths: Sequence[int]) -> Mapping[str, int]:
+    """Minimum, deciles and the like of a distribution."""
+    ordered = sorted(lengths)
+    names = {"min": 0.0, "10 %": 0.1, "median": 0.5, "90 %": 0.9, "99 %": 0.99, "max": 1.0}
+    values = {name: ordered[round(q * (len(ordered) - 1))] for name, q in names.items()}
+    return {**values, "mean": round(statistics.fmean(ordered))}
+
+
+def histogram(lengths: Sequence[int], bins: int = 12) -> str:
+    """A line of blocks: the distribution between its minimum and its 99th percentile."""
+    low, high = min(lengths), quantiles(lengths)["99 %"]
+    width = max((high - low + 1) / bins, 1)
+    counts = [0] * bins
+    for length in lengths:
+        counts[min(int((min(length, high) - low) / width), bins - 1)] += 1
+    top = max(counts)
+    return "".join(BLOCKS[-(-count * (len(BLOCKS) - 1) // top)] for count in counts)
+
+
+def first_lines(lines: Sequence[str], count: int = 10) -> Iterator[str]:
+    """The first lines and how many there are beyond."""
+    yield from islice(lines, count)
+    if len(lines) > count:
+        yield f"… and {len(lines) - count} more"

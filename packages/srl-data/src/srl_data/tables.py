@@ -1,0 +1,89 @@
+"""What commands print when they are done: tables on standard output, plain where it is no terminal.
+
+Only presentation; the numbers come from `srl_data.build` and `srl_data.inspection`.
+"""
+
+from rich import box
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from srl_data.build import Report
+from srl_data.inspection import Findings, first_lines, histogram, quantiles
+from srl_data.solutions import REASONS
+
+PLAIN_WIDTH = 120
+"""Columns where the output is no terminal, so that tables in logs are not squeezed."""
+
+
+def new_console() -> Console:
+    """Standard output, as wide as the terminal or `PLAIN_WIDTH`."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+
+
+def new_table(title: str) -> Table:
+    """A table in the house's style."""
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+
+
+def reasons_table(report: Report) -> Table:
+    """Excluded solutions and instances by reason, with the first few ids."""
+    table = new_table("Excluded")
+    table.add_column("reason")
+    table.add_column("count", justify="right")
+    table.add_column("meaning")
+    table.add_column("for example")
+    excluded = report.survey.excluded
+    for reason, ids in sorted(excluded.items(), key=lambda item: -len(item[1])):
+        table.add_row(reason, str(len(ids)), REASONS[reason], Text(", ".join(ids[:3])))
+    return table
+
+
+def print_build(report: Report, asked_for_problem: str | None) -> None:
+    """The outcome of a build."""
+    console = new_console()
+    survey = report.survey
+    if asked_for_problem is None and report.fields.problem != "question":
+        console.print("No column 'question' in the source: the problems are read from 'problem'.")
+    console.print(
+        f"{len(survey.solutions)} of {survey.rows} solutions conform: "
+        f"{survey.steps} steps, {survey.instances} instances"
+    )
+    if survey.excluded:
+        console.print(reasons_table(report))
+    for path, manifest in report.written.items():
+        solutions = manifest.counts["solutions_in_this_file"]
+        text = f"{path}: {manifest.records} records of {solutions} solutions"
+        console.print(Text(text), soft_wrap=True)
+
+
+def lengths_table(findings: Findings) -> Table:
+    """Length distributions, a row each."""
+    table = new_table("Lengths")
+    table.add_column("of", no_wrap=True)
+    rows = {name: quantiles(lengths) for name, lengths in findings.lengths.items()}
+    for name in next(iter(rows.values())):
+        table.add_column(name, justify="right")
+    table.add_column("min to 99 %", no_wrap=True)
+    for name, row in rows.items():
+        cells = [str(value) for value in row.values()]
+        table.add_row(name, *cells, histogram(findings.lengths[name]))
+    return table
+
+
+def print_findings(findings: Findings, name: str) -> None:
+    """The outcome of an inspection."""
+    console = new_console()
+    head = f"{name}: {findings.records} {findings.kind} records"
+    console.print(Text(f"{head}, {len(findings.problems)} problems"), soft_wrap=True)
+    console.print(Text(f"manifest: {findings.manifest}"), soft_wrap=True)
+    for line in first_lines(findings.skipped):
+        console.print(Text(f"skipped: {line}"), soft_wrap=True)
+    if findings.lengths:
+        console.print(lengths_table(findings))
+    for record, prompt, expected in findings.shown:
+        title = f"{record} as seen through {findings.template!r}"
+        console.print(Panel(Text(prompt), title=Text(title), title_align="left", box=box.ROUNDED))
+        console.print(Panel(Text(expected), title="expected", title_align="left", box=box.ROUNDED))

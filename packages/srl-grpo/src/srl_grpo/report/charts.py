@@ -44,6 +44,8 @@ class Chart:
     """Metric that is drawn as a band of ± its value around the first line."""
     from_zero: bool = False
     hero: bool = False
+    exact: bool = False
+    """Whether its values are without noise, and so not to be smoothed."""
 
     @property
     def metrics(self) -> set[str]:
@@ -107,8 +109,10 @@ def band(frame: Frame, center: Series, deviation: Series) -> str:
     return f'<path class="band" d="{upper}L{lower[1:]}Z"/>'
 
 
-def curve(frame: Frame, series: Series, style: str) -> str:
+def curve(frame: Frame, series: Series, style: str, exact: bool = False) -> str:
     """A curve: faint as measured and firm as smoothed; held-out points as dots on a line."""
+    if exact:
+        return f'<path class="firm {style}" d="{path(frame, series.steps, series.values)}"/>'
     if style == "held" or len(series) < 12:
         dots = "".join(
             f"M{frame.x(step):.1f},{frame.y(value):.1f}h0"
@@ -190,7 +194,9 @@ def draw(chart: Chart, data: Mapping[str, Series], across: tuple[float, float]) 
     frame = Frame(*across, low, high)
     hairs, numbers = y_axis(frame, chart.kind)
     around = band(frame, lines[0][1], deviation) if deviation else ""
-    curves = around + "".join(curve(frame, series, line.style) for line, series in lines)
+    curves = around + "".join(
+        curve(frame, series, line.style, chart.exact) for line, series in lines
+    )
     markup = figure(
         chart,
         read_outs(chart, data) + beyond(lines, frame, chart.kind),

@@ -155,6 +155,8 @@ function say(value, kind) {
   }
   slider.max = steps.length - 1;
   slider.value = steps.length - 1;
+  // Open on a step that differs from the expert's, where there is one.
+  chosen = Math.max(0, steps[steps.length - 1].rows.findIndex((row) => filters["not exact"](row)));
   slider.addEventListener("input", list);
   list();
 })();

@@ -53,7 +53,7 @@ CHARTS = (
         kind="share",
         from_zero=True,
     ),
-    Chart("Learning rate", (Line("learning_rate", ""),), "small", from_zero=True),
+    Chart("Learning rate", (Line("learning_rate", ""),), "small", from_zero=True, exact=True),
     Chart("Tokens a second", (Line("tokens_per_second", ""),), "count", from_zero=True),
     Chart(
         "Prompts sampled for a kept group",
@@ -166,7 +166,7 @@ def standing(config: Mapping[str, object], data: Data) -> str:
     if isinstance(total, int) and last < total:
         parts = [f"{last:,.0f} of {total:,} steps so far"]
     else:
-        parts = [f"{last:,.0f} steps"]
+        parts = [f"{last:,.0f} step{'' if last == 1 else 's'}"]
     if "step_time" in data:
         parts.append(say(sum(data["step_time"].values), "seconds"))
     if "num_tokens" in data:

@@ -40,18 +40,20 @@ def prepare_deepspeed() -> None:
 
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     logger.setLevel(logging.ERROR)
+    silence_upstream()
 
 
-@contextmanager
-def known_warnings() -> Iterator[None]:
-    """Silence, by name, what torch says of DeepSpeed's own habits (as of DeepSpeed 0.19)."""
-    with warnings.catch_warnings():
-        # ZeRO's gradient hooks read AccumulateGrad nodes; the message names torch's replacement.
-        warnings.filterwarnings("ignore", message=".*[Bb]ackward hook.*", category=FutureWarning)
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"deepspeed\..*")
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed\..*")
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"deepspeed\..*")
-        yield
+UPSTREAM_WARNINGS = (
+    # DeepSpeed 0.19 calls collectives by names that torch 2.13 has replaced.
+    (FutureWarning, r"`torch\.distributed\.\w+` is deprecated"),
+)
+"""What torch says of DeepSpeed's own habits, by name; nothing a user could mend."""
+
+
+def silence_upstream() -> None:
+    """Ignore `UPSTREAM_WARNINGS` in this process."""
+    for category, message in UPSTREAM_WARNINGS:
+        warnings.filterwarnings("ignore", message=message, category=category)
 
 
 def deepspeed_settings(
@@ -106,13 +108,12 @@ class TrainingEngine:
         self._max_grad_norm = optimiser.max_grad_norm
         bfloat16 = next(policy.parameters()).dtype == torch.bfloat16
         trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
-        with known_warnings():
-            self._engine, self._optimizer, _, _ = deepspeed.initialize(
-                model=policy,
-                optimizer=make_optimizer(trained, optimiser),
-                config=deepspeed_settings(options, optimiser, bfloat16),
-                dist_init_required=False,
-            )
+        self._engine, self._optimizer, _, _ = deepspeed.initialize(
+            model=policy,
+            optimizer=make_optimizer(trained, optimiser),
+            config=deepspeed_settings(options, optimiser, bfloat16),
+            dist_init_required=False,
+        )
 
     @property
     def policy(self) -> Policy:
@@ -145,16 +146,14 @@ class TrainingEngine:
 
         DeepSpeed averages over ranks, so the share is multiplied by their number.
         """
-        with known_warnings():
-            self._engine.backward(loss * self.world.size)
+        self._engine.backward(loss * self.world.size)
 
     def step(self, learning_rate: float) -> float:
         """Clip, update, clear; returns the global gradient norm before clipping."""
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         norm = self._plain_norm() if self.zero_stage == 0 else None
-        with known_warnings():
-            self._engine.step()
+        self._engine.step()
         if norm is None:
             norm = self._engine.get_global_grad_norm()
         return float(norm) if norm is not None else float("nan")
@@ -184,8 +183,7 @@ class TrainingEngine:
 
     def save(self, folder: Path) -> None:
         """Write optimizer state and masters under `folder`; every rank its part. Collective."""
-        with known_warnings():
-            self._engine.save_checkpoint(str(folder), tag=STATE_TAG, save_latest=False)
+        self._engine.save_checkpoint(str(folder), tag=STATE_TAG, save_latest=False)
 
     def load(self, folder: Path) -> None:
         """Read back what `save` wrote, for the same number of ranks and ZeRO stage. Collective.
@@ -197,8 +195,7 @@ class TrainingEngine:
 
         self._engine.checkpoint_engine = restricted(self._engine.checkpoint_engine)
         try:
-            with known_warnings():
-                path, _ = self._engine.load_checkpoint(str(folder), tag=STATE_TAG)
+            path, _ = self._engine.load_checkpoint(str(folder), tag=STATE_TAG)
         except pickle.UnpicklingError as error:
             first = str(error).splitlines()[0]
             raise DataError(

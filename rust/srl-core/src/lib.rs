@@ -4,4 +4,5 @@
 
 pub mod answer;
 pub mod output;
+pub mod seqmatch;
 pub mod steps;

@@ -1,8 +1,381 @@
-//! Glue.
+//! Glue for `srl_core::seqmatch`: how sequences come in, threads, and Ctrl-C.
+//!
+//! Strings are read where they lie when they are ASCII and copied once as code points when they
+//! are not; the GIL is released while a match is computed, every input held. Work that may take
+//! long runs on scoped threads while the calling one waits and looks for signals.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::redundant_closure_for_method_calls,
+    reason = "what PyO3 extracts from lists is owned; check_signals is tied to one lifetime"
+)]
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use pyo3::exceptions::{PyKeyboardInterrupt, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyInt, PyList, PyString, PyTuple};
+use pyo3::{ffi, intern};
+use srl_core::seqmatch::classic::{Index, Rect};
+use srl_core::seqmatch::{Block, Halt, Matcher, Seq, Stop};
 
 /// Adds this module's functions to `_native`.
-pub(crate) fn register(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(all_ints, module)?)?;
+    module.add_function(wrap_pyfunction!(ratio, module)?)?;
+    module.add_function(wrap_pyfunction!(ratio_batch, module)?)?;
+    module.add_function(wrap_pyfunction!(blocks, module)?)?;
+    module.add_class::<JunkIndex>()
+}
+
+/// One sequence out of Python's hands: what it borrows is kept alive by the caller's reference.
+enum Held {
+    Ascii(&'static [u8]),
+    Chars(Vec<u32>),
+    Ints(Vec<i64>),
+}
+
+impl Held {
+    fn seq(&self) -> Seq<'_> {
+        match self {
+            Self::Ascii(bytes) => Seq::Ascii(bytes),
+            Self::Chars(chars) => Seq::Chars(chars),
+            Self::Ints(ints) => Seq::Ints(ints),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.seq().len()
+    }
+
+    /// Reads a string, or a list or tuple of `int`.
+    ///
+    /// # Safety
+    /// The caller keeps `value` alive for as long as it uses the result.
+    unsafe fn read(value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if let Ok(text) = value.cast::<PyString>() {
+            // SAFETY: the caller keeps `value`, which is `text`, alive.
+            return unsafe { Self::read_text(text) };
+        }
+        let ints = if let Ok(list) = value.cast_exact::<PyList>() {
+            list.iter().map(|item| read_int(&item)).collect()
+        } else if let Ok(tuple) = value.cast_exact::<PyTuple>() {
+            tuple.iter().map(|item| read_int(&item)).collect()
+        } else {
+            None
+        };
+        let refusal = || PyTypeError::new_err("expected a str, or a list or tuple of int");
+        ints.map(Self::Ints).ok_or_else(refusal)
+    }
+
+    /// # Safety
+    /// The caller keeps `text` alive for as long as it uses the result.
+    unsafe fn read_text(text: &Bound<'_, PyString>) -> PyResult<Self> {
+        let py = text.py();
+        if text.call_method0(intern!(py, "isascii"))?.is_truthy()? {
+            let mut len: ffi::Py_ssize_t = 0;
+            // SAFETY: `text` is a live str; for ASCII the pointer is to the string's own bytes,
+            // which never move and live as long as the string.
+            let start = unsafe { ffi::PyUnicode_AsUTF8AndSize(text.as_ptr(), &raw mut len) };
+            if start.is_null() {
+                return Err(PyErr::fetch(py));
+            }
+            // SAFETY: CPython says that `len` bytes lie there; strings are immutable.
+            let bytes = unsafe { std::slice::from_raw_parts(start.cast(), usize::try_from(len)?) };
+            return Ok(Self::Ascii(bytes));
+        }
+        let len = text.len()?;
+        let mut chars = Vec::with_capacity(len);
+        // SAFETY: the buffer holds `len` code points, which is what is asked for, no null after.
+        let copied =
+            unsafe { ffi::PyUnicode_AsUCS4(text.as_ptr(), chars.as_mut_ptr(), len.try_into()?, 0) };
+        if copied.is_null() {
+            return Err(PyErr::fetch(py));
+        }
+        // SAFETY: CPython has just written all `len` of them.
+        unsafe { chars.set_len(len) };
+        Ok(Self::Chars(chars))
+    }
+}
+
+/// The value of an exact `int` or `bool`; a subclass may compare otherwise.
+fn read_int(item: &Bound<'_, PyAny>) -> Option<i64> {
+    if !item.is_exact_instance_of::<PyInt>() && !item.is_exact_instance_of::<PyBool>() {
+        return None;
+    }
+    let mut overflow = 0;
+    // SAFETY: `item` is a live int; one that does not fit sets `overflow` and raises nothing.
+    let value = unsafe { ffi::PyLong_AsLongLongAndOverflow(item.as_ptr(), &raw mut overflow) };
+    (overflow == 0).then_some(value)
+}
+
+type Pair = (Held, Held);
+
+/// Work, in element pairs, above which a computation is given a thread of its own.
+const LONG: usize = 1 << 26;
+
+/// Work below which a batch stays on one thread: about half a millisecond.
+const SHORT: usize = 1 << 24;
+
+const THREADS_VARIABLE: &str = "SRL_REWARD_THREADS";
+
+fn area(pair: &Pair) -> usize {
+    pair.0.len().saturating_mul(pair.1.len())
+}
+
+/// Computes one pair with the GIL released; a long one can be interrupted.
+fn compute<R: Send>(
+    py: Python<'_>,
+    pair: &Pair,
+    work: impl Fn(&mut Matcher, &Pair, Stop<'_>) -> Result<R, Halt> + Send + Sync,
+) -> PyResult<R> {
+    if area(pair) < LONG {
+        let result = py.detach(|| with_matcher(|matcher| work(matcher, pair, Stop::default())));
+        return result.map_err(halted);
+    }
+    let mut results = parallel(py, 1, 1, &|matcher, _, stop| work(matcher, pair, stop))?;
+    results.pop().ok_or_else(|| halted(Halt))
+}
+
+fn halted(_: Halt) -> PyErr {
+    PyKeyboardInterrupt::new_err(())
+}
+
+thread_local! {
+    static MATCHER: std::cell::RefCell<Matcher> = std::cell::RefCell::default();
+}
+
+/// Lends this thread's matcher, whose buffers live on from call to call.
+fn with_matcher<R>(work: impl FnOnce(&mut Matcher) -> R) -> R {
+    MATCHER.with_borrow_mut(work)
+}
+
+/// `count` jobs on `threads` scoped threads, in order, while this thread watches for signals.
+fn parallel<R: Send>(
+    py: Python<'_>,
+    count: usize,
+    threads: usize,
+    job: &(impl Fn(&mut Matcher, usize, Stop<'_>) -> Result<R, Halt> + Sync),
+) -> PyResult<Vec<R>> {
+    let stop = AtomicBool::new(false);
+    let next = AtomicUsize::new(0);
+    let chunk = (count / (threads * 8)).clamp(1, 64);
+    let work = |sender: &Sender<(usize, Vec<R>)>| {
+        let mut matcher = Matcher::default();
+        loop {
+            let from = next.fetch_add(chunk, Ordering::Relaxed);
+            let here = from..(from + chunk).min(count);
+            let done = here
+                .map(|at| job(&mut matcher, at, Stop::when(&stop)))
+                .collect();
+            let Ok(done) = done else { return };
+            if from >= count || sender.send((from, done)).is_err() {
+                return;
+            }
+        }
+    };
+    let chunks = py.detach(|| {
+        std::thread::scope(|scope| {
+            let (sender, receiver) = channel();
+            for _ in 0..threads {
+                let (sender, work) = (sender.clone(), &work);
+                scope.spawn(move || work(&sender));
+            }
+            drop(sender);
+            collect(&receiver, &stop)
+        })
+    })?;
+    Ok(in_order(chunks))
+}
+
+/// Receives until the workers are done; a signal's exception stops them.
+fn collect<T>(receiver: &Receiver<T>, stop: &AtomicBool) -> PyResult<Vec<T>> {
+    let mut chunks = Vec::new();
+    loop {
+        match receiver.recv_timeout(Duration::from_millis(50)) {
+            Ok(done) => chunks.push(done),
+            Err(RecvTimeoutError::Disconnected) => return Ok(chunks),
+            Err(RecvTimeoutError::Timeout) => {
+                let raised = Python::attach(|py| py.check_signals());
+                if raised.is_err() {
+                    stop.store(true, Ordering::Relaxed);
+                }
+                raised?;
+            }
+        }
+    }
+}
+
+fn in_order<R>(mut chunks: Vec<(usize, Vec<R>)>) -> Vec<R> {
+    chunks.sort_unstable_by_key(|(from, _)| *from);
+    chunks.into_iter().flat_map(|(_, done)| done).collect()
+}
+
+#[pyfunction]
+fn all_ints(sequence: &Bound<'_, PyAny>) -> bool {
+    if let Ok(list) = sequence.cast_exact::<PyList>() {
+        list.iter().all(|item| read_int(&item).is_some())
+    } else if let Ok(tuple) = sequence.cast_exact::<PyTuple>() {
+        tuple.iter().all(|item| read_int(&item).is_some())
+    } else {
+        false
+    }
+}
+
+fn matched_held(py: Python<'_>, pair: &Pair, autojunk: bool) -> PyResult<usize> {
+    compute(py, pair, |matcher, (a, b), stop| {
+        matcher.matched(a.seq(), b.seq(), autojunk, stop)
+    })
+}
+
+#[pyfunction]
+#[pyo3(signature = (a, b, *, autojunk = true))]
+fn ratio(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>, autojunk: bool) -> PyResult<f64> {
+    // SAFETY: the arguments outlive this call.
+    let pair = unsafe { (Held::read(a)?, Held::read(b)?) };
+    let matches = matched_held(a.py(), &pair, autojunk)?;
+    Ok(as_ratio(matches, pair.0.len() + pair.1.len()))
+}
+
+/// difflib's `2.0 * matches / length`, and 1 for nothing against nothing.
+#[allow(clippy::cast_precision_loss, reason = "lengths lie far below 2^53")]
+fn as_ratio(matches: usize, length: usize) -> f64 {
+    if length == 0 {
+        1.0
+    } else {
+        2.0 * matches as f64 / length as f64
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (a, b, autojunk))]
+fn blocks(
+    a: &Bound<'_, PyAny>,
+    b: &Bound<'_, PyAny>,
+    autojunk: bool,
+) -> PyResult<Vec<(usize, usize, usize)>> {
+    // SAFETY: the arguments outlive this call.
+    let pair = unsafe { (Held::read(a)?, Held::read(b)?) };
+    let found = compute(a.py(), &pair, |matcher, (a, b), stop| {
+        matcher.blocks(a.seq(), b.seq(), autojunk, stop)
+    })?;
+    Ok(found.iter().map(as_tuple).collect())
+}
+
+fn as_tuple(block: &Block) -> (usize, usize, usize) {
+    (block.a, block.b, block.len)
+}
+
+#[pyfunction]
+#[pyo3(signature = (a, b, *, autojunk = true, threads = None))]
+fn ratio_batch(
+    py: Python<'_>,
+    a: Vec<Bound<'_, PyAny>>,
+    b: Vec<Bound<'_, PyAny>>,
+    autojunk: bool,
+    threads: Option<usize>,
+) -> PyResult<Vec<f64>> {
+    if a.len() != b.len() {
+        let (a, b) = (a.len(), b.len());
+        let message = format!("a and b must pair up, got {a} and {b} sequences");
+        return Err(PyValueError::new_err(message));
+    }
+    // SAFETY: the vectors hold a reference to each sequence until this call returns.
+    let read = |(a, b)| unsafe { Ok((Held::read(a)?, Held::read(b)?)) };
+    let pairs = a
+        .iter()
+        .zip(&b)
+        .map(read)
+        .collect::<PyResult<Vec<Pair>>>()?;
+    let job = |matcher: &mut Matcher, at: usize, stop: Stop<'_>| {
+        let (a, b): &Pair = &pairs[at];
+        let matches = matcher.matched(a.seq(), b.seq(), autojunk, stop)?;
+        Ok(as_ratio(matches, a.len() + b.len()))
+    };
+    let work = pairs.iter().map(area).fold(0, usize::saturating_add);
+    let wish = wished_threads(threads)?;
+    let threads = if work < SHORT {
+        1
+    } else {
+        wish.unwrap_or_else(processors)
+    };
+    if work < LONG && threads == 1 {
+        let each = |matcher: &mut Matcher, at| job(matcher, at, Stop::default());
+        let all = |matcher: &mut Matcher| (0..pairs.len()).map(|at| each(matcher, at)).collect();
+        let done: Result<Vec<f64>, Halt> = py.detach(|| with_matcher(all));
+        return done.map_err(halted);
+    }
+    parallel(py, pairs.len(), threads.min(pairs.len()), &job)
+}
+
+/// The caller's wish, or that of `SRL_REWARD_THREADS`.
+fn wished_threads(threads: Option<usize>) -> PyResult<Option<usize>> {
+    let refuse = |name: &str, value: &str| {
+        let message = format!("{name} is {value:?}: expected a positive integer");
+        PyValueError::new_err(message)
+    };
+    match (threads, std::env::var(THREADS_VARIABLE)) {
+        (Some(0), _) => Err(refuse("threads", "0")),
+        (None, Ok(text)) => match text.trim().parse() {
+            Ok(count) if count > 0 => Ok(Some(count)),
+            _ => Err(refuse(THREADS_VARIABLE, &text)),
+        },
+        _ => Ok(threads),
+    }
+}
+
+/// The processors this process may use.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The general matcher over codes: junk, popular elements and bounds.
+#[pyclass(frozen)]
+struct JunkIndex {
+    index: Index,
+}
+
+#[pymethods]
+impl JunkIndex {
+    #[new]
+    fn new(b: Vec<u32>, junk: Vec<bool>, autojunk: bool) -> PyResult<Self> {
+        if let Some(code) = b.iter().find(|code| **code as usize >= junk.len()) {
+            let message = format!("code {code} has no entry among {} junk marks", junk.len());
+            return Err(PyValueError::new_err(message));
+        }
+        Ok(Self {
+            index: Index::new(b, &junk, autojunk),
+        })
+    }
+
+    fn blocks(&self, py: Python<'_>, a: Vec<u32>) -> PyResult<Vec<(usize, usize, usize)>> {
+        let job = |_: &mut Matcher, _: usize, stop: Stop<'_>| self.index.matching_blocks(&a, stop);
+        let found = parallel(py, 1, 1, &job)?
+            .pop()
+            .ok_or_else(|| halted(Halt))?;
+        Ok(found.iter().map(as_tuple).collect())
+    }
+
+    fn longest(
+        &self,
+        py: Python<'_>,
+        a: Vec<u32>,
+        a_bounds: (usize, usize),
+        b_bounds: (usize, usize),
+    ) -> PyResult<(usize, usize, usize)> {
+        let rect = Rect {
+            a_lo: a_bounds.0,
+            a_hi: a_bounds.1,
+            b_lo: b_bounds.0,
+            b_hi: b_bounds.1,
+        };
+        if !rect.is_within(a.len(), self.index.len()) {
+            let message = format!("bounds {a_bounds:?} and {b_bounds:?} out of order or outside");
+            return Err(PyValueError::new_err(message));
+        }
+        let found = py.detach(|| self.index.longest(&a, rect, Stop::default()));
+        found.map(|block| as_tuple(&block)).map_err(halted)
+    }
 }

@@ -1,0 +1,197 @@
+"""difflib's sequence matching, bit for bit, at native speed.
+
+`ratio`, `ratio_batch` and `matching_blocks` answer the common questions; `SequenceMatcher` is a
+drop-in for `difflib.SequenceMatcher`. Strings and lists or tuples of `int` go to the native core
+as they are; other hashable elements are numbered first. Left out: difflib's line-oriented tools
+(`unified_diff`, `Differ`), which work with this `SequenceMatcher` only by its opcodes.
+"""
+
+import difflib
+from collections.abc import Callable, Hashable, Sequence
+from difflib import Match
+from typing import Generic, TypeVar
+
+from srl_reward import _native
+
+__all__ = ["Match", "SequenceMatcher", "matching_blocks", "ratio", "ratio_batch"]
+
+T = TypeVar("T", bound=Hashable)
+
+_LAZY = ("b2j", "bjunk", "bpopular")
+
+
+def ratio(a: Sequence[Hashable], b: Sequence[Hashable], *, autojunk: bool = True) -> float:
+    """Similarity in [0, 1]: `difflib.SequenceMatcher(None, a, b, autojunk).ratio()`, exactly.
+
+    The order of the arguments matters, as it does for difflib. Raises TypeError for an element
+    that is not hashable.
+    """
+    if _is_native(a, b):
+        return _native.ratio(a, b, autojunk=autojunk)
+    return SequenceMatcher(None, a, b, autojunk).ratio()
+
+
+def ratio_batch(
+    a: Sequence[Sequence[Hashable]],
+    b: Sequence[Sequence[Hashable]],
+    *,
+    autojunk: bool = True,
+    threads: int | None = None,
+) -> list[float]:
+    """`ratio` of each `a[i]` with `b[i]`, the pairs shared out over `threads` threads.
+
+    Without `threads`, the environment variable SRL_REWARD_THREADS limits them, and else the
+    processors that this process may use; a small batch is done on one. Raises ValueError when `a`
+    and `b` differ in length or `threads` is below 1.
+    """
+    if all(map(_is_native, a, b)):
+        return _native.ratio_batch(a, b, autojunk=autojunk, threads=threads)
+    return [ratio(x, y, autojunk=autojunk) for x, y in zip(a, b, strict=True)]
+
+
+def matching_blocks(
+    a: Sequence[Hashable], b: Sequence[Hashable], *, autojunk: bool = True
+) -> list[Match]:
+    """Return the blocks of `difflib.SequenceMatcher(None, a, b, autojunk).get_matching_blocks()`.
+
+    The last is `Match(len(a), len(b), 0)`, as there.
+    """
+    return SequenceMatcher(None, a, b, autojunk).get_matching_blocks()
+
+
+class SequenceMatcher(difflib.SequenceMatcher[T], Generic[T]):
+    """A drop-in for `difflib.SequenceMatcher`, with the same results, errors and caching.
+
+    It is a subclass, so what is not computed here is the running CPython's own. `b2j`, `bjunk`
+    and `bpopular` are made when they are first read, unless `isjunk` is given. A subclass that
+    replaces `find_longest_match` gets difflib's loop over it. Like difflib, it holds the
+    sequences: do not change them between calls.
+    """
+
+    a: Sequence[T]
+    b: Sequence[T]
+    isjunk: Callable[[T], bool] | None
+    autojunk: bool
+    b2j: dict[T, list[int]]
+    bjunk: set[T]
+    bpopular: set[T]
+    fullbcount: dict[T, int] | None
+    matching_blocks: list[Match] | None
+    opcodes: list[tuple[str, int, int, int, int]] | None
+    _coded: "_CodedSequence[T] | None"
+
+    def __init__(
+        self,
+        isjunk: Callable[[T], bool] | None = None,
+        a: Sequence[T] = "",  # type: ignore[assignment]  # difflib's own default
+        b: Sequence[T] = "",  # type: ignore[assignment]
+        autojunk: bool = True,
+    ) -> None:
+        super().__init__(isjunk, a, b, autojunk)
+
+    def set_seq2(self, b: Sequence[T]) -> None:
+        """Set the second sequence; what is known of the one before is dropped."""
+        if b is self.b:
+            return
+        self._coded = None
+        if self.isjunk or not _is_native(b, b):
+            super().set_seq2(b)
+            return
+        self.b = b
+        self.matching_blocks = self.opcodes = None
+        self.fullbcount = None
+        for name in _LAZY:
+            self.__dict__.pop(name, None)
+
+    def __getattr__(self, name: str) -> object:
+        if name not in _LAZY:
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=self)
+        plain = difflib.SequenceMatcher[T](None, (), self.b, self.autojunk)
+        for lazy in _LAZY:
+            self.__dict__[lazy] = getattr(plain, lazy)
+        return self.__dict__[name]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_coded": None}
+
+    def find_longest_match(
+        self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None
+    ) -> Match:
+        """Longest block of `a[alo:ahi]` and `b[blo:bhi]`, earliest in `a`, then in `b`."""
+        a_bounds = (alo, len(self.a) if ahi is None else ahi)
+        b_bounds = (blo, len(self.b) if bhi is None else bhi)
+        coded = self._code()
+        if not (coded.is_exact and _within(a_bounds, self.a) and _within(b_bounds, self.b)):
+            return super().find_longest_match(alo, ahi, blo, bhi)
+        return Match(*coded.index.longest(coded.encode(self.a), a_bounds, b_bounds))
+
+    def get_matching_blocks(self) -> list[Match]:
+        """All blocks in order, ending with `Match(len(a), len(b), 0)`; computed once."""
+        if self.matching_blocks is None:
+            found = self._find_blocks()
+            if found is None:
+                return super().get_matching_blocks()
+            self.matching_blocks = [Match(*block) for block in found]
+            self.matching_blocks.append(Match(len(self.a), len(self.b), 0))
+        return self.matching_blocks
+
+    def ratio(self) -> float:
+        """`2.0 * M / T`: M elements in matching blocks, T in both sequences; 1.0 for nothing."""
+        if type(self) is SequenceMatcher and self.matching_blocks is None and self._is_plain():
+            return _native.ratio(self.a, self.b, autojunk=self.autojunk)
+        return super().ratio()
+
+    def _is_plain(self) -> bool:
+        return not self.isjunk and _is_native(self.a, self.b)
+
+    def _find_blocks(self) -> list[tuple[int, int, int]] | None:
+        """Return the native core's blocks, or None where difflib's own loop must run."""
+        if type(self).find_longest_match is not SequenceMatcher.find_longest_match:
+            return None
+        if self._is_plain():
+            return _native.blocks(self.a, self.b, autojunk=bool(self.autojunk))
+        coded = self._code()
+        if not coded.is_exact:
+            return None
+        codes = coded.encode(self.a)
+        if self.isjunk:
+            return coded.index.blocks(codes)
+        return _native.blocks(codes, coded.codes, autojunk=bool(self.autojunk))
+
+    def _code(self) -> "_CodedSequence[T]":
+        if self._coded is None:
+            self._coded = _CodedSequence(self.b, self.bjunk, bool(self.autojunk))
+        return self._coded
+
+
+class _CodedSequence(Generic[T]):
+    """`b` with its distinct elements numbered, equal by dict's rules: `1`, `1.0`, `True` are one.
+
+    `is_exact` is False where difflib's `==` and its dict disagree (NaN, which a dict finds again
+    by identity and `==` never does): only difflib's own loop is right there.
+    """
+
+    def __init__(self, b: Sequence[T], junk: set[T], autojunk: bool) -> None:
+        numbers: dict[T, int] = {}
+        self.codes = [numbers.setdefault(element, len(numbers)) for element in b]
+        self.is_exact = all(element == element for element in numbers)
+        self.index = _native.JunkIndex(
+            self.codes, [element in junk for element in numbers], autojunk
+        )
+        self._numbers = numbers
+
+    def encode(self, a: Sequence[T]) -> list[int]:
+        unknown = len(self._numbers)
+        return [self._numbers.get(element, unknown) for element in a]
+
+
+def _is_native(a: Sequence[Hashable], b: Sequence[Hashable]) -> bool:
+    """Whether the core reads both as they are, and their elements compare alike."""
+    if type(a) is str and type(b) is str:
+        return True
+    return _native.all_ints(a) and _native.all_ints(b)
+
+
+def _within(bounds: tuple[int, int], sequence: Sequence[T]) -> bool:
+    return 0 <= bounds[0] <= bounds[1] <= len(sequence)

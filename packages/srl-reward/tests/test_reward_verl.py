@@ -29,6 +29,7 @@ def test_the_data_source_or_extra_info_chooses_the_reward() -> None:
     assert compute_score("x", r"a</think>\boxed{5}", "5", boxed)["score"] == 1.0
     r1_zero = "<think>a</think><answer>5</answer>"
     assert compute_score("x", r1_zero, "5", {"reward": "r1_zero"})["score"] == 1.1
+    assert compute_score("x", r"\boxed{033}", 33, {}, reward="aime", router=None)["score"] == 1.0
     cut = {"truncated": True}
     assert compute_score("x", "<think>a</think>x", "x", cut)["reason"] == "truncated"
 

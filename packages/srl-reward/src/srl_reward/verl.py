@@ -21,6 +21,9 @@ def compute_score(
     solution_str: str,
     ground_truth: object,
     extra_info: Mapping[str, object] | None = None,
+    *,
+    reward: str | None = None,
+    **_: object,
 ) -> dict[str, float | str]:
     """Score one response as verl's reward managers ask for it.
 
@@ -30,17 +33,19 @@ def compute_score(
         solution_str: The response, without the prompt.
         ground_truth: The expert's step or the gold answer.
         extra_info: May hold `reward` (one of `REWARDS`), `truncated` and `think_prefilled`.
+        reward: The reward for samples that name none, from verl's `reward_kwargs`.
+        _: What else verl passes, as its reward router's address.
 
     Returns:
         `score`, which verl optimises; `exact` and `invalid` (0 or 1) and `reason`, which it logs.
 
     Raises:
-        ValueError: `extra_info["reward"]` is unknown.
+        ValueError: The reward is unknown, or `ground_truth` is no text.
     """
     info = extra_info or {}
-    reward = _reward(str(info.get("reward") or _for_source(data_source)))
+    chosen = _reward(str(info.get("reward") or reward or _for_source(data_source)))
     flags = {flag: [bool(info[flag])] for flag in ("truncated", "think_prefilled") if flag in info}
-    (scored,) = reward.score([solution_str], ground_truth=[ground_truth], **flags)
+    (scored,) = chosen.score([solution_str], ground_truth=[ground_truth], **flags)
     if scored is None:
         raise ValueError(f"ground_truth is {ground_truth!r}, expected a text to compare with")
     return {
@@ -67,4 +72,4 @@ def _reward(name: str) -> Reward:
     for grader in GRADERS:
         if name == grader:
             return AnswerReward("ground_truth", grader=grader)
-    raise ValueError(f"extra_info['reward'] is {name!r}, expected one of {REWARDS}")
+    raise ValueError(f"the reward is {name!r}, expected one of {REWARDS}")

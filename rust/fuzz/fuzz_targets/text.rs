@@ -28,5 +28,9 @@ fuzz_target!(|text: &str| {
     if let Some(range) = extract_boxed(text) {
         let _ = &text[range];
     }
-    let _ = (extract_aime_answer(text), extract_gsm8k_answer(text), is_think_prefilled(text));
+    let _ = (
+        extract_aime_answer(text),
+        extract_gsm8k_answer(text),
+        is_think_prefilled(text),
+    );
 });

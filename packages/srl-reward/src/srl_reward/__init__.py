@@ -4,6 +4,9 @@ Everything named in `__all__` is the public API. Nothing here imports torch.
 """
 
 from srl_reward.answer import extract_aime_answer, extract_boxed, extract_gsm8k_answer
+from srl_reward.answer_reward import AnswerReward
+from srl_reward.format_reward import BoxedThinkReward, FormatReward, R1ZeroReward
+from srl_reward.grading import Verdict
 from srl_reward.output import (
     InvalidOutput,
     InvalidReason,
@@ -27,17 +30,22 @@ from srl_reward.steps import (
 )
 
 __all__ = [
+    "AnswerReward",
+    "BoxedThinkReward",
+    "FormatReward",
     "InvalidOutput",
     "InvalidReason",
     "NonConforming",
     "NonConformingReason",
     "ParsedOutput",
+    "R1ZeroReward",
     "Reward",
     "Scored",
     "SequenceMatcher",
     "Solution",
     "Step",
     "StepReward",
+    "Verdict",
     "extract_aime_answer",
     "extract_boxed",
     "extract_gsm8k_answer",

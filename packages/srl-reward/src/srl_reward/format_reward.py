@@ -1,0 +1,205 @@
+"""Rewards for form: the SRL grammar, a box after the thinking, R1-zero's two tags.
+
+Each reads an output strictly and names what is wrong with it. Left out: answers that are equal but
+written otherwise, where a grader is not asked for.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from srl_reward import _native
+from srl_reward.answer import extract_boxed
+from srl_reward.completions import Completion, Sample, read_column, read_samples
+from srl_reward.grading import Grader, Verdict, check_grader, grade_batch
+from srl_reward.output import InvalidOutput, InvalidReason, parse_step_output
+from srl_reward.reward import Reward, Scored
+
+
+def parse_think(sample: Sample) -> tuple[str, str] | str:
+    """Return (thinking, what follows), or the reason why the thinking is malformed."""
+    if sample.truncated:
+        return InvalidReason.TRUNCATED
+    parsed, reason = _native.parse_think(sample.text, sample.think_prefilled)
+    return parsed if parsed is not None else InvalidReason(str(reason))
+
+
+class FormatReward(Reward):
+    """1 for an output in the SRL grammar (`<think>…</think>`, then one step), else 0.
+
+    Args:
+        valid: The reward of a valid output.
+        invalid: The reward of an invalid one.
+        think_prefilled: As in `StepReward`.
+        name: Under which TRL logs the reward.
+    """
+
+    default_name: ClassVar[str] = "format_reward"
+
+    def __init__(
+        self,
+        *,
+        valid: float = 1.0,
+        invalid: float = 0.0,
+        think_prefilled: bool | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(think_prefilled=think_prefilled, name=name)
+        self.valid = valid
+        self.invalid = invalid
+
+    def score(self, completions: Sequence[Completion], **columns: object) -> list[Scored | None]:
+        """Score each completion; a valid one is `exact`."""
+        return [
+            self._score(sample)
+            for sample in read_samples(completions, columns, self.think_prefilled)
+        ]
+
+    def _score(self, sample: Sample) -> Scored:
+        output = parse_step_output(
+            sample.text, think_prefilled=sample.think_prefilled, truncated=sample.truncated
+        )
+        if isinstance(output, InvalidOutput):
+            return Scored(self.invalid, output.reason)
+        return Scored(self.valid, None, True, output.thinking, output.action, output.number)
+
+
+class BoxedThinkReward(Reward):
+    r"""1 for non-empty thinking and then a `\boxed{}` that holds exactly the answer, else 0.
+
+    The output starts with `<think>` (or the prompt ended with it) and closes it; the last complete
+    box after it counts; case matters, outer white space doesn't. Parts: `format`, `answer`.
+
+    Args:
+        answer: The column with the gold answer; where it is None, so is the reward.
+        think_prefilled: As in `StepReward`.
+        name: Under which TRL logs the reward.
+    """
+
+    default_name: ClassVar[str] = "boxed_think_reward"
+
+    def __init__(
+        self,
+        answer: str = "answer",
+        *,
+        think_prefilled: bool | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(think_prefilled=think_prefilled, name=name)
+        self.answer = answer
+
+    def score(self, completions: Sequence[Completion], **columns: object) -> list[Scored | None]:
+        """Score each completion; `action` is the box's content."""
+        samples = read_samples(completions, columns, self.think_prefilled)
+        answers = read_column(columns, self.answer, len(samples), type(self).__name__)
+        return [
+            None if gold is None else _score_boxed(sample, str(gold))
+            for sample, gold in zip(samples, answers, strict=True)
+        ]
+
+
+def _score_boxed(sample: Sample, gold: str) -> Scored:
+    parsed = parse_think(sample)
+    if isinstance(parsed, str):
+        return Scored(0.0, parsed, parts=_parts(form=False, right=False))
+    thinking, rest = parsed
+    if not thinking:
+        return Scored(0.0, "empty_thinking", parts=_parts(form=False, right=False))
+    box = extract_boxed(rest)
+    if box is None:
+        return Scored(0.0, "no_box", thinking=thinking, parts=_parts(form=False, right=False))
+    right = box.strip() == gold.strip()
+    parts = _parts(form=True, right=right)
+    return Scored(float(right), None, right, thinking, box.strip(), parts=parts)
+
+
+class R1ZeroReward(Reward):
+    r"""R1-zero's template: `<think>…</think> <answer>…</answer>` and nothing else.
+
+    The reward is `format_weight` for the form plus `answer_weight` for a correct answer, which
+    counts in good form alone. The answer is the tag's last box, or else its whole content. Parts:
+    `format`, `answer`.
+
+    Args:
+        answer: The column with the gold answer; where it is None, so is the reward.
+        grader: "exact", "aime", "gsm8k" or "math".
+        format_weight: The value of the form.
+        answer_weight: The value of the answer.
+        think_prefilled: As in `StepReward`.
+        name: Under which TRL logs the reward.
+
+    Raises:
+        ValueError: The grader is unknown.
+        ImportError: It needs the extra `[math]`.
+    """
+
+    default_name: ClassVar[str] = "r1_zero_reward"
+
+    def __init__(
+        self,
+        answer: str = "answer",
+        *,
+        grader: Grader = "exact",
+        format_weight: float = 0.1,
+        answer_weight: float = 1.0,
+        think_prefilled: bool | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(think_prefilled=think_prefilled, name=name)
+        check_grader(grader)
+        self.answer = answer
+        self.grader: Grader = grader
+        self.format_weight = format_weight
+        self.answer_weight = answer_weight
+
+    def score(self, completions: Sequence[Completion], **columns: object) -> list[Scored | None]:
+        """Score each completion; `action` is the answer tag's content."""
+        samples = read_samples(completions, columns, self.think_prefilled)
+        golds = read_column(columns, self.answer, len(samples), type(self).__name__)
+        parsed = [_parse_r1_zero(sample) for sample in samples]
+        pairs = {
+            index: (str(gold), _answer_in(output[1]))
+            for index, (output, gold) in enumerate(zip(parsed, golds, strict=True))
+            if not isinstance(output, str) and gold is not None
+        }
+        verdicts = dict(zip(pairs, grade_batch(self.grader, list(pairs.values())), strict=True))
+        return [
+            None if gold is None else self._score(output, verdicts.get(index))
+            for index, (output, gold) in enumerate(zip(parsed, golds, strict=True))
+        ]
+
+    def _score(self, output: tuple[str, str] | str, verdict: Verdict | None) -> Scored:
+        if isinstance(output, str):
+            return Scored(0.0, output, parts=_parts(form=False, right=False))
+        right = verdict is Verdict.CORRECT
+        reward = self.format_weight + (self.answer_weight if right else 0.0)
+        return Scored(reward, None, right, *output, parts=_parts(form=True, right=right))
+
+
+def _parse_r1_zero(sample: Sample) -> tuple[str, str] | str:
+    """Return (thinking, answer), or the reason why the form is wrong."""
+    parsed = parse_think(sample)
+    if isinstance(parsed, str):
+        return parsed
+    thinking, rest = parsed[0], parsed[1].strip()
+    opened, closed = "<answer>", "</answer>"
+    if opened not in rest:
+        return "missing_answer"
+    if not rest.startswith(opened):
+        return "text_before_answer"
+    content, found, after = rest.removeprefix(opened).partition(closed)
+    if not found:
+        return "unclosed_answer"
+    if after:
+        return "text_after_answer"
+    if opened in content:
+        return "nested_answer"
+    return (thinking, content.strip()) if content.strip() else "empty_answer"
+
+
+def _answer_in(content: str) -> str:
+    box = extract_boxed(content)
+    return content if box is None else box
+
+
+def _parts(*, form: bool, right: bool) -> dict[str, float]:
+    return {"format": float(form), "answer": float(right)}

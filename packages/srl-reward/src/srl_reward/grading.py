@@ -1,0 +1,150 @@
+r"""Whether a model's final answer is the gold one, by one of four graders.
+
+`exact` compares strings, `aime` integers from 0 to 999, `gsm8k` decimal numbers; `math` asks
+math-verify (extra `[math]`) whether two expressions are equal, in child processes that are killed
+at a hard limit. Verdicts are cached. Nothing here raises on a model's text.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from enum import StrEnum
+from importlib.util import find_spec
+from typing import Literal, get_args
+
+from srl_reward.answer import extract_aime_answer, extract_boxed, extract_gsm8k_answer
+
+Grader = Literal["exact", "aime", "gsm8k", "math"]
+GRADERS: tuple[Grader, ...] = get_args(Grader)
+
+CACHE_SIZE = 1 << 16
+MAX_CHARS = 2_000
+"""A longer answer is no answer."""
+
+
+class Verdict(StrEnum):
+    """What grading found."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    UNPARSABLE = "unparsable"
+    """One side isn't an answer that the grader can read."""
+    TIMEOUT = "timeout"
+    """math-verify had to be killed; not cached, since a busy machine may be the cause."""
+    CRASHED = "crashed"
+    """math-verify's process died, of memory for one."""
+
+
+def check_grader(grader: str) -> None:
+    """Refuse an unknown grader, and `math` where math-verify isn't installed.
+
+    Raises:
+        ValueError: The grader is unknown.
+        ImportError: It needs the extra `[math]`.
+    """
+    if grader not in GRADERS:
+        raise ValueError(f"grader is {grader!r}, expected one of {GRADERS}")
+    if grader == "math" and find_spec("math_verify") is None:
+        raise ImportError(
+            "the grader 'math' needs math-verify: pip install 'srl-reward[math]'",
+            name="math_verify",
+        )
+
+
+def find_answer(grader: Grader, text: str) -> str | None:
+    """Return the final answer a text gives: after the last `####` for gsm8k, else the last box."""
+    if grader == "gsm8k":
+        return extract_gsm8k_answer(text) or extract_boxed(text)
+    return extract_boxed(text)
+
+
+def grade(grader: Grader, gold: str, prediction: str, *, seconds: float = 5.0) -> Verdict:
+    """Grade one answer; see `grade_batch`."""
+    return grade_batch(grader, [(gold, prediction)], seconds=seconds)[0]
+
+
+def grade_batch(
+    grader: Grader, pairs: Sequence[tuple[str, str]], *, seconds: float = 5.0
+) -> list[Verdict]:
+    """Grade pairs of (gold answer, predicted answer), both without box or marks.
+
+    Args:
+        grader: Which of the four.
+        pairs: Gold first.
+        seconds: Hard limit for one pair under `math`.
+
+    Raises:
+        ValueError: The grader is unknown.
+        ImportError: It needs the extra `[math]`.
+    """
+    check_grader(grader)
+    if grader == "math":
+        return _grade_math(pairs, seconds)
+    return [_grade_plain(grader, gold.strip(), prediction.strip()) for gold, prediction in pairs]
+
+
+def _grade_plain(grader: Grader, gold: str, prediction: str) -> Verdict:
+    if grader == "exact":
+        return Verdict.CORRECT if gold == prediction else Verdict.WRONG
+    if grader == "aime":
+        values = [extract_aime_answer(f"\\boxed{{{text}}}") for text in (gold, prediction)]
+        return _compare(*values)
+    return _compare(*(_decimal(text) for text in (gold, prediction)))
+
+
+def _compare(gold: object, prediction: object) -> Verdict:
+    if gold is None or prediction is None:
+        return Verdict.UNPARSABLE
+    return Verdict.CORRECT if gold == prediction else Verdict.WRONG
+
+
+def _decimal(text: str) -> str | None:
+    return extract_gsm8k_answer(text) or extract_gsm8k_answer(f"#### {text}")
+
+
+class _Cache:
+    """The latest verdicts of math-verify, for all threads."""
+
+    def __init__(self) -> None:
+        self._verdicts: OrderedDict[tuple[str, str], Verdict] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, pair: tuple[str, str]) -> Verdict | None:
+        with self._lock:
+            verdict = self._verdicts.get(pair)
+            if verdict is not None:
+                self._verdicts.move_to_end(pair)
+            return verdict
+
+    def put(self, pair: tuple[str, str], verdict: Verdict) -> None:
+        with self._lock:
+            self._verdicts[pair] = verdict
+            if len(self._verdicts) > CACHE_SIZE:
+                self._verdicts.popitem(last=False)
+
+
+_cache = _Cache()
+
+
+def _grade_math(pairs: Sequence[tuple[str, str]], seconds: float) -> list[Verdict]:
+    keys = [(gold.strip(), prediction.strip()) for gold, prediction in pairs]
+    verdicts = {key: _known(key) for key in keys}
+    unknown = [key for key, verdict in verdicts.items() if verdict is None]
+    if unknown:
+        # Imported late: only this grader starts processes.
+        from srl_reward._math_pool import shared_pool
+
+        for key, answer in zip(unknown, shared_pool().ask_all(unknown, seconds), strict=True):
+            verdicts[key] = Verdict(answer)
+            if verdicts[key] not in (Verdict.TIMEOUT, Verdict.CRASHED):
+                _cache.put(key, Verdict(answer))
+    return [verdicts[key] or Verdict.UNPARSABLE for key in keys]
+
+
+def _known(pair: tuple[str, str]) -> Verdict | None:
+    gold, prediction = pair
+    if gold == prediction:
+        return Verdict.CORRECT
+    if not prediction or max(len(gold), len(prediction)) > MAX_CHARS:
+        return Verdict.UNPARSABLE
+    return _cache.get(pair)

@@ -1,0 +1,75 @@
+"""verl's reward entry point: `compute_score`, to be named in `custom_reward_function`.
+
+`extra_info["reward"]` chooses the reward for a sample; without it the data source's name does, and
+what isn't known is an expert's step. Left out: verl itself, which isn't imported.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+
+from srl_reward.answer_reward import AnswerReward
+from srl_reward.format_reward import BoxedThinkReward, R1ZeroReward
+from srl_reward.grading import GRADERS
+from srl_reward.reward import Reward
+from srl_reward.step_reward import StepReward
+
+REWARDS = ("step", "aime", "gsm8k", "math", "exact", "boxed_think", "r1_zero")
+
+
+def compute_score(
+    data_source: str,
+    solution_str: str,
+    ground_truth: object,
+    extra_info: Mapping[str, object] | None = None,
+    *,
+    reward: str | None = None,
+    **_: object,
+) -> dict[str, float | str]:
+    """Score one response as verl's reward managers ask for it.
+
+    Args:
+        data_source: The data set's name: with "aime", "gsm8k" or "math" in it, `ground_truth` is a
+            final answer, else the expert's step.
+        solution_str: The response, without the prompt.
+        ground_truth: The expert's step or the gold answer.
+        extra_info: May hold `reward` (one of `REWARDS`), `truncated` and `think_prefilled`.
+        reward: The reward for samples that name none, from verl's `reward_kwargs`.
+        _: What else verl passes, as its reward router's address.
+
+    Returns:
+        `score`, which verl optimises; `exact` and `invalid` (0 or 1) and `reason`, which it logs.
+
+    Raises:
+        ValueError: The reward is unknown, or `ground_truth` is no text.
+    """
+    info = extra_info or {}
+    chosen = _reward(str(info.get("reward") or reward or _for_source(data_source)))
+    flags = {flag: [bool(info[flag])] for flag in ("truncated", "think_prefilled") if flag in info}
+    (scored,) = chosen.score([solution_str], ground_truth=[ground_truth], **flags)
+    if scored is None:
+        raise ValueError(f"ground_truth is {ground_truth!r}, expected a text to compare with")
+    return {
+        "score": scored.reward,
+        "exact": float(scored.exact),
+        "invalid": float(scored.reason is not None),
+        "reason": str(scored.reason or ""),
+    }
+
+
+def _for_source(data_source: str) -> str:
+    name = str(data_source).lower()
+    return next((key for key in ("aime", "gsm8k", "math") if key in name), "step")
+
+
+@cache
+def _reward(name: str) -> Reward:
+    if name == "step":
+        return StepReward("ground_truth")
+    if name == "boxed_think":
+        return BoxedThinkReward("ground_truth")
+    if name == "r1_zero":
+        return R1ZeroReward("ground_truth")
+    for grader in GRADERS:
+        if name == grader:
+            return AnswerReward("ground_truth", grader=grader)
+    raise ValueError(f"the reward is {name!r}, expected one of {REWARDS}")

@@ -1,0 +1,41 @@
+"""`compute_score`, called as verl's naive reward manager calls it."""
+
+import pytest
+
+from srl_reward.verl import compute_score
+
+
+def test_an_expert_step_is_the_default_ground_truth() -> None:
+    result = compute_score(
+        data_source="srl_s1k",
+        solution_str="<think>a</think>2. **T** x",
+        ground_truth="2. **T** x",
+        extra_info={"index": 3, "split": "train"},
+    )
+    assert result == {"score": 1.0, "exact": 1.0, "invalid": 0.0, "reason": ""}
+    assert compute_score("srl_s1k", "no tags", "2. x") == {
+        "score": -1.0,
+        "exact": 0.0,
+        "invalid": 1.0,
+        "reason": "missing_think",
+    }
+
+
+def test_the_data_source_or_extra_info_chooses_the_reward() -> None:
+    assert compute_score("aime24", r"\boxed{033}", 33)["score"] == 1.0
+    assert compute_score("openai/gsm8k", "#### 5", "5")["score"] == 1.0
+    assert compute_score("aime24", r"\boxed{033}", "33", {"reward": "exact"})["score"] == 0.0
+    boxed = {"reward": "boxed_think", "think_prefilled": True}
+    assert compute_score("x", r"a</think>\boxed{5}", "5", boxed)["score"] == 1.0
+    r1_zero = "<think>a</think><answer>5</answer>"
+    assert compute_score("x", r1_zero, "5", {"reward": "r1_zero"})["score"] == 1.1
+    assert compute_score("x", r"\boxed{033}", 33, {}, reward="aime", router=None)["score"] == 1.0
+    cut = {"truncated": True}
+    assert compute_score("x", "<think>a</think>x", "x", cut)["reason"] == "truncated"
+
+
+def test_misuse_is_named() -> None:
+    with pytest.raises(ValueError, match="'nope'"):
+        compute_score("x", "y", "z", {"reward": "nope"})
+    with pytest.raises(ValueError, match="ground_truth is None"):
+        compute_score("x", "y", None)

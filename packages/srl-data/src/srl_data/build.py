@@ -184,6 +184,8 @@ class Builder:
 
 def open_builder(config: BuildConfig) -> Builder:
     """Open the source and find its columns; DataError where it is empty."""
+    if config.output.resolve() == Path(config.source).resolve():
+        raise ConfigError(f"--output {config.output} is the source itself; name another file")
     source = open_source(config.source, config.revision)
     first = next(source.read(config.on_error, lambda _: None), None)
     if first is None:

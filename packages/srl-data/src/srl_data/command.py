@@ -19,6 +19,15 @@ DISK_ERRORS = {
     errno.EDQUOT: "quota exceeded",
     errno.EFBIG: "file size limit reached",
 }
+PATH_ERRORS = {
+    errno.EACCES: "permission denied",
+    errno.EPERM: "operation not permitted",
+    errno.EROFS: "read-only file system",
+    errno.ENOTDIR: "a part of the path is a file",
+    errno.EEXIST: "a part of the path is a file",
+    errno.EISDIR: "it is a folder",
+    errno.ENAMETOOLONG: "the name is too long",
+}
 
 
 def complain(program: str, message: str) -> None:
@@ -26,10 +35,22 @@ def complain(program: str, message: str) -> None:
     click.echo(f"{program}: error: {message}", err=True)
 
 
+def describe(error: OSError) -> str | None:
+    """The line for a failure of the file system that a user can mend; None for any other."""
+    where = f" {error.filename}" if error.filename else ""
+    if error.errno in DISK_ERRORS:
+        reason = DISK_ERRORS[error.errno]
+        return f"cannot write{where}: {reason}; free some space and run it again"
+    if error.errno in PATH_ERRORS and where:
+        return f"cannot use{where}: {PATH_ERRORS[error.errno]}; give another path"
+    return None
+
+
 def execute(cli: click.Command, program: str, argv: Sequence[str] | None = None) -> int:
     """Run `cli` and return its exit code; see `srl_data.errors` for the codes."""
     try:
-        cli.main(args=argv, prog_name=program, standalone_mode=False)
+        # Without standalone mode click returns the code of `ctx.exit(code)`.
+        result: object = cli.main(args=argv, prog_name=program, standalone_mode=False)
     except Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
@@ -48,12 +69,12 @@ def execute(cli: click.Command, program: str, argv: Sequence[str] | None = None)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        if error.errno not in DISK_ERRORS:
+        message = describe(error)
+        if message is None:
             raise
-        where = f" writing {error.filename}" if error.filename else ""
-        complain(program, f"{DISK_ERRORS[error.errno]}{where}; free some space and run it again")
+        complain(program, message)
         return 1
-    return 0
+    return result if isinstance(result, int) else 0
 
 
 def run(cli: click.Command, program: str) -> NoReturn:

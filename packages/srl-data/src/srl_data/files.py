@@ -3,6 +3,7 @@
 Temporary name in the same folder, flush, fsync, rename, fsync of the folder.
 """
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
 
     On an error, and on an interrupt, nothing at `path` changes and the temporary file is gone.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -156,7 +156,7 @@ def read_records(
 
 
 def encode(record: BaseModel) -> bytes:
-    """One record as a line of UTF-8 JSON; lone surrogates are escaped, since UTF-8 has none."""
+    """One record as a line of UTF-8 JSON; lone surrogates in `meta` are escaped: UTF-8 has none."""
     fields = record.model_dump(mode="python")
     if "meta" in fields:  # last, where a reader of the file looks past it
         fields["meta"] = fields.pop("meta")

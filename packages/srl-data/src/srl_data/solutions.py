@@ -25,6 +25,7 @@ REASONS = {
     "malformed_row": "not a JSON object (skipped by --on-error skip)",
     "missing_problem": "the problem is absent or empty",
     "missing_solution": "the solution is absent or empty",
+    "not_unicode": "a half of a surrogate pair, which no UTF-8 file can hold",
     "graded_wrong": "not graded correct (--only-correct)",
     "no_headings": "no numbered step: a bare answer or plain prose",
     "does_not_start_at_one": "the first step is not number 1",
@@ -60,6 +61,11 @@ class ExpertSolution:
     steps: tuple[Step, ...]
 
 
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold the text; JSON's escapes can spell what it cannot."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def read_solution(row: Row, fields: Fields, preamble: Preamble) -> ExpertSolution | str:
     """The row's solution in steps, or the reason why there is none, a key of `REASONS`."""
     problem, text = row.get(fields.problem), row.get(fields.solution)
@@ -67,6 +73,8 @@ def read_solution(row: Row, fields: Fields, preamble: Preamble) -> ExpertSolutio
         return "missing_problem"
     if not isinstance(text, str) or not text.strip():
         return "missing_solution"
+    if not is_unicode(problem + text):
+        return "not_unicode"
     if fields.grade and str(row.get(fields.grade)).strip().lower() not in CORRECT:
         return "graded_wrong"
     parsed = parse_solution(text, preamble=preamble)

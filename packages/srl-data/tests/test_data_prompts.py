@@ -16,9 +16,11 @@ from srl_data.prompts import (
     opens_think,
     read_template,
     render,
+    srl_response,
     without_system,
     write_template,
 )
+from srl_reward import is_think_prefilled, render_step_output
 
 BOS, EOS = 1, 2
 
@@ -180,3 +182,10 @@ def test_a_template_s_words_do_not_change_under_one_version():
         for template in TEMPLATES.values()
     }
     assert digests == PINNED
+
+
+@given(st.text(), st.text(alphabet="<think>/ \n"))
+def test_the_answer_s_form_and_the_open_tag_are_those_of_the_reward(thinking, prompt):
+    assert srl_response(thinking, "1. a") == render_step_output(thinking, "1. a")
+    assert opens_think(prompt) == is_think_prefilled(prompt)
+    assert opens_think(f"{prompt}<think>\n") == is_think_prefilled(f"{prompt}<think>\n")

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore
 
 T = TypeVar("T")
 
@@ -85,7 +86,7 @@ def start() -> World:
             pick_device()
             dist.init_process_group(backend, timeout=TIMEOUT)
         else:
-            dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+            dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
     return World()
 
 

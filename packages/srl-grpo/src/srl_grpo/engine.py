@@ -210,8 +210,8 @@ def restricted(engine: object) -> object:
     from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchCheckpointEngine
 
     class Restricted(TorchCheckpointEngine):  # type: ignore[misc]  # DeepSpeed is untyped
-        def load(self, path: str, map_location: object = None) -> object:
-            with torch.serialization.safe_globals(safe_classes()):
+        def load(self, path: str, map_location: torch.device | str | None = None) -> object:
+            with torch.serialization.safe_globals([*safe_classes()]):
                 return torch.load(path, map_location=map_location, weights_only=True)
 
     assert isinstance(engine, TorchCheckpointEngine)

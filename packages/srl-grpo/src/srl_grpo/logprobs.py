@@ -67,7 +67,8 @@ class _LinearLogprobs(torch.autograd.Function):
             probabilities_PV = torch.exp(logits_PV - normaliser_P[:, None])
             entropy_N[part] = normaliser_P - (probabilities_PV * logits_PV).sum(dim=-1)
             normaliser_N[part] = normaliser_P
-        ctx.save_for_backward(hidden_NH, weight_VH, bias_V, targets_N, normaliser_N)
+        saved = (hidden_NH, weight_VH, bias_V, targets_N, normaliser_N)
+        ctx.save_for_backward(*saved)  # type: ignore[arg-type]  # None is allowed, the stub says no
         ctx.temperature = temperature  # type: ignore[attr-defined]  # torch's way to keep constants
         ctx.mark_non_differentiable(entropy_N)
         return logprobs_N, entropy_N
@@ -119,7 +120,8 @@ def linear_logprobs(
         # An empty micro-batch still touches the weights, so that every rank reduces the same.
         nothing_N = (hidden_NH.sum() + 0.0 * weight_VH.sum()).float().expand(0)
         return nothing_N, nothing_N.detach()
-    result = _LinearLogprobs.apply(hidden_NH, weight_VH, bias_V, targets_N, temperature)
+    apply = _LinearLogprobs.apply
+    result = apply(hidden_NH, weight_VH, bias_V, targets_N, temperature)  # type: ignore[no-untyped-call]  # untyped in torch
     return cast("tuple[Tensor, Tensor]", result)
 
 

@@ -166,7 +166,8 @@ def ready(model: PreTrainedModel, section: ModelSection, device: torch.device) -
     switch_off_dropout(model)
     if section.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    return model.to(device=device, dtype=compute_dtype(section.dtype, device))
+    torch.nn.Module.to(model, device=device, dtype=compute_dtype(section.dtype, device))
+    return model
 
 
 def switch_off_dropout(model: PreTrainedModel) -> None:

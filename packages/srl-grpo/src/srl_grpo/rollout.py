@@ -9,6 +9,7 @@ import copy
 from collections.abc import Callable, Sequence
 
 import torch
+from transformers import PreTrainedModel
 
 from srl_eval.generate import Completion, Engine, Sampling, TransformersEngine, seed_for
 from srl_grpo.data import TrainingPrompt
@@ -43,12 +44,12 @@ class PolicyRollout:
         self.engine.weights_version += 1
 
 
-def whole_copy(training: TrainingEngine) -> torch.nn.Module:
+def whole_copy(training: TrainingEngine) -> PreTrainedModel:
     """A copy of the policy's model with unsharded parameters of its own."""
     model = training.policy.model
     twin = type(model)(copy.deepcopy(model.config))
     first = next(model.parameters())
-    twin = twin.to(device=first.device, dtype=first.dtype)
+    torch.nn.Module.to(twin, device=first.device, dtype=first.dtype)
     twin.requires_grad_(False)
     return twin
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
@@ -287,8 +286,8 @@ class NoTracker:
 def prepared(config: TrainConfig, world: World) -> Iterator[tuple[Trainer, BeforeAfter]]:
     """Everything of a run, ready to start; files and display are closed at the end."""
     origin = origin_of(config)
-    console = Console(stderr=False, quiet=not world.is_main)
-    with Display(config.num_steps, origin.state.step, console) as display:
+    quiet = not world.is_main
+    with Display(config.num_steps, origin.state.step, quiet=quiet) as display:
         display.phase("load")
         language = make_language(config, origin, world)
         records = training_records(config, display)

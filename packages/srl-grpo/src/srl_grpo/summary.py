@@ -78,7 +78,8 @@ class BeforeAfter:
         """Print the table of before and after, and where the run lies."""
         console = Console()
         if directory.summary.is_file() and self.wanted:
-            console.print(summary_table(json.loads(directory.summary.read_text(encoding="utf-8"))))
+            found = json.loads(directory.summary.read_text(encoding="utf-8"))
+            console.print(summary_table(found["before"], found["after"], found["intervals"]))
         console.print(f"run: {directory.path}", highlight=False, soft_wrap=True)
 
 
@@ -93,16 +94,17 @@ def intervals(before: Values, after: Values, held_out: HeldOut) -> dict[str, tup
     }
 
 
-def summary_table(summary: dict[str, dict[str, float]]) -> Table:
+def summary_table(
+    before: dict[str, float], after: dict[str, float], spans: dict[str, tuple[float, float]]
+) -> Table:
     """Before, after, change and its interval, a metric a row."""
     table = Table(title="held-out, before and after", title_justify="left", box=None)
     table.add_column("metric")
     for heading in ("before", "after", "change", "95 % interval"):
         table.add_column(heading, justify="right")
-    spans = summary["intervals"]
-    for name, start in summary["before"].items():
-        end = summary["after"][name]
-        low, high = spans[name]  # type: ignore[misc]  # pairs in JSON
+    for name, start in before.items():
+        end = after[name]
+        low, high = spans[name]
         form = "{:.1%}" if name in PERCENT else "{:.3f}"
         signed = form.replace(":", ":+")
         span = f"{signed.format(low)} … {signed.format(high)}"

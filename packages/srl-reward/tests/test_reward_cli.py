@@ -115,8 +115,8 @@ def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 def test_the_package_imports_fast_and_light() -> None:
     code = (
-        "import time, sys; s = time.perf_counter(); import srl_reward, srl_reward.cli; "
-        "print(time.perf_counter() - s, 'torch' in sys.modules, 'rapidfuzz' in sys.modules, "
+        "import time, sys; s = time.process_time(); import srl_reward, srl_reward.cli; "
+        "print(time.process_time() - s, 'torch' in sys.modules, 'rapidfuzz' in sys.modules, "
         "'math_verify' in sys.modules)"
     )
     runs = [
@@ -126,5 +126,5 @@ def test_the_package_imports_fast_and_light() -> None:
         for _ in range(3)
     ]
     assert {tuple(run[1:]) for run in runs} == {("False", "False", "False")}
-    # 50 ms is the aim on an idle machine; the bound leaves room for a busy one.
-    assert min(float(run[0]) for run in runs) < 0.15
+    # 50 ms is the aim on an idle machine; processor time and the bound leave room for a busy one.
+    assert min(float(run[0]) for run in runs) < 0.12

@@ -61,16 +61,16 @@ pub(super) fn parse(line: &str) -> Option<Heading> {
     if !matches!(bytes.first()?, b'#' | b'*' | b'0'..=b'9' | b's' | b'S') {
         return None;
     }
-    let (hashes, at) = skip_hashes(bytes)?;
+    let (hashes, at) = skip_hashes(line)?;
     let around = bytes[at..].starts_with(b"**");
     let at = at + if around { 2 } else { 0 };
-    let (word, at) = skip_word(bytes, at);
+    let (word, at) = skip_word(line, at);
     let (number, at) = read_number(bytes, at)?;
     let strong = around || hashes > 0;
     let end = if word {
         end_of_word(line, at, strong)?
     } else {
-        end_of_number(bytes, at, strong)?
+        end_of_number(line, at, strong)?
     };
     Some(finish(
         line,
@@ -103,7 +103,7 @@ fn finish(line: &str, front: &Front, end: &End) -> Heading {
     let bytes = line.as_bytes();
     let closed = end.closed || (front.around && bytes[end.at..].starts_with(b"**"));
     let at = end.at + if closed && !end.closed { 2 } else { 0 };
-    let body = skip_blanks(bytes, at);
+    let body = skip_blanks(line, at);
     let bold_text = bytes[body..].starts_with(b"**");
     let bold = match (front.hashes, front.around, bold_text && !front.word) {
         (1.., _, _) | (0, false, false) => Bold::None,
@@ -133,9 +133,9 @@ fn finish(line: &str, front: &Front, end: &End) -> Heading {
     }
 }
 
-fn skip_hashes(bytes: &[u8]) -> Option<(usize, usize)> {
-    let hashes = bytes.iter().take_while(|&&byte| byte == b'#').count();
-    let at = skip_blanks(bytes, hashes);
+fn skip_hashes(line: &str) -> Option<(usize, usize)> {
+    let hashes = line.bytes().take_while(|&byte| byte == b'#').count();
+    let at = skip_blanks(line, hashes);
     match hashes {
         0 => Some((0, 0)),
         1..=6 if at > hashes => Some((hashes, at)),
@@ -143,12 +143,15 @@ fn skip_hashes(bytes: &[u8]) -> Option<(usize, usize)> {
     }
 }
 
-fn skip_word(bytes: &[u8], at: usize) -> (bool, usize) {
-    let has_word = bytes
+fn skip_word(line: &str, at: usize) -> (bool, usize) {
+    let has_word = line
         .get(at..at + 4)
-        .is_some_and(|word| word.eq_ignore_ascii_case(b"step"));
-    let after = skip_blanks(bytes, (at + 4).min(bytes.len()));
-    if has_word && after > at + 4 {
+        .is_some_and(|word| word.eq_ignore_ascii_case("step"));
+    if !has_word {
+        return (false, at);
+    }
+    let after = skip_blanks(line, at + 4);
+    if after > at + 4 {
         (true, after)
     } else {
         (false, at)
@@ -170,13 +173,13 @@ fn read_number(bytes: &[u8], at: usize) -> Option<(u32, usize)> {
 }
 
 /// `1.`, `1)`, and where it stands out `1:`; then the line's end, a blank, or bold.
-fn end_of_number(bytes: &[u8], at: usize, strong: bool) -> Option<End> {
-    let delimiter = *bytes.get(at)?;
+fn end_of_number(line: &str, at: usize, strong: bool) -> Option<End> {
+    let delimiter = *line.as_bytes().get(at)?;
     if !(matches!(delimiter, b'.' | b')') || (strong && delimiter == b':')) {
         return None;
     }
-    let rest = &bytes[at + 1..];
-    let ends = rest.first().is_none_or(u8::is_ascii_whitespace) || rest.starts_with(b"**");
+    let rest = &line[at + 1..];
+    let ends = rest.is_empty() || rest.starts_with(char::is_whitespace) || rest.starts_with("**");
     ends.then_some(End {
         at: at + 1,
         delimiter,
@@ -188,7 +191,7 @@ fn end_of_number(bytes: &[u8], at: usize, strong: bool) -> Option<End> {
 fn end_of_word(line: &str, at: usize, strong: bool) -> Option<End> {
     let closed = line[at..].starts_with("**");
     let at = at + if closed { 2 } else { 0 };
-    let next = skip_blanks(line.as_bytes(), at);
+    let next = skip_blanks(line, at);
     let punctuation = line[next..]
         .chars()
         .next()
@@ -213,11 +216,8 @@ fn end_of_word(line: &str, at: usize, strong: bool) -> Option<End> {
     })
 }
 
-fn skip_blanks(bytes: &[u8], at: usize) -> usize {
-    at + bytes[at..]
-        .iter()
-        .take_while(|byte| byte.is_ascii_whitespace())
-        .count()
+fn skip_blanks(line: &str, at: usize) -> usize {
+    line.len() - line[at..].trim_start().len()
 }
 
 fn up_to_bold(line: &str, from: usize) -> Option<Range<usize>> {

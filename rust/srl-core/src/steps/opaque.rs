@@ -41,7 +41,12 @@ impl<'t> Scanner<'t> {
     fn new(text: &'t str) -> Self {
         let bytes = text.as_bytes();
         let mut fences: Vec<_> = line_starts(bytes)
-            .filter_map(|start| Some((start, fence(line_at(bytes, start))?)))
+            .filter_map(|start| {
+                Some((
+                    start,
+                    fence(&text[start..start + line_at(bytes, start).len()])?,
+                ))
+            })
             .collect();
         fences.reverse();
         let mut longest = Vec::with_capacity(fences.len());
@@ -179,14 +184,14 @@ fn paragraph_end(bytes: &[u8], at: usize) -> usize {
     bytes.len()
 }
 
-fn fence(line: &[u8]) -> Option<Fence> {
-    let line = line.trim_ascii();
-    let mark = *line.first().filter(|&&byte| byte == b'`' || byte == b'~')?;
-    let length = line.iter().take_while(|&&byte| byte == mark).count();
-    let info = &line[length..];
-    let opens = length >= 3 && !(mark == b'`' && info.contains(&b'`'));
+fn fence(line: &str) -> Option<Fence> {
+    let line = line.trim();
+    let mark = line.chars().next().filter(|&c| c == '`' || c == '~')?;
+    let info = line.trim_start_matches(mark);
+    let length = line.len() - info.len();
+    let opens = length >= 3 && !(mark == '`' && info.contains('`'));
     opens.then_some(Fence {
-        tilde: mark == b'~',
+        tilde: mark == '~',
         length,
         bare: info.is_empty(),
     })

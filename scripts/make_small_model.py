@@ -1,0 +1,124 @@
+"""Make a small local model that knows the output format of SRL instances: `--model` without a hub.
+
+A byte-level BPE tokenizer is trained on the instances' own text, a small Qwen2 model on a few
+supervised steps of `<think>…</think>` and the expert's step. It writes mathematics-like text of no
+worth, but in the right form, so that training, checkpoints and evaluation can be tried on real
+data on a laptop. Not a way to get a good model.
+
+    uv run python scripts/make_small_model.py --data data/srl_instances.jsonl --output small-model
+"""
+
+import argparse
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from srl_data.prompts import TEMPLATES, Template, write_template
+from srl_data.records import SrlInstance, read_records
+from srl_grpo.batch import MicroBatch
+from srl_grpo.policy import Policy
+from srl_reward import render_step_output
+
+END, PAD, BEGIN = "<|im_end|>", "<|pad|>", "<|im_start|>"
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def make_tokenizer(texts: Iterator[str], size: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of `size` tokens with a chat template."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=[END, PAD, BEGIN, "<think>", "</think>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=PAD)
+    fast.chat_template = CHAT_TEMPLATE
+    return fast
+
+
+def make_model(tokenizer: PreTrainedTokenizerFast, hidden: int, layers: int) -> Qwen2ForCausalLM:
+    """A seeded random Qwen2 of the given size."""
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=4 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    return Qwen2ForCausalLM(config)
+
+
+def encoded(
+    instances: list[SrlInstance], template: Template, tokenizer: PreTrainedTokenizerFast, limit: int
+) -> list[tuple[list[int], list[int]]]:
+    """Prompt and response ids of the instances that fit into `limit` tokens."""
+    rows = []
+    for instance in instances:
+        prompt = template.prompt_ids(tokenizer, **instance.model_dump())
+        response = render_step_output("next step", instance.target_step)
+        ids = [*tokenizer.encode(response, add_special_tokens=False), tokenizer.eos_token_id]
+        if len(prompt) + len(ids) <= limit:
+            rows.append((prompt, ids))
+    return rows
+
+
+def teach(policy: Policy, rows: list[tuple[list[int], list[int]]], steps: int, pad_id: int) -> None:
+    """Plain supervised steps of 8 rows, printed now and then."""
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=3e-3)
+    chooser = random.Random(0)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = 3e-3 * (1 - step / steps)
+        logprobs_N, _ = policy(MicroBatch.of_rows(chooser.sample(rows, 8), pad_id))
+        loss = -logprobs_N.mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        optimizer.step()
+        if step % 20 == 19:
+            print(f"step {step + 1}/{steps}  loss {loss.item():.3f}", flush=True)
+
+
+def main() -> None:
+    """Parse, make, teach, save."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="SRL instances, JSON Lines")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the new model")
+    parser.add_argument("--vocab-size", type=int, default=2048)
+    parser.add_argument("--hidden-size", type=int, default=128)
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--max-length", type=int, default=768, help="longest row taught, in tokens")
+    options = parser.parse_args()
+    instances = list(read_records(options.data, SrlInstance))
+    texts = (f"{item.problem}\n{item.target_step}" for item in instances)
+    tokenizer = make_tokenizer(texts, options.vocab_size)
+    model = make_model(tokenizer, options.hidden_size, options.layers)
+    rows = encoded(instances, TEMPLATES["srl"], tokenizer, options.max_length)
+    print(f"{model.num_parameters():,} parameters, {len(rows)} of {len(instances)} instances fit")
+    teach(Policy(model), rows, options.steps, tokenizer.pad_token_id)
+    model.save_pretrained(options.output)
+    tokenizer.save_pretrained(options.output)
+    write_template(options.output, TEMPLATES["srl"])
+
+
+if __name__ == "__main__":
+    main()

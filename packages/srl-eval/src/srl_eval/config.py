@@ -1,0 +1,178 @@
+"""The configuration of one evaluation, as sections that a suite and the trainer reuse.
+
+Every field is a flag of `srl-eval TASK` and a key of its YAML file. Defaults that depend on others
+(temperature on the mode, the token cap on the model's window) are None here and are settled by
+`resolve_sampling` and by the run, which print and record what they chose.
+"""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from srl_data.config import Section
+from srl_eval.generate.sampling import Sampling
+
+Backend = Literal["hf", "vllm", "server"]
+Solve = Literal["auto", "whole", "stepwise"]
+
+AVERAGE_TEMPERATURE = 0.6
+AVERAGE_TOP_P = 0.95
+"""What DeepSeek-R1's report and the model cards after it use for averages over samples."""
+
+_MODE = re.compile(r"greedy|stepwise|avg[1-9][0-9]*")
+
+
+class ModelSection(Section):
+    """Which model answers."""
+
+    model: str | None = None
+    """Hub id or local folder of the model."""
+    model_path: Path | None = None
+    """Local checkpoint folder, instead of --model; its recorded prompt template is used."""
+    revision: str | None = None
+    """Revision of a model from the hub."""
+    cache_dir: Path | None = None
+    """Folder for what comes from the hub."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the weights; auto takes the checkpoint's on a GPU and float32 on a CPU."""
+    device: str | None = None
+    """Device of the hf backend, such as cuda:1; by default the first GPU, else the CPU."""
+
+    @model_validator(mode="after")
+    def _at_most_one(self) -> "ModelSection":
+        if self.model is not None and self.model_path is not None:
+            raise ValueError("--model and --model-path name the same thing; give one of them")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The hub id or path, empty when neither was given."""
+        return self.model or (str(self.model_path) if self.model_path else "")
+
+
+class BackendSection(Section):
+    """What runs the model."""
+
+    backend: Backend = "hf"
+    """hf: transformers in this process; vllm: needs the extra; server: an HTTP endpoint."""
+    chunk_size: int = Field(default=32, ge=1)
+    """Completions generated as one batch; also the unit of resuming."""
+    gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)
+    """Share of the GPU's memory that vLLM takes."""
+    tensor_parallel_size: int = Field(default=1, ge=1)
+    """GPUs that vLLM spreads the model over."""
+
+
+class DecodingSection(Section):
+    """How answers are drawn."""
+
+    mode: str = "greedy"
+    """greedy, avgN (N samples a problem: avg1, avg32, ...), or stepwise (greedy, step by step)."""
+    temperature: float | None = Field(default=None, ge=0.0)
+    """Sampling temperature; by default 0 for greedy, 0.6 for averages."""
+    top_p: float | None = Field(default=None, gt=0.0, le=1.0)
+    """Nucleus sampling; by default 1 for greedy, 0.95 for averages."""
+    top_k: int = Field(default=0, ge=0)
+    """Keep the k likeliest tokens; 0 keeps all."""
+    min_p: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Drop tokens less likely than this share of the likeliest; 0 drops none."""
+    max_new_tokens: int = Field(default=32768, ge=1)
+    """Longest answer; bounded by what the model's window leaves beside the longest prompt."""
+    seed: int = 0
+    """Base of all seeds."""
+
+    @field_validator("mode")
+    @classmethod
+    def _known_mode(cls, value: str) -> str:
+        if not _MODE.fullmatch(value):
+            raise ValueError("expected greedy, stepwise, or avgN with N at least 1, such as avg32")
+        return value
+
+    @model_validator(mode="after")
+    def _greedy_is_cold(self) -> "DecodingSection":
+        if self.greedy and self.temperature:
+            raise ValueError(
+                f"mode {self.mode} decodes at temperature 0, not {self.temperature}; "
+                "use --mode avg1 to sample one answer"
+            )
+        if not self.greedy and self.temperature == 0:
+            raise ValueError(f"mode {self.mode} needs a temperature above 0; use --mode greedy")
+        return self
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the mode takes the likeliest token."""
+        return not self.mode.startswith("avg")
+
+    @property
+    def samples(self) -> int:
+        """Answers a problem."""
+        return 1 if self.greedy else int(self.mode.removeprefix("avg"))
+
+
+class PromptSection(Section):
+    """How problems are put to the model."""
+
+    template: str | None = None
+    """Prompt template; by default the one the checkpoint was trained with, else boxed."""
+    solve: Solve = "auto"
+    """whole: one answer; stepwise: chained steps; auto: as the template was trained."""
+    max_steps: int = Field(default=64, ge=1)
+    """Steps after which a stepwise answer is given up."""
+    max_step_tokens: int = Field(default=4096, ge=1)
+    """Longest single step; bounded by half the model's window."""
+
+
+class DataSection(Section):
+    """Which problems are asked."""
+
+    data_path: Path | None = None
+    """Local .jsonl or .json file with the problems, instead of the hub."""
+    data_revision: str | None = None
+    """Revision of the data set on the hub."""
+    limit: int | None = Field(default=None, ge=1)
+    """Ask only the first problems; the result is marked as partial."""
+
+
+class OutputSection(Section):
+    """Where results go."""
+
+    output_dir: Path | None = None
+    """Folder for results.jsonl and metrics.json; by default results/MODEL_TASK_MODE."""
+    overwrite: bool = False
+    """Throw away an earlier run in the folder instead of resuming it."""
+    bootstrap: int = Field(default=10000, ge=100)
+    """Resamples behind each 95 % interval."""
+
+
+class EvalConfig(Section):
+    """Everything about one evaluation but the task."""
+
+    model: ModelSection = ModelSection()
+    backend: BackendSection = BackendSection()
+    decoding: DecodingSection = DecodingSection()
+    prompt: PromptSection = PromptSection()
+    data: DataSection = DataSection()
+    output: OutputSection = OutputSection()
+
+
+def resolve_sampling(
+    decoding: DecodingSection, max_new_tokens: int, stop_token_ids: tuple[int, ...]
+) -> Sampling:
+    """The sampling of a mode: what the user gave over the mode's defaults.
+
+    Greedy decoding ignores the filters, so they are put at rest for the record.
+    """
+    if decoding.greedy:
+        return Sampling(max_new_tokens, 0.0, stop_token_ids=stop_token_ids)
+    given, top_p = decoding.temperature, decoding.top_p
+    return Sampling(
+        max_new_tokens=max_new_tokens,
+        temperature=AVERAGE_TEMPERATURE if given is None else given,
+        top_p=AVERAGE_TOP_P if top_p is None else top_p,
+        top_k=decoding.top_k,
+        min_p=decoding.min_p,
+        stop_token_ids=stop_token_ids,
+    )

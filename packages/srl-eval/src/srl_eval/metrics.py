@@ -1,0 +1,114 @@
+"""metrics.json: what the samples of a run say, with nothing in it that depends on the clock.
+
+Every score is a mean over problems of a per-problem score, with a standard error and a bootstrap
+interval over problems.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import numpy as np
+
+from srl_eval.grading import Verdict
+from srl_eval.samples import Sample
+from srl_eval.stats import (
+    bootstrap_interval,
+    clustered_stderr,
+    majority,
+    pass_at_k,
+    pass_levels,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A mean over problems, its clustered standard error, and its 95 % interval."""
+
+    mean: float
+    stderr: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The scores of one run.
+
+    `accuracy` is greedy accuracy or Avg@N; `verdicts` counts samples; `cut_off` those ended by a
+    cap, with an answer or without; `majority_ties` the problems whose majority answer was a tie.
+    """
+
+    task: str
+    mode: str
+    partial: bool
+    problems: int
+    samples_per_problem: int
+    accuracy: Score
+    pass_at: dict[int, Score]
+    majority: Score
+    majority_ties: int
+    verdicts: dict[str, int]
+    cut_off: int
+    mean_completion_tokens: float
+    max_completion_tokens: int
+    mean_steps: float
+    harness: dict[str, float | str] = field(default_factory=dict)
+
+
+def by_problem(samples: Sequence[Sample]) -> list[list[Sample]]:
+    """Samples in the order of the work list, grouped by problem."""
+    return [list(group) for _, group in groupby(samples, key=lambda sample: sample.doc)]
+
+
+def score(
+    groups: Sequence[Sequence[Sample]],
+    of_problem: Callable[[Sequence[Sample]], float],
+    resamples: int,
+) -> Score:
+    """Mean, error and interval of a per-problem score. The bootstrap's seed is fixed."""
+    score_P = np.array([of_problem(group) for group in groups])
+    low, high = bootstrap_interval(score_P, resamples, seed=0)
+    return Score(float(score_P.mean()), clustered_stderr(score_P), low, high)
+
+
+def correct_count(group: Sequence[Sample]) -> int:
+    """How many of a problem's samples are correct."""
+    return sum(sample.verdict is Verdict.CORRECT for sample in group)
+
+
+def majority_of(group: Sequence[Sample]) -> tuple[float, bool]:
+    """`stats.majority` of a problem's samples."""
+    right = [sample.verdict is Verdict.CORRECT for sample in group]
+    return majority([sample.extracted for sample in group], right)
+
+
+def compute_metrics(
+    task: str, mode: str, samples: Sequence[Sample], *, partial: bool, resamples: int
+) -> Metrics:
+    """All scores of a finished run; every problem has the same number of samples."""
+    groups = by_problem(samples)
+    count = len(groups[0])
+    assert all(len(group) == count for group in groups), "problems with different sample counts"
+    tokens = [sample.completion_tokens for sample in samples]
+    verdicts = Counter(sample.verdict for sample in samples)
+    return Metrics(
+        task=task,
+        mode=mode,
+        partial=partial,
+        problems=len(groups),
+        samples_per_problem=count,
+        accuracy=score(groups, lambda group: correct_count(group) / count, resamples),
+        pass_at={
+            k: score(groups, lambda g, k=k: pass_at_k(correct_count(g), count, k), resamples)  # type: ignore[misc]
+            for k in pass_levels(count)
+        },
+        majority=score(groups, lambda group: majority_of(group)[0], resamples),
+        majority_ties=sum(majority_of(group)[1] for group in groups),
+        verdicts={verdict.value: verdicts[verdict] for verdict in Verdict},
+        cut_off=sum(sample.finish_reason == "length" for sample in samples),
+        mean_completion_tokens=sum(tokens) / len(tokens),
+        max_completion_tokens=max(tokens),
+        mean_steps=sum(sample.steps for sample in samples) / len(samples),
+    )

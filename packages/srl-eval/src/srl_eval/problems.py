@@ -1,0 +1,147 @@
+r"""Benchmark files of several makers, read into one form, and refused where an answer is none.
+
+Known fields: `problem`, `question` or `prompt` for the text (the last with its request for a box
+taken off, since the prompt template asks for it), `answer` for the gold, `id` for the name, else
+the place in the file. Local files are JSON Lines or one JSON list.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from srl_data.errors import DataError
+from srl_data.files import sha256_file
+from srl_data.records import PromptAnswer, open_data, read_objects, short_reason
+from srl_eval.grading import Grader, get_grader
+from srl_eval.tasks import TaskSpec
+
+_REQUEST = "\nPlease reason step by step, and put your final answer within \\boxed{}."
+_TEXT_FIELDS = ("problem", "question", "prompt")
+
+
+@dataclass(frozen=True)
+class ProblemSet:
+    """The problems of one run: where they came from, what they are, how many there would be."""
+
+    problems: list[PromptAnswer]
+    source: str
+    sha256: str
+    total: int
+
+    @property
+    def partial(self) -> bool:
+        """Whether a limit left problems out."""
+        return len(self.problems) < self.total
+
+
+def load_problems(
+    task: TaskSpec, path: Path | None, revision: str | None = None, limit: int | None = None
+) -> ProblemSet:
+    """The problems of a task from a local file, or from the hub where `path` is None.
+
+    Raises DataError (exit code 3) for data that is missing, malformed or empty.
+    """
+    if path is not None:
+        problems, source = to_problems(task, read_rows(path)), str(path)
+        sha256 = sha256_file(path)
+    else:
+        rows, source = hub_rows(task, revision)
+        problems = to_problems(task, rows)
+        sha256 = content_digest(problems)
+    if not problems:
+        raise DataError(f"{source}: no problems in it, expected one JSON object a line")
+    refuse_twins(problems, source)
+    return ProblemSet(problems[:limit], source, sha256, len(problems))
+
+
+def refuse_twins(problems: Sequence[PromptAnswer], source: str) -> None:
+    """DataError where two problems have one id."""
+    seen: dict[str, int] = {}
+    for number, problem in enumerate(problems, 1):
+        first = seen.setdefault(problem.id, number)
+        if first != number:
+            raise DataError(f"{source}: problems {first} and {number} have one id, {problem.id!r}")
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    """(where, row) for each row of a local file."""
+    if path.suffix != ".json":
+        for number, row in read_objects(path):
+            yield f"{path}:{number}", row
+        return
+    with open_data(path) as file:
+        try:
+            content = json.load(file)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+        raise DataError(f"{path}: expected a JSON list of objects")
+    for number, row in enumerate(content, 1):
+        yield f"{path}: row {number}", row
+
+
+def hub_rows(
+    task: TaskSpec, revision: str | None
+) -> tuple[Iterator[tuple[str, dict[str, object]]], str]:
+    """Rows of the task's data set on the hub, and its name with the commit that was read."""
+    if not task.hub:
+        raise DataError(f"task {task.name} is on no hub; name its file with --data-path")
+    from datasets import load_dataset
+    from huggingface_hub import HfApi
+
+    try:
+        commit = HfApi().dataset_info(task.hub, revision=revision).sha
+        data = load_dataset(task.hub, task.subset or None, split=task.split, revision=commit)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        msg = f"cannot read {task.hub} from the hub: {reason}; name a local file with --data-path"
+        raise DataError(msg) from error
+    source = f"{task.hub}@{commit}"
+    return ((f"{source}: row {n}", dict(row)) for n, row in enumerate(data, 1)), source
+
+
+def to_problems(
+    task: TaskSpec, rows: Iterable[tuple[str, dict[str, object]]]
+) -> list[PromptAnswer]:
+    """Rows in the one form, gold answers as the grader compares them."""
+    grader = get_grader(task.grader)
+    problems = []
+    for place, (where, row) in enumerate(rows):
+        try:
+            problems.append(to_problem(row, place, grader))
+        except ValidationError as error:
+            raise DataError(f"{where}: {short_reason(error)}") from error
+        except ValueError as error:
+            raise DataError(f"{where}: {error}") from error
+    return problems
+
+
+def to_problem(row: dict[str, object], place: int, grader: Grader) -> PromptAnswer:
+    """One row; ValueError with the reason where it is no problem with an answer."""
+    name = next((field for field in _TEXT_FIELDS if row.get(field)), None)
+    if name is None:
+        raise ValueError(f"expected one of the fields {', '.join(_TEXT_FIELDS)}")
+    if row.get("answer") is None:
+        raise ValueError("expected the field answer")
+    text = str(row[name])
+    if name == "prompt":
+        text = text.removesuffix(_REQUEST)
+    own_id = row.get("id")
+    return PromptAnswer(
+        id=str(place if own_id is None else own_id),
+        problem=text,
+        answer=grader.gold(str(row["answer"])),
+        grader=grader.name,
+    )
+
+
+def content_digest(problems: Iterable[PromptAnswer]) -> str:
+    """SHA-256 over texts and answers, for data that is no local file."""
+    digest = hashlib.sha256()
+    for problem in problems:
+        digest.update(json.dumps([problem.problem, problem.answer]).encode() + b"\n")
+    return digest.hexdigest()

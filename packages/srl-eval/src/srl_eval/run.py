@@ -1,0 +1,335 @@
+"""One evaluation from configuration to files: prepare, announce, generate, judge, score.
+
+The output folder holds `run.json` (what was run: compared on resuming), `results.jsonl`
+(`samples.py`), `metrics.json` (`metrics.py`) and `timing.json` (this session's clock; the other
+files have none).
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from srl_data.errors import ConfigError, DataError
+from srl_data.files import write_text
+from srl_data.manifest import package_versions
+from srl_data.progress import Meter, meter
+from srl_eval.config import EvalConfig, resolve_sampling
+from srl_eval.generate.engine import Engine
+from srl_eval.generate.sampling import Sampling
+from srl_eval.generate.seeds import seed_for
+from srl_eval.grading import Verdict, get_grader, judge
+from srl_eval.metrics import Metrics, compute_metrics
+from srl_eval.models import Subject, open_subject
+from srl_eval.problems import ProblemSet, load_problems
+from srl_eval.samples import Sample, SampleLog, WorkItem
+from srl_eval.solvers import Answer, Solver, StepwiseSolver, WholeSolver, step_sampling
+from srl_eval.tasks import TaskSpec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything settled before the first token."""
+
+    task: TaskSpec
+    config: EvalConfig
+    subject: Subject
+    data: ProblemSet
+    sampling: Sampling
+    stepwise: bool
+    solver: Solver
+    work: list[WorkItem]
+    prompts: list[str]
+    prompt_ids: list[list[int]]
+    notes: list[str]
+    output_dir: Path
+
+    @property
+    def samples(self) -> int:
+        """Answers a problem."""
+        return self.config.decoding.samples
+
+    def identity(self) -> dict[str, object]:
+        """What a resumed run must agree in; all that can change a line of results.jsonl."""
+        sampling = asdict(self.sampling)
+        return {
+            "task": self.task.name,
+            "grader": self.task.grader,
+            "data_sha256": self.data.sha256,
+            "problems": len(self.data.problems),
+            **self.subject.identity,
+            "template": f"{self.subject.template.name}/{self.subject.template.version}",
+            "solve": "stepwise" if self.stepwise else "whole",
+            "samples": self.samples,
+            "seed": self.config.decoding.seed,
+            "chunk_size": self.config.backend.chunk_size,
+            **sampling,
+            "stop_token_ids": list(self.sampling.stop_token_ids),
+            **({"max_steps": self.config.prompt.max_steps} if self.stepwise else {}),
+        }
+
+
+def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) -> Plan:
+    """Load problems and tokenizer, render prompts, settle the caps; no weights yet."""
+    data = load_problems(task, config.data.data_path, config.data.data_revision, config.data.limit)
+    subject = subject or open_subject(config)
+    template, tokenizer = subject.template, subject.tokenizer
+    columns = [{"problem": problem.problem} for problem in data.problems]
+    prompt_ids = [template.prompt_ids(tokenizer, **column) for column in columns]
+    stepwise = is_stepwise(config, subject)
+    notes = list(data_notes(task, data))
+    cap = token_cap(config, subject, prompt_ids, notes)
+    sampling = resolve_sampling(config.decoding, cap, subject.stop_token_ids)
+    if stepwise:
+        sampling = step_sampling(sampling, config.prompt.max_step_tokens, subject.window)
+    return Plan(
+        task=task,
+        config=config,
+        subject=subject,
+        data=data,
+        sampling=sampling,
+        stepwise=stepwise,
+        solver=make_solver(config, subject, sampling, cap, stepwise=stepwise),
+        work=make_work(task, config, data),
+        prompts=[template.prompt(tokenizer, **column) for column in columns],
+        prompt_ids=prompt_ids,
+        notes=notes,
+        output_dir=config.output.output_dir or default_folder(task, config, subject),
+    )
+
+
+def is_stepwise(config: EvalConfig, subject: Subject) -> bool:
+    """Whether answers are chained from steps: as asked for, else as the template was trained."""
+    if config.decoding.mode == "stepwise":
+        if config.prompt.solve == "whole":
+            raise ConfigError("--mode stepwise and --solve whole contradict each other")
+        return True
+    if config.prompt.solve == "auto":
+        return subject.template.stepwise
+    return config.prompt.solve == "stepwise"
+
+
+def data_notes(task: TaskSpec, data: ProblemSet) -> list[str]:
+    """What a reader should know about the data."""
+    notes = []
+    if data.partial:
+        notes.append(f"partial: the first {len(data.problems)} of {data.total} problems")
+    if task.size is not None and data.total != task.size:
+        notes.append(f"{data.source} has {data.total} problems, {task.name} has {task.size}")
+    return notes
+
+
+def token_cap(
+    config: EvalConfig, subject: Subject, prompt_ids: Sequence[Sequence[int]], notes: list[str]
+) -> int:
+    """Longest answer: what was asked for, bounded by what the longest prompt leaves."""
+    asked, window = config.decoding.max_new_tokens, subject.window
+    if window is None:
+        return asked
+    longest = max(map(len, prompt_ids))
+    room = window - longest
+    if room < 1:
+        raise DataError(
+            f"the longest prompt has {longest} tokens and {subject.label} takes {window} in all; "
+            "use a model with a longer window or a shorter --template"
+        )
+    if room < asked:
+        notes.append(
+            f"max_new_tokens {asked} lowered to {room}: the model's window of {window} "
+            f"less the longest prompt's {longest}"
+        )
+    return min(asked, room)
+
+
+def make_solver(
+    config: EvalConfig, subject: Subject, sampling: Sampling, cap: int, *, stepwise: bool
+) -> Solver:
+    """The way answers are had."""
+    if not stepwise:
+        return WholeSolver(subject.tokenizer, subject.template, sampling)
+    return StepwiseSolver(
+        subject.tokenizer,
+        subject.template,
+        sampling,
+        max_steps=config.prompt.max_steps,
+        max_tokens=cap,
+        window=subject.window,
+    )
+
+
+def make_work(task: TaskSpec, config: EvalConfig, data: ProblemSet) -> list[WorkItem]:
+    """Problem after problem, its samples side by side, so that its prompt is computed once."""
+    return [
+        WorkItem(doc, problem.id, sample, seed_for(config.decoding.seed, task.name, doc, sample))
+        for doc, problem in enumerate(data.problems)
+        for sample in range(config.decoding.samples)
+    ]
+
+
+def default_folder(task: TaskSpec, config: EvalConfig, subject: Subject) -> Path:
+    """results/MODEL_TASK_MODE."""
+    model = Path(subject.label).name or "model"
+    return Path("results") / f"{model}_{task.name}_{config.decoding.mode}"
+
+
+def prompt_hash(ids: Sequence[int]) -> str:
+    """SHA-256 of a prompt's token ids, shortened."""
+    return hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()[:16]
+
+
+class Runner:
+    """Fills in a results.jsonl, chunk by chunk, and hands the samples to lm-eval."""
+
+    def __init__(self, plan: Plan, log: SampleLog) -> None:
+        self._plan, self._log = plan, log
+        self._grader = get_grader(plan.task.grader)
+        self.generated_tokens = 0
+
+    def complete(self, pairs: Sequence[tuple[int, int]]) -> list[Sample]:
+        """Samples for (document, sample) pairs, which must be the work list's."""
+        work = self._plan.work
+        assert list(pairs) == [(item.doc, item.sample) for item in work], "lm-eval changed the work"
+        kept = len(self._log.samples)
+        if kept < len(work):
+            engine = self._plan.subject.start()
+            label = self._plan.task.name + (f" (resumed at {kept})" if kept else "")
+            with meter(label, total=len(work) - kept, unit="samples") as shown:
+                self._generate(engine, kept, shown)
+        return self._log.samples
+
+    def _generate(self, engine: Engine, kept: int, shown: Meter) -> None:
+        size, started = self._plan.config.backend.chunk_size, time.monotonic()
+        for first in range(kept, len(self._plan.work), size):
+            chunk = self._plan.work[first : first + size]
+            problems = self._plan.data.problems
+            columns = [{"problem": problems[item.doc].problem} for item in chunk]
+            answers = self._plan.solver.solve(engine, columns, [item.seed for item in chunk])
+            samples = [self._judge(*pair) for pair in zip(chunk, answers, strict=True)]
+            self._log.append(samples)
+            self.generated_tokens += sum(sample.completion_tokens for sample in samples)
+            shown.advance(len(chunk), self._note(time.monotonic() - started))
+
+    def _judge(self, item: WorkItem, answer: Answer) -> Sample:
+        gold = self._plan.data.problems[item.doc].answer
+        verdict = judge(self._grader, answer.answer_text, gold, answer.finish_reason)
+        return Sample(
+            task=self._plan.task.name,
+            id=item.id,
+            doc=item.doc,
+            sample=item.sample,
+            seed=item.seed,
+            prompt_sha256=prompt_hash(self._plan.prompt_ids[item.doc]),
+            response=answer.response,
+            extracted=verdict.extracted,
+            gold=gold,
+            verdict=verdict.verdict,
+            finish_reason=answer.finish_reason,
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
+            steps=answer.steps,
+        )
+
+    def _note(self, seconds: float) -> str:
+        samples = self._log.samples
+        right = sum(sample.verdict is Verdict.CORRECT for sample in samples) / len(samples)
+        cut = sum(sample.finish_reason == "length" for sample in samples) / len(samples)
+        speed = self.generated_tokens / max(seconds, 1e-9)
+        return f"accuracy {right:.3f}, {speed:.0f} tokens/s, {cut:.0%} cut off"
+
+
+def open_log(plan: Plan) -> SampleLog:
+    """The run's results.jsonl, resumed where the folder holds the same run.
+
+    Raises ConfigError where it holds another one and `overwrite` is not set.
+    """
+    folder, record = plan.output_dir, plan.output_dir / "run.json"
+    results = folder / "results.jsonl"
+    if plan.config.output.overwrite:
+        for name in ("results.jsonl", "metrics.json", "timing.json", "run.json"):
+            (folder / name).unlink(missing_ok=True)
+    elif results.exists():
+        refuse_another_run(record, plan.identity())
+    if not results.exists():
+        write_json(record, describe(plan))
+    log = SampleLog(results, plan.work, plan.config.backend.chunk_size)
+    log.resume()
+    return log
+
+
+def refuse_another_run(record: Path, identity: dict[str, object]) -> None:
+    """ConfigError naming what differs between the folder's run and this one."""
+    fix = "choose another --output-dir, or --overwrite"
+    try:
+        earlier = json.loads(record.read_text(encoding="utf-8"))["identity"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{record.parent} holds results but no readable run.json; {fix}"
+        ) from error
+    keys = [key for key in {**earlier, **identity} if earlier.get(key) != identity.get(key)]
+    if keys:
+        shown = ", ".join(f"{k} {earlier.get(k)!r} is now {identity.get(k)!r}" for k in keys[:3])
+        raise ConfigError(f"{record.parent} holds another run ({shown}); {fix}")
+
+
+def describe(plan: Plan) -> dict[str, object]:
+    """run.json: identity, and what helps to understand it without being compared."""
+    return {
+        "identity": plan.identity(),
+        "data": plan.data.source,
+        "config": plan.config.model_dump(mode="json"),
+        "notes": plan.notes,
+        "first_prompt": plan.prompts[0],
+        "versions": package_versions(
+            "srl-eval", "srl-data", "srl-reward", "lm-eval", "torch", "transformers"
+        ),
+    }
+
+
+def write_json(path: Path, content: object) -> None:
+    """A JSON file, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def execute(plan: Plan) -> Metrics:
+    """Run a plan to its end and write its files."""
+    from srl_eval.harness import run_harness
+
+    started = time.monotonic()
+    log = open_log(plan)
+    try:
+        runner = Runner(plan, log)
+        harness = run_harness(
+            plan.task.harness_name,
+            plan.data.problems,
+            plan.prompts,
+            plan.samples,
+            runner.complete,
+        )
+    finally:
+        log.close()
+    metrics = compute_metrics(
+        plan.task.name,
+        plan.config.decoding.mode,
+        log.samples,
+        partial=plan.data.partial,
+        resamples=plan.config.output.bootstrap,
+    )
+    metrics = replace(metrics, harness={"lm_eval": version("lm-eval"), **harness})
+    write_json(plan.output_dir / "metrics.json", asdict(metrics))
+    seconds = round(time.monotonic() - started, 3)
+    write_json(
+        plan.output_dir / "timing.json", {"seconds": seconds, "tokens": runner.generated_tokens}
+    )
+    return metrics
+
+
+def evaluate(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) -> Metrics:
+    """Evaluate a model on a task and write the files; `subject` for a model that is live already.
+
+    Raises ConfigError and DataError as the command does; KeyboardInterrupt leaves a resumable
+    folder.
+    """
+    return execute(prepare(task, config, subject))

@@ -1,0 +1,181 @@
+"""From a problem to a text with an answer in it: in one go, or step after step.
+
+A solver turns a chunk of the work list into answers through an engine, and knows nothing of grading
+or files. Problems reach it as columns of a record, so that the prompt template alone decides the
+words.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from srl_data.prompts import Template, opens_think
+from srl_data.prompts import Tokenizer as PromptTokenizer
+from srl_eval.generate.engine import Engine
+from srl_eval.generate.sampling import Completion, FinishReason, Sampling
+from srl_eval.generate.seeds import seed_for
+from srl_reward.answer import extract_boxed
+from srl_reward.output import InvalidOutput, parse_step_output
+
+
+class Tokenizer(PromptTokenizer, Protocol):
+    """What is asked of a tokenizer; those of transformers have it."""
+
+    def decode(self, token_ids: list[int], /, *, skip_special_tokens: bool) -> object:
+        """The text of token ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one problem.
+
+    `response` is all the model wrote, `answer_text` the part an answer is looked for in. Tokens are
+    counted over all steps; `finish_reason` is "length" where a cap ended it.
+    """
+
+    response: str
+    answer_text: str
+    finish_reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+    steps: int
+
+
+class Solver(Protocol):
+    """Answers for a chunk of problems, in order; `seeds` has one a problem."""
+
+    def solve(
+        self, engine: Engine, problems: Sequence[Mapping[str, object]], seeds: Sequence[int]
+    ) -> list[Answer]:
+        """Solve a chunk; the same chunk again gives the same answers."""
+        ...
+
+
+def text_of(tokenizer: Tokenizer, completion: Completion) -> str:
+    """A completion as text, special tokens left out."""
+    text = tokenizer.decode(list(completion.token_ids), skip_special_tokens=True)
+    assert isinstance(text, str), f"decoding gave {type(text).__name__}"
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class WholeSolver:
+    """One prompt, one completion."""
+
+    tokenizer: Tokenizer
+    template: Template
+    sampling: Sampling
+
+    def solve(
+        self, engine: Engine, problems: Sequence[Mapping[str, object]], seeds: Sequence[int]
+    ) -> list[Answer]:
+        """Solve a chunk."""
+        prompts = [self.template.prompt_ids(self.tokenizer, **columns) for columns in problems]
+        completions = engine.generate(prompts, self.sampling, seeds)
+        return [
+            Answer(
+                response=(text := text_of(self.tokenizer, completion)),
+                answer_text=text,
+                finish_reason=completion.finish_reason,
+                prompt_tokens=len(prompt),
+                completion_tokens=len(completion.token_ids),
+                steps=1,
+            )
+            for prompt, completion in zip(prompts, completions, strict=True)
+        ]
+
+
+@dataclass
+class _Course:
+    """One problem on its way: its steps so far and what they cost."""
+
+    columns: Mapping[str, object]
+    seed: int
+    outputs: list[str] = field(default_factory=list)
+    actions: list[str] = field(default_factory=list)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    finish_reason: FinishReason = "length"
+    running: bool = True
+
+    def end(self, reason: FinishReason) -> None:
+        """No more steps."""
+        self.finish_reason, self.running = reason, False
+
+    def answer(self) -> Answer:
+        """What came of it."""
+        return Answer(
+            response="\n\n".join(self.outputs),
+            answer_text="\n\n".join(self.actions),
+            finish_reason=self.finish_reason,
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            steps=len(self.outputs),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StepwiseSolver:
+    """A model's own steps, fed back as context, until one holds a boxed answer.
+
+    A step that does not parse ends the course ("stop"), and so nothing was answered; a cap on
+    steps, on tokens, or the window ends it as "length". Step k of a problem is drawn with the seed
+    (problem's seed, k).
+    """
+
+    tokenizer: Tokenizer
+    template: Template
+    sampling: Sampling
+    max_steps: int
+    max_tokens: int
+    window: int | None = None
+
+    def solve(
+        self, engine: Engine, problems: Sequence[Mapping[str, object]], seeds: Sequence[int]
+    ) -> list[Answer]:
+        """Solve a chunk, all problems abreast."""
+        courses = [_Course(columns, seed) for columns, seed in zip(problems, seeds, strict=True)]
+        for index in range(self.max_steps):
+            self._step(engine, [course for course in courses if course.running], index)
+        return [course.answer() for course in courses]
+
+    def _step(self, engine: Engine, courses: list[_Course], index: int) -> None:
+        asked: list[tuple[_Course, list[int], bool]] = []
+        for course in courses:
+            columns = {**course.columns, "previous_steps": course.actions}
+            ids = self.template.prompt_ids(self.tokenizer, **columns)
+            if self._fits(ids, course):
+                prefilled = opens_think(self.template.prompt(self.tokenizer, **columns))
+                asked.append((course, ids, prefilled))
+            else:
+                course.end("length")
+        if not asked:
+            return
+        seeds = [seed_for(course.seed, index) for course, _, _ in asked]
+        completions = engine.generate([ids for _, ids, _ in asked], self.sampling, seeds)
+        for (course, ids, prefilled), completion in zip(asked, completions, strict=True):
+            course.prompt_tokens += len(ids)
+            self._take(course, completion, prefilled=prefilled)
+
+    def _fits(self, ids: list[int], course: _Course) -> bool:
+        room = self.window is None or len(ids) + self.sampling.max_new_tokens <= self.window
+        return room and course.completion_tokens < self.max_tokens
+
+    def _take(self, course: _Course, completion: Completion, *, prefilled: bool) -> None:
+        text = text_of(self.tokenizer, completion)
+        cut = completion.finish_reason == "length"
+        course.outputs.append(text)
+        course.completion_tokens += len(completion.token_ids)
+        parsed = parse_step_output(text, think_prefilled=prefilled, truncated=cut)
+        if isinstance(parsed, InvalidOutput):
+            course.end(completion.finish_reason)
+            return
+        course.actions.append(parsed.action)
+        if extract_boxed(parsed.action) is not None:
+            course.end("stop")
+
+
+def step_sampling(sampling: Sampling, max_step_tokens: int, window: int | None) -> Sampling:
+    """The sampling of one step: its own cap, and never more than half the window."""
+    cap = min(sampling.max_new_tokens, max_step_tokens)
+    return replace(sampling, max_new_tokens=cap if window is None else min(cap, window // 2))

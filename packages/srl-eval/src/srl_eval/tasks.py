@@ -1,0 +1,58 @@
+"""The benchmarks: where their problems come from and how their answers are graded.
+
+A task is data, not code; `problems.py` reads it and `harness.py` puts it before lm-eval.
+"""
+
+import difflib
+from dataclasses import dataclass
+
+from srl_data.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One benchmark.
+
+    `hub`, `subset`, `split` name the data set on the hub, empty where there is none; `size` is the
+    number of problems, None where that is up to the file.
+    """
+
+    name: str
+    description: str
+    grader: str
+    size: int | None
+    hub: str = ""
+    subset: str = ""
+    split: str = "test"
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def harness_name(self) -> str:
+        """The name within lm-eval, which has tasks of its own called aime24 and so on."""
+        return f"srl_{self.name}"
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        TaskSpec(
+            "aime24", "AIME I and II of 2024", "aime", 30, "HuggingFaceH4/aime_2024", split="train"
+        ),
+        TaskSpec(
+            "aime25", "AIME I and II of 2025", "aime", 30, "math-ai/aime25", aliases=("aime2025",)
+        ),
+        TaskSpec("amc23", "AMC 12 A and B of 2023", "boxed_integer", 40, "math-ai/amc23"),
+        TaskSpec("gsm8k", "grade school word problems", "gsm8k", 1319, "openai/gsm8k", "main"),
+        TaskSpec("arithmetic", "problems of `srl-data synth arithmetic`", "boxed_integer", None),
+    )
+}
+
+
+def get_task(name: str) -> TaskSpec:
+    """A task by name or alias; ConfigError naming the nearest one if unknown."""
+    for task in TASKS.values():
+        if name in {task.name, *task.aliases}:
+            return task
+    near = difflib.get_close_matches(name, TASKS, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ConfigError(f"unknown task {name!r}; {hint}known: {', '.join(TASKS)}")

@@ -1,0 +1,94 @@
+"""What the tests share: a byte tokenizer, a tiny model folder, a scripted engine."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from srl_eval.generate import ChunkedEngine, Completion, Prompt, Sampling
+
+END, PAD = "<|end|>", "<|pad|>"
+Reply = Callable[[str, int], str]
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """One token a byte, id 0 ends, id 1 pads, and a chat template that marks the roles."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {piece: number for number, piece in enumerate([END, PAD, *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=PAD)
+    fast.chat_template = (
+        "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+        "{% if add_generation_prompt %}[assistant]{% endif %}"
+    )
+    return fast
+
+
+def tiny_model(window: int = 4096) -> Qwen2ForCausalLM:
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=258,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=window,
+        initializer_range=0.3,
+        bos_token_id=None,
+        eos_token_id=0,
+        pad_token_id=1,
+    )
+    return Qwen2ForCausalLM(config).eval()
+
+
+class ScriptedEngine(ChunkedEngine):
+    """Answers `reply(prompt text, seed)`; ends with the stop token if there is room."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, reply: Reply, chunk_size: int) -> None:
+        super().__init__(chunk_size)
+        self.tokenizer, self.reply = tokenizer, reply
+        self.calls: list[list[str]] = []
+
+    def run_chunk(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Completion]:
+        texts = [str(self.tokenizer.decode(list(prompt))) for prompt in prompts]
+        self.calls.append(texts)
+        return [
+            self.complete(self.reply(text, seed), sampling)
+            for text, seed in zip(texts, seeds, strict=True)
+        ]
+
+    def complete(self, text: str, sampling: Sampling) -> Completion:
+        ids = [*self.tokenizer.encode(text, add_special_tokens=False), 0]
+        ids = ids[: sampling.max_new_tokens]
+        reason = "stop" if ids[-1] == 0 else "length"
+        return Completion(tuple(ids), (0.0,) * len(ids), reason, self.weights_version)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return byte_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that plain transformers loads; tests must not write into it."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tiny_model().save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def scripted(tokenizer: PreTrainedTokenizerFast) -> Callable[..., ScriptedEngine]:
+    def make(reply: Reply, chunk_size: int = 4) -> ScriptedEngine:
+        return ScriptedEngine(tokenizer, reply, chunk_size)
+
+    return make

@@ -1,0 +1,172 @@
+"""The command: a real model folder from end to end, and one clear line for each mistake."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from srl_data.command import execute
+from srl_eval.cli import cli
+
+
+def problems_file(folder: Path, count: int = 5) -> Path:
+    path = folder / "aime.jsonl"
+    rows = [{"id": n, "problem": f"What is {n}?", "answer": f"{n:03d}"} for n in range(count)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def arguments(tmp_path: Path, model: Path, *extra: str) -> list[str]:
+    return [
+        *("aime24", "--model-path", str(model), "--data-path", str(problems_file(tmp_path))),
+        *("--output-dir", str(tmp_path / "out"), "--max-new-tokens", "12", *extra),
+    ]
+
+
+def run(args: list[str]) -> int:
+    return execute(cli, "srl-eval", args)
+
+
+def test_a_model_folder_from_end_to_end(
+    tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments(tmp_path, model_folder, "--mode", "avg2", "--chunk-size", "4")) == 0
+    shown = capsys.readouterr()
+    assert "avg@2" in shown.out
+    assert "pass@2" in shown.out
+    assert "[user]What is 0?" in shown.err
+    assert "temperature 0.6, top_p 0.95" in shown.err
+    lines = (tmp_path / "out" / "results.jsonl").read_text().splitlines()
+    assert len(lines) == 10
+    assert json.loads(lines[3])["gold"] == "1"
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["identity"]["template"] == "boxed/1"
+    assert record["identity"]["stop_token_ids"] == [0]
+
+
+def test_the_recorded_template_is_used(
+    tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(model_folder, model)
+    (model / "srl_template.json").write_text('{"name": "bare", "version": 1}')
+    assert run(arguments(tmp_path, model)) == 0
+    assert "bare/1, step by step" in capsys.readouterr().err
+    assert run(arguments(tmp_path, model, "--template", "question_only", "--overwrite")) == 0
+    assert "question_only/1, in one answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("extra", "code", "reason"),
+    [
+        (["--mode", "avg0"], 2, "expected greedy, stepwise, or avgN"),
+        (["--backend", "server"], 2, "backend server is not built yet"),
+        (["--backend", "vllm"], 2, "uv sync --extra vllm"),
+        (["--template", "boxd"], 2, "did you mean 'boxed'?"),
+        (["--data-path", "nowhere.jsonl"], 3, "no such data file: nowhere.jsonl"),
+        (["--model", "x"], 2, "--model and --model-path name the same thing"),
+        (["--chunk-size", "0"], 2, "greater than or equal to 1"),
+        (["--nonsense"], 2, "No such option"),
+    ],
+)
+def test_mistakes_have_one_line_and_their_code(
+    tmp_path: Path,
+    model_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    extra: list[str],
+    code: int,
+    reason: str,
+) -> None:
+    assert run(arguments(tmp_path, model_folder, *extra)) == code
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert reason in error[0]
+
+
+def test_what_is_no_model_is_refused(
+    tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    cut = tmp_path / "cut"
+    shutil.copytree(model_folder, cut)
+    weights = cut / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:2000])
+    bare = tmp_path / "bare"
+    shutil.copytree(model_folder, bare)
+    (bare / "model.safetensors").unlink()
+    for folder, reason in (
+        (tmp_path / "none", "does not exist"),
+        (empty, "it has no config.json"),
+        (bare, "model.safetensors missing"),
+        (cut, "cannot load a model"),
+    ):
+        assert run(arguments(tmp_path, folder)) == 3
+        assert reason in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_no_model_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["aime24", "--data-path", str(problems_file(tmp_path))]
+    assert run(args) == 2
+    assert "no model given" in capsys.readouterr().err
+
+
+def test_dry_run_prints_and_stops(
+    tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments(tmp_path, model_folder, "--dry-run")) == 0
+    shown = capsys.readouterr().out
+    assert "max_new_tokens: 12" in shown
+    assert "would evaluate" in shown
+    assert not (tmp_path / "out").exists()
+
+
+def test_list_shows_the_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list"]) == 0
+    shown = capsys.readouterr().out
+    assert "aime24" in shown
+    assert "arithmetic" in shown
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys; from srl_eval.cli import cli; from srl_data.command import execute;"
+        "assert execute(cli, 'srl-eval', ['aime24', '--help']) == 0;"
+        "assert not {'torch', 'transformers', 'lm_eval', 'datasets'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--max-new-tokens" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_a_resumable_run(
+    tmp_path: Path, model_folder: Path, how: signal.Signals
+) -> None:
+    args = arguments(tmp_path, model_folder, "--mode", "avg32", "--chunk-size", "4")
+    args[args.index("12")] = "400"
+    command = [sys.executable, "-c", "from srl_eval.cli import main; main()", *args]
+    results = tmp_path / "out" / "results.jsonl"
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (results.exists() and results.stat().st_size):
+        time.sleep(0.05)
+    process.send_signal(how)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; go on with: srl-eval aime24 --model-path" in error
+    kept = len(results.read_bytes().splitlines())
+    assert 0 < kept < 160
+    assert run(args) == 0
+    interrupted = results.read_bytes()
+    assert len(interrupted.splitlines()) == 160
+    args[args.index("--output-dir") + 1] = str(tmp_path / "whole")
+    assert run(args) == 0
+    assert (tmp_path / "whole" / "results.jsonl").read_bytes() == interrupted

@@ -9,6 +9,8 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -17,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase
 
-from srl_data.errors import ConfigError, DataError
+from srl_data.errors import CommandError, ConfigError, DataError
 from srl_data.files import fsync_folder, sha256_file, write_text
 from srl_data.prompts import Template, write_template
 from srl_grpo.distributed import World
@@ -86,11 +88,12 @@ def save_checkpoint(
         (work / TRAINER).mkdir(parents=True)
     world.barrier()
     weights = engine.model_state()
-    if world.is_main:
-        write_model(work, engine, weights, tokenizer, template)
-        write_text(work / TRAINER / STATE, state.model_dump_json(indent=2) + "\n")
-    save_random_state(work / TRAINER / f"random_{world.rank}.safetensors")
-    engine.save(work / TRAINER)
+    with disk_errors(work):
+        if world.is_main:
+            write_model(work, engine, weights, tokenizer, template)
+            write_text(work / TRAINER / STATE, state.model_dump_json(indent=2) + "\n")
+        save_random_state(work / TRAINER / f"random_{world.rank}.safetensors")
+        engine.save(work / TRAINER)
     world.barrier()
     if world.is_main:
         seal(work, state.step)
@@ -99,6 +102,19 @@ def save_checkpoint(
         fsync_folder(run)
     world.barrier()
     return final
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """One clear line where writing fails; safetensors and torch have errors of their own for it."""
+    try:
+        yield
+    except (SafetensorError, OSError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CommandError(
+            f"cannot write the checkpoint {folder}: {reason}; free some space, then continue from "
+            "the one before with --resume auto"
+        ) from error
 
 
 def write_model(

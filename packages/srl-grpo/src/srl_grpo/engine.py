@@ -107,6 +107,7 @@ class TrainingEngine:
         self.zero_stage = options.zero_stage
         self._max_grad_norm = optimiser.max_grad_norm
         bfloat16 = next(policy.parameters()).dtype == torch.bfloat16
+        policy.train()  # a loaded model is in eval mode, where gradient checkpointing sleeps
         trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
             model=policy,

@@ -32,8 +32,7 @@ def resume_command(run: Path, arguments: Sequence[str]) -> str:
 
 
 def interrupted(run: Path, step: int) -> InterruptedRunError:
-    """The error that ends a run stopped by a signal, after its checkpoint was written."""
+    """The error that ends a run stopped by a signal; `step` is that of its newest checkpoint."""
     command = resume_command(run, sys.argv[1:])
-    return InterruptedRunError(
-        f"stopped after step {step}, checkpoint written; go on with: {command}"
-    )
+    kept = f"its checkpoint is step {step}" if step else "it had no checkpoint yet"
+    return InterruptedRunError(f"stopped; {kept}; go on with: {command}")

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
 from srl_data.arithmetic import problems
-from srl_data.errors import ConfigError
+from srl_data.errors import ConfigError, DataError
 from srl_data.prompts import Template, get_template
 from srl_data.records import Record
 from srl_eval.generate import Sampling
@@ -89,18 +89,30 @@ def train(config: TrainConfig) -> None:
     world = distributed.start()
     try:
         with prepared(config, world) as (trainer, comparison):
-            comparison.before(trainer)
-            finished = trainer.run()
-            if finished:
-                comparison.after(trainer)
-            if world.is_main:
-                write_report(trainer.directory.path)
+            finished = train_and_compare(trainer, comparison)
         if not finished:
             raise interrupted(trainer.directory.path, trainer.state.step)
         if world.is_main:
             comparison.show(trainer.directory)
     finally:
         distributed.stop()
+
+
+def train_and_compare(trainer: Trainer, comparison: BeforeAfter) -> bool:
+    """Evaluate, train, evaluate, report; False where a signal ended training early."""
+    try:
+        comparison.before(trainer)
+        finished = trainer.run()
+    except KeyboardInterrupt as error:
+        raise interrupted(trainer.directory.path, trainer.saved_step) from error
+    if finished:
+        comparison.after(trainer)
+    if trainer.world.is_main:
+        try:
+            write_report(trainer.directory.path)
+        except DataError as error:  # the run itself is whole: say so and go on
+            trainer.display.note(f"no report: {error}")
+    return finished
 
 
 def origin_of(config: TrainConfig) -> Origin:
@@ -116,11 +128,12 @@ def open_directory(config: TrainConfig, origin: Origin, world: World) -> RunDire
     """Make or reopen the run's folder on rank 0; every rank learns its path."""
     path = config.output_dir
     if world.is_main:
-        if origin.checkpoint is None:
-            path = begin_run(config, config.output_dir).path
-        else:
-            home = config.output_dir or origin.checkpoint.parent
+        home = config.output_dir or (origin.checkpoint.parent if origin.checkpoint else None)
+        if home is not None and config.checkpoint.resume and RunDirectory(home).holds_run():
+            # Also a run that ended before its first checkpoint: it begins anew in its folder.
             path = resume_run(home, config, origin.state.step).path
+        else:
+            path = begin_run(config, home).path
     return RunDirectory(Path(str(world.from_main(str(path)))))
 
 
@@ -375,4 +388,5 @@ def assemble(
         tracker=tracker,
         display=display,
         state=state,
+        saved_step=origin.state.step,
     )

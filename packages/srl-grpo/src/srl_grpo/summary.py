@@ -42,8 +42,9 @@ class BeforeAfter:
         path = self.directory.path / BEFORE
         if not self.wanted or trainer.held_out is None:
             return
-        if not self.fresh and path.is_file():
-            self.values_before = json.loads(path.read_text(encoding="utf-8"))
+        if not self.fresh:
+            if path.is_file():
+                self.values_before = json.loads(path.read_text(encoding="utf-8"))
             return
         start = monotonic()
         trainer.display.phase("evaluate")

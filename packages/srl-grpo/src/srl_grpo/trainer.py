@@ -83,7 +83,8 @@ class Trainer:
     display: Display
     state: TrainerState
     clock: Stopwatch = field(default_factory=Stopwatch)
-    _saved_step: int = -1
+    saved_step: int = 0
+    """The step whose checkpoint is on disk; 0 for none."""
 
     def run(self) -> bool:
         """Train to `num_steps`; False if a signal ended it early, with a checkpoint behind it."""
@@ -199,7 +200,7 @@ class Trainer:
 
     def save(self) -> None:
         """Checkpoint the present step, once. Collective."""
-        if self._saved_step == self.state.step:
+        if self.saved_step == self.state.step:
             return
         with self.clock("checkpoint"):
             run, state = self.directory.path, self.state
@@ -208,4 +209,4 @@ class Trainer:
                 if state.best_step == state.step and state.best_reward is not None:
                     mark_best(run, state.step, state.best_reward)
                 prune(run, self.config.checkpoint.keep_last, state.best_step)
-        self._saved_step = self.state.step
+        self.saved_step = self.state.step

@@ -65,7 +65,7 @@ class Selection:
         self.seen.extend(groups)
         if not groups:
             return
-        usable = has_signal(torch.tensor([group.rewards for group in groups]), self.eps_std)
+        usable = has_signal(rewards_of(groups), self.eps_std)
         good = [group for group, use in zip(groups, usable.tolist(), strict=True) if use]
         room = self.wanted - len(self.kept)
         self.kept.extend(good[:room])
@@ -79,8 +79,7 @@ class Selection:
     def metrics(self) -> dict[str, float]:
         """What sampling cost, per kept group; NaN where no group was kept."""
         kept = len(self.kept) or math.nan
-        rewards = torch.tensor([group.rewards for group in self.seen])
-        constant = (~has_signal(rewards, 0.0)).float().mean().item()
+        constant = (~has_signal(rewards_of(self.seen), 0.0)).float().mean().item()
         return {
             "frac_reward_zero_std": constant,
             "sampling/rounds": float(self.rounds),
@@ -91,11 +90,16 @@ class Selection:
         }
 
 
+def rewards_of(groups: Sequence[Group]) -> torch.Tensor:
+    """Rewards of B groups of G, float64 whatever numbers the reward gave; shape B x G."""
+    return torch.tensor([group.rewards for group in groups], dtype=torch.float64)
+
+
 def advantages(groups: Sequence[Group], eps: float) -> list[list[float]]:
     """Advantages of each group's members; see `group_advantages`."""
     if not groups:
         return []
-    rewards_BG = torch.tensor([group.rewards for group in groups], dtype=torch.float64)
+    rewards_BG = rewards_of(groups)
     result: list[list[float]] = group_advantages(rewards_BG, eps).tolist()
     return result
 
@@ -103,7 +107,7 @@ def advantages(groups: Sequence[Group], eps: float) -> list[list[float]]:
 def completion_metrics(groups: Sequence[Group]) -> dict[str, float]:
     """Reward and length statistics over every completion of `groups`, kept or not."""
     members = [member for group in groups for member in group.members]
-    rewards_BG = torch.tensor([group.rewards for group in groups], dtype=torch.float64)
+    rewards_BG = rewards_of(groups)
     lengths = [len(member.completion.token_ids) for member in members]
     cut = sum(member.completion.finish_reason == "length" for member in members)
     reasons = [member.reason for member in members if member.reason]

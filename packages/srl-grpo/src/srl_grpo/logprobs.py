@@ -118,7 +118,8 @@ def linear_logprobs(
     """
     if hidden_NH.shape[0] == 0:
         # An empty micro-batch still touches the weights, so that every rank reduces the same.
-        nothing_N = (hidden_NH.sum() + 0.0 * weight_VH.sum()).float().expand(0)
+        touched = [hidden_NH, weight_VH, *([] if bias_V is None else [bias_V])]
+        nothing_N = torch.stack([0.0 * part.sum() for part in touched]).sum().float().expand(0)
         return nothing_N, nothing_N.detach()
     apply = _LinearLogprobs.apply
     result = apply(hidden_NH, weight_VH, bias_V, targets_N, temperature)  # type: ignore[no-untyped-call]  # untyped in torch

@@ -1,6 +1,6 @@
 """Make a small local model that knows the output format of SRL instances: `--model` without a hub.
 
-A byte-level BPE tokenizer is trained on the instances' own text, a small Qwen2 model on a few
+A byte-level BPE tokenizer is trained on the instances' own text, a small Qwen3 model on a few
 supervised steps of `<think>…</think>` and the expert's step. It writes mathematics-like text of no
 worth, but in the right form, so that training, checkpoints and evaluation can be tried on real
 data on a laptop. Not a way to get a good model.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from srl_data.prompts import TEMPLATES, Template, write_template
 from srl_data.records import SrlInstance, read_records
@@ -47,23 +47,24 @@ def make_tokenizer(texts: Iterator[str], size: int) -> PreTrainedTokenizerFast:
     return fast
 
 
-def make_model(tokenizer: PreTrainedTokenizerFast, hidden: int, layers: int) -> Qwen2ForCausalLM:
-    """A seeded random Qwen2 of the given size."""
+def make_model(tokenizer: PreTrainedTokenizerFast, hidden: int, layers: int) -> Qwen3ForCausalLM:
+    """A seeded random Qwen3 of the given size."""
     torch.manual_seed(0)
-    config = Qwen2Config(
+    config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=hidden,
         intermediate_size=4 * hidden,
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
+        head_dim=hidden // 4,
         max_position_embeddings=4096,
         tie_word_embeddings=True,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
     )
-    return Qwen2ForCausalLM(config)
+    return Qwen3ForCausalLM(config)
 
 
 def encoded(

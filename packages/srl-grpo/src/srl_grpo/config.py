@@ -16,7 +16,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class BuildSection(Section):
-    """A small Qwen2 model with a character tokenizer, made on the spot."""
+    """A small Qwen3 model with a character tokenizer, made on the spot."""
 
     hidden_size: Positive = 64
     """Width of the residual stream of a model made on the spot."""
@@ -32,6 +32,15 @@ class BuildSection(Section):
     """Longest sequence of a model made on the spot, in tokens."""
     alphabet: Literal["arithmetic"] = "arithmetic"
     """Characters and marks that its tokenizer knows."""
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> "BuildSection":
+        if self.hidden_size % (2 * self.num_heads) or self.num_heads % self.num_kv_heads:
+            raise ValueError(
+                f"model.build: hidden_size {self.hidden_size} must be a multiple of twice "
+                f"num_heads {self.num_heads}, and num_heads a multiple of num_kv_heads {self.num_kv_heads}"
+            )
+        return self
 
 
 class ModelSection(Section):

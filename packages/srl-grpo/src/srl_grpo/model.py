@@ -13,8 +13,8 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 from srl_data.errors import DataError
@@ -51,15 +51,20 @@ def alphabet_named(name: str) -> list[str]:
 
 
 def build_model(build: BuildSection, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A small seeded Qwen2 model in float32 and its character tokenizer."""
+    """A small seeded Qwen3 model in float32 and its character tokenizer.
+
+    Not Qwen2: for that model type transformers 5 loads every tokenizer as Qwen2's own byte-level
+    one, whatever the folder says, and a reloaded checkpoint would read other ids.
+    """
     tokenizer = character_tokenizer(alphabet_named(build.alphabet))
-    config = Qwen2Config(
+    config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=build.hidden_size,
         intermediate_size=build.intermediate_size,
         num_hidden_layers=build.num_layers,
         num_attention_heads=build.num_heads,
         num_key_value_heads=build.num_kv_heads,
+        head_dim=build.hidden_size // build.num_heads,
         max_position_embeddings=build.max_positions,
         tie_word_embeddings=True,
         bos_token_id=None,
@@ -68,7 +73,7 @@ def build_model(build: BuildSection, seed: int) -> tuple[PreTrainedModel, PreTra
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Qwen2ForCausalLM(config)
+        model = Qwen3ForCausalLM(config)
     return model, tokenizer
 
 

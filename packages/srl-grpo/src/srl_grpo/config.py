@@ -38,7 +38,7 @@ class BuildSection(Section):
         if self.hidden_size % (2 * self.num_heads) or self.num_heads % self.num_kv_heads:
             raise ValueError(
                 f"model.build: hidden_size {self.hidden_size} must be a multiple of twice "
-                f"num_heads {self.num_heads}, and num_heads a multiple of num_kv_heads {self.num_kv_heads}"
+                f"num_heads {self.num_heads}, and that of num_kv_heads {self.num_kv_heads}"
             )
         return self
 

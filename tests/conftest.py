@@ -1,0 +1,76 @@
+"""What the workspace's own tests share: the checkout, and two ways to run a command."""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anything reads it: a test never asks a hub
+
+Run = Callable[[str | Sequence[str]], CompletedProcess[str]]
+
+
+def words_of(command: str | Sequence[str]) -> list[str]:
+    """A command's words, as a shell would part them."""
+    return shlex.split(command) if isinstance(command, str) else list(command)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """This process's environment without colours, and with a wide terminal."""
+    return {**os.environ, "NO_COLOR": "1", "COLUMNS": "120"}
+
+
+@pytest.fixture
+def run_command(tmp_path: Path, environment: dict[str, str]) -> Run:
+    """Run a console script of the workspace as a user would, in an empty folder."""
+
+    def run(command: str | Sequence[str]) -> CompletedProcess[str]:
+        program, *arguments = words_of(command)
+        done = subprocess.run(
+            [Path(sys.executable).with_name(program), *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        return CompletedProcess([program, *arguments], done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def run_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Run a command in this process, in an empty folder: quick, for what loads nothing heavy."""
+    from srl_data.cli import cli as data
+    from srl_data.command import execute
+    from srl_eval.cli import cli as evaluation
+    from srl_grpo.cli import cli as training
+
+    groups = {"srl-data": data, "srl-eval": evaluation, "srl-grpo": training}
+
+    def run(command: str | Sequence[str]) -> CompletedProcess[str]:
+        program, *arguments = words_of(command)
+        monkeypatch.chdir(tmp_path)
+        capsys.readouterr()
+        code = execute(groups[program], program, arguments)
+        shown = capsys.readouterr()
+        return CompletedProcess([program, *arguments], code, shown.out, shown.err)
+
+    return run

@@ -1,0 +1,97 @@
+"""Every command that a document shows is one that our command lines take.
+
+In fenced blocks marked `bash`, `console` or `sh`, each line that runs one of our commands is run
+with `--dry-run`; commands without that flag are parsed and not run. Lines may be continued with a
+backslash, start with `$ ` or `uv run`, or go through torchrun (`-m srl_grpo`).
+"""
+
+import re
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import click
+import pytest
+
+Run = Callable[[str | Sequence[str]], CompletedProcess[str]]
+ROOT = Path(__file__).resolve().parent.parent
+BLOCK = re.compile(r"^ *```(?:bash|console|sh)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+COMMANDS = ("srl-data", "srl-eval", "srl-grpo")
+PAGES = [
+    *ROOT.glob("*.md"),
+    *ROOT.glob("docs/**/*.md"),
+    *ROOT.glob("docker/*.md"),
+    *ROOT.glob("packages/*/README.md"),
+]
+
+
+def our_command(line: str) -> list[str] | None:
+    """The arguments of the command of ours that a shell line runs, or None."""
+    words = shlex.split(line.removeprefix("$ "), comments=True)
+    for stop in (">", "|", "&&", "2>&1", "&"):
+        words = words[: words.index(stop)] if stop in words else words
+    if "-m" in words and "srl_grpo" in words:
+        return ["srl-grpo", *words[words.index("srl_grpo") + 1 :]]
+    while words and (words[0] in ("uv", "run") or "=" in words[0] or words[0].startswith("--")):
+        words = words[1:]
+    return words if words and words[0] in COMMANDS else None
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The commands of ours on a page."""
+    for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+            found = our_command(line.strip())
+            if found is not None:
+                yield found
+
+
+DOCUMENTED = [
+    pytest.param(command, id=f"{page.relative_to(ROOT)}: {shlex.join(command)[:70]}")
+    for page in sorted(PAGES)
+    for command in commands(page)
+]
+
+
+def takes_dry_run(command: list[str], group: click.Command) -> bool:
+    """Whether the subcommand has `--dry-run`; parses the arguments where it has not."""
+    found = group
+    words = command[1:]
+    while isinstance(found, click.Group) and words and words[0] in found.commands:
+        found, words = found.commands[words[0]], words[1:]
+    if any("--dry-run" in parameter.opts for parameter in found.params):
+        return True
+    found.make_context(command[0], list(words))
+    return False
+
+
+@pytest.mark.parametrize("command", DOCUMENTED)
+def test_a_documented_command_is_accepted(command: list[str], run_inside: Run) -> None:
+    from srl_data.cli import cli as data
+    from srl_eval.cli import cli as evaluation
+    from srl_grpo.cli import cli as training
+
+    if {"--help", "--version"} & set(command):
+        assert run_inside(command).returncode == 0
+        return
+    group = {"srl-data": data, "srl-eval": evaluation, "srl-grpo": training}[command[0]]
+    if takes_dry_run(command, group):
+        done = run_inside([*command, "--dry-run"])
+        assert done.returncode == 0, done
+
+
+def test_the_readme_shows_the_whole_chain() -> None:
+    shown = {" ".join(command[:2]) for command in commands(ROOT / "README.md")}
+    assert {"srl-data build", "srl-grpo train", "srl-eval aime24"} <= shown
+
+
+def test_scripts_that_documents_name_are_there() -> None:
+    named = {
+        name
+        for page in PAGES
+        for name in re.findall(
+            r"\b(?:scripts|benchmarks)/[\w/]+\.(?:sh|py)", page.read_text("utf-8")
+        )
+    }
+    assert sorted(name for name in named if not (ROOT / name).is_file()) == []

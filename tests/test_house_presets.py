@@ -1,0 +1,69 @@
+"""Every shipped preset resolves, says what it would do, and is what the guides say of it."""
+
+from collections.abc import Callable, Sequence
+from subprocess import CompletedProcess
+
+import pytest
+import yaml
+
+from srl_data.config import dump_yaml, load_config, preset_names, validate
+from srl_grpo.config import TrainConfig
+
+Run = Callable[[str | Sequence[str]], CompletedProcess[str]]
+PRESETS = preset_names("srl_grpo.presets")
+
+
+def preset(name: str) -> TrainConfig:
+    return load_config(TrainConfig, name, presets="srl_grpo.presets")
+
+
+def test_the_promised_presets_are_shipped() -> None:
+    assert {"quickstart", "smoke_test", "srl_qwen7b", "srl_qwen7b_paper"} <= set(PRESETS)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_runs_dry_and_prints_a_config_that_reads_back_equal(
+    name: str, run_inside: Run
+) -> None:
+    done = run_inside(["srl-grpo", "train", "--config", name, "--dry-run"])
+    assert done.returncode == 0, done
+    shown = validate(yaml.safe_load(done.stdout), TrainConfig, name)
+    assert shown == preset(name)
+    assert dump_yaml(shown) in done.stdout
+    assert "# dry run: would train" in done.stdout
+
+
+def test_flags_stand_over_the_preset_and_the_preset_over_defaults(run_inside: Run) -> None:
+    command = ["srl-grpo", "train", "--config", "srl_qwen7b", "--num-steps", "7", "--dry-run"]
+    done = run_inside(command)
+    shown = yaml.safe_load(done.stdout)
+    assert (shown["num_steps"], shown["rollout"]["batch_size"], shown["seed"]) == (7, 4, 42)
+
+
+def test_the_smoke_test_has_every_part_of_the_quickstart() -> None:
+    whole, short = preset("quickstart"), preset("smoke_test")
+    assert short.model == whole.model
+    assert short.data.template == whole.data.template
+    assert short.synthetic is not None
+    assert whole.synthetic is not None
+    for config in (whole, short):
+        assert config.warm_start.steps
+        assert config.evaluation.before_after
+        assert config.evaluation.eval_every < config.num_steps
+        assert config.checkpoint.checkpoint_every < config.num_steps
+    assert short.num_steps < whole.num_steps
+
+
+def test_the_7b_preset_is_the_setting_that_its_readme_states() -> None:
+    config = preset("srl_qwen7b")
+    assert config.model.path == "Qwen/Qwen2.5-7B-Instruct"
+    assert (config.rollout.batch_size, config.rollout.group_size) == (4, 4)
+    assert (config.num_steps, config.checkpoint.checkpoint_every) == (500, 100)
+
+
+def test_the_paper_preset_is_the_papers_setting() -> None:
+    config = preset("srl_qwen7b_paper")
+    assert (config.rollout.batch_size, config.rollout.group_size) == (512, 8)
+    assert (config.optimiser.learning_rate, config.optimiser.warmup_steps) == (5e-7, 0)
+    assert (config.rollout.temperature, config.algorithm.beta) == (1.0, 0.0)
+    assert config.launch.nproc_per_node == 8

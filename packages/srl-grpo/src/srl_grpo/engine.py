@@ -46,6 +46,8 @@ def prepare_deepspeed() -> None:
 UPSTREAM_WARNINGS = (
     # DeepSpeed 0.19 calls collectives by names that torch 2.13 has replaced.
     (FutureWarning, r"`torch\.distributed\.\w+` is deprecated"),
+    # With ZeRO it imports torch's compiler, whose own modules still script a method.
+    (DeprecationWarning, r"`torch\.jit\.script_method` is deprecated"),
 )
 """What torch says of DeepSpeed's own habits, by name; nothing a user could mend."""
 

@@ -10,6 +10,9 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from srl_eval.generate import ChunkedEngine, Completion, Prompt, Sampling
 
+# One thread, as the engine takes for models this small: two are slower where cores are shared.
+torch.set_num_threads(1)
+
 END, PAD = "<|end|>", "<|pad|>"
 Reply = Callable[[str, int], str]
 

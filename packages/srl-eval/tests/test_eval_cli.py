@@ -148,10 +148,11 @@ def test_help_needs_no_torch() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_a_resumable_run(
-    tmp_path: Path, model_folder: Path, how: signal.Signals
+    tmp_path: Path, model_folder: Path, how: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys, "argv", ["srl-eval"])
     args = arguments(tmp_path, model_folder, "--mode", "avg32", "--chunk-size", "4")
-    args[args.index("12")] = "400"
+    args[args.index("12")] = "150"
     command = [sys.executable, "-c", "from srl_eval.cli import main; main()", *args]
     results = tmp_path / "out" / "results.jsonl"
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))

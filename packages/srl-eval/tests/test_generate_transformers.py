@@ -228,6 +228,20 @@ def test_training_goes_on_after_generation() -> None:
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
+def test_small_models_run_on_one_thread_and_the_setting_is_restored() -> None:
+    model = make("qwen2")
+    seen: list[int] = []
+    model.register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        engine(model).generate([[5]], Sampling(2), [0])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 1]
+
+
 def test_dropout_is_off_while_sampling() -> None:
     torch.manual_seed(0)
     config = Qwen2Config(**sizes(), attention_dropout=0.9, initializer_range=0.4)

@@ -13,7 +13,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 _GROWTH = 1.5
 
 
-class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # its __init_subclass__
+class GrowingLayer(DynamicLayer):
     """Keys and values (rows, heads, tokens, head size), as views of buffers that grow by half.
 
     `expected` tokens are allocated at first, never more than `limit`.

@@ -3,7 +3,16 @@
 import pytest
 
 from srl_data.errors import ConfigError
-from srl_eval.grading import Verdict, get_grader, judge
+from srl_eval.generate import FinishReason
+from srl_eval.grading import Candidate, Gold, Judgement, Verdict, get_grader, judge
+
+
+def verdict_of(
+    name: str, text: str, gold: str, finish: FinishReason = "stop", **meta: object
+) -> Judgement:
+    grader = get_grader(name)
+    (judgement,) = judge(grader, [Candidate(text, finish, Gold(grader.gold(gold), meta))])
+    return judgement
 
 
 @pytest.mark.parametrize(
@@ -19,7 +28,7 @@ from srl_eval.grading import Verdict, get_grader, judge
     ],
 )
 def test_aime(text: str, gold: str, verdict: Verdict, extracted: str | None) -> None:
-    got = judge(get_grader("aime"), text, gold, "stop")
+    got = verdict_of("aime", text, gold)
     assert (got.verdict, got.extracted) == (verdict, extracted)
 
 
@@ -52,29 +61,98 @@ def test_aime_gold_that_is_none_is_refused(answer: str) -> None:
     ],
 )
 def test_boxed_integer(text: str, gold: str, verdict: Verdict) -> None:
-    grader = get_grader("boxed_integer")
-    assert judge(grader, text, grader.gold(gold), "stop").verdict is verdict
+    assert verdict_of("boxed_integer", text, gold).verdict is verdict
 
 
 def test_boxed_integer_survives_a_hundred_thousand_digits() -> None:
     text = "\\boxed{" + "9" * 100_000 + "}"
-    assert judge(get_grader("boxed_integer"), text, "9", "stop").verdict is Verdict.WRONG
+    assert verdict_of("boxed_integer", text, "9").verdict is Verdict.WRONG
 
 
-def test_gsm8k() -> None:
-    grader = get_grader("gsm8k")
-    assert grader.gold("She makes 9 * 2 = $<<9*2=18>>18.\n#### 18") == "18"
-    assert judge(grader, r"\boxed{\$18}", "18", "stop").extracted in {"18", None}
-    assert judge(grader, r"so \boxed{18}", "18", "stop").verdict is Verdict.CORRECT
-    assert judge(grader, "so\n#### 1,018", "1018", "stop").verdict is Verdict.CORRECT
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        (r"so \boxed{1018}", Verdict.CORRECT),
+        (r"so \boxed{\$1,018}", Verdict.CORRECT),
+        (r"so \boxed{1018.00}", Verdict.CORRECT),
+        (r"so \boxed{1018\text{ dollars}}", Verdict.CORRECT),
+        (r"so \boxed{1018 eggs}", Verdict.CORRECT),
+        (r"so \boxed{1018\%}", Verdict.CORRECT),
+        ("so\n#### 1,018", Verdict.CORRECT),
+        (r"\boxed{1018} and then #### 7", Verdict.CORRECT),
+        (r"so \boxed{1019}", Verdict.WRONG),
+        (r"so \boxed{-1018}", Verdict.WRONG),
+        (r"so \boxed{many}", Verdict.WRONG),
+        ("so 1018", Verdict.NO_ANSWER),
+    ],
+)
+def test_gsm8k(text: str, verdict: Verdict) -> None:
+    assert verdict_of("gsm8k", text, "x = <<509*2=1018>>1018\n#### 1,018").verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("text", "gold", "verdict"),
+    [
+        (r"\boxed{\frac{14}{3}}", r"\frac{14}{3}", Verdict.CORRECT),
+        (r"\boxed{14/3}", r"\frac{14}{3}", Verdict.CORRECT),
+        (
+            r"\boxed{\left(3,\frac{\pi}{2}\right)}",
+            r"\left( 3, \frac{\pi}{2} \right)",
+            Verdict.CORRECT,
+        ),
+        (r"\boxed{q-p}", "p - q", Verdict.WRONG),
+        (r"\boxed{Evelyn}", r"\text{Evelyn}", Verdict.CORRECT),
+        (r"\boxed{3,5}", "3, 5, 7", Verdict.WRONG),
+        ("none", "3", Verdict.NO_ANSWER),
+    ],
+)
+def test_math(text: str, gold: str, verdict: Verdict) -> None:
+    assert verdict_of("math", text, gold).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("text", "gold", "verdict"),
+    [
+        (r"\boxed{4.5 \times 10^{33}}", "4.5e33", Verdict.CORRECT),
+        (r"\boxed{4.50e33}", "4.5e33", Verdict.CORRECT),
+        (r"\boxed{4.5003e33}", "4.5e33", Verdict.CORRECT),
+        (r"\boxed{4.51e33}", "4.5e33", Verdict.WRONG),
+        (r"\boxed{-\frac{3}{2}}", "-3./2", Verdict.CORRECT),
+        (r"\boxed{1.6 \mathrm{~cm}}", "1.6", Verdict.CORRECT),
+        (r"\boxed{\arcsin(10/13)}", "np.arcsin(10/13)", Verdict.CORRECT),
+        (r"\boxed{10^{9}}", "1e9", Verdict.CORRECT),
+    ],
+)
+def test_minerva(text: str, gold: str, verdict: Verdict) -> None:
+    assert verdict_of("minerva", text, gold).verdict is verdict
+
+
+def test_olympiad_honours_several_answers_units_and_tolerances() -> None:
+    assert verdict_of("olympiad", r"\boxed{5,3,1}", "1,3,5").verdict is Verdict.CORRECT
+    assert verdict_of("olympiad", r"\boxed{3,1}", "1,3,5").verdict is Verdict.WRONG
+    assert verdict_of("olympiad", r"\boxed{69, 84}", "$69$,$84$").verdict is Verdict.CORRECT
+    assert verdict_of("olympiad", r"\boxed{1}", "$k=1$").verdict is Verdict.CORRECT
+    close = verdict_of("olympiad", r"\boxed{4.25\%}", "4.2", unit="%", tolerance=0.1)
+    assert close.verdict is Verdict.CORRECT
+    far = verdict_of("olympiad", r"\boxed{4.4\%}", "4.2", unit="%", tolerance=0.1)
+    assert far.verdict is Verdict.WRONG
+
+
+@pytest.mark.parametrize("grader", ["gsm8k", "minerva", "olympiad", "boxed_integer", "aime"])
+@pytest.mark.parametrize(
+    "answer",
+    ["a" * 190 + "!", "9" * 100_000, "1" + "," * 5000, "\\text{" * 60, "1/" * 90, "1e999999999"],
+)
+@pytest.mark.timeout(60)
+def test_hostile_answers_are_over_soon(grader: str, answer: str) -> None:
+    assert verdict_of(grader, f"\\boxed{{{answer}}}", "7").verdict is not Verdict.CORRECT
 
 
 def test_cut_off_counts_as_truncated_only_without_an_answer() -> None:
-    grader = get_grader("aime")
-    assert judge(grader, "let us see", "33", "length").verdict is Verdict.TRUNCATED
-    assert judge(grader, r"\boxed{33} and", "33", "length").verdict is Verdict.CORRECT
+    assert verdict_of("aime", "let us see", "33", "length").verdict is Verdict.TRUNCATED
+    assert verdict_of("aime", r"\boxed{33} and", "33", "length").verdict is Verdict.CORRECT
 
 
 def test_unknown_grader_names_the_known() -> None:
-    with pytest.raises(ConfigError, match=r"unknown grader 'exact'; known: aime, boxed_integer"):
-        get_grader("exact")
+    with pytest.raises(ConfigError, match=r"unknown grader 'exat'; known: aime, boxed_integer"):
+        get_grader("exat")

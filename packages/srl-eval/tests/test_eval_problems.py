@@ -82,3 +82,17 @@ def test_task_names_and_aliases() -> None:
     assert get_task("aime2025").name == "aime25"
     with pytest.raises(ConfigError, match="unknown task 'aime42'; did you mean 'aime2"):
         get_task("aime42")
+
+
+def test_gold_of_minerva_comes_out_of_its_solution(tmp_path: Path) -> None:
+    row = {"problem": "P", "solution": r"So \[x=\boxed{4.5e33}\]", "idx": 3}
+    (problem,) = load_problems(get_task("minerva_math"), write(tmp_path / "m.jsonl", row)).problems
+    assert (problem.id, problem.answer) == ("3", "4.5e33")
+
+
+def test_olympiad_notes_reach_the_grader(tmp_path: Path) -> None:
+    row = {"id": 1, "question": "P", "final_answer": ["$4.2$."], "unit": "%", "error": "1e-1"}
+    found = load_problems(get_task("olympiadbench"), write(tmp_path / "o.jsonl", row))
+    (problem,) = found.problems
+    assert problem.answer == "4.2"
+    assert problem.meta == {"unit": "%", "tolerance": 0.1}

@@ -1,16 +1,19 @@
 r"""Verdicts on answers: grader and gold in, what was extracted and whether it holds out.
 
-Extraction is `srl_reward.answer`'s; here is only which extraction and comparison a benchmark uses,
-and what counts as what when there is no answer or the text was cut off.
+Extraction is `srl_reward.answer`'s and comparing expressions `srl_reward.grading`'s, in killable
+workers; here is only which of them a benchmark uses, and what counts as what when there is no
+answer or the text was cut off. Graders take a whole chunk at once, so that workers share it.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from srl_data.errors import ConfigError
 from srl_eval.generate.sampling import FinishReason
+from srl_eval.numbers import close, parse_number, without_unit
+from srl_reward import grading as expressions
 from srl_reward.answer import extract_aime_answer, extract_boxed, extract_gsm8k_answer
 
 
@@ -24,7 +27,24 @@ class Verdict(StrEnum):
     TRUNCATED = "truncated"
     """Cut off by the token cap (or the cap on steps) before an answer in the form asked for."""
     UNGRADABLE = "ungradable"
-    """An answer that the grader gave up on, within its limits of time and memory."""
+    """An answer that could not be read as an expression, or ran into the grader's limits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """A right answer, and what its benchmark says about comparing (`unit`, `tolerance`)."""
+
+    answer: str
+    meta: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A text to be judged, cut to where an answer is looked for."""
+
+    text: str
+    finish_reason: FinishReason
+    gold: Gold
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +55,22 @@ class Judgement:
     extracted: str | None
 
 
+Pair = tuple[Gold, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Grader:
     """A way to find and compare answers.
 
     `gold` brings a benchmark's answer into the form compared, and raises ValueError on one that is
-    no answer; `extract` finds the model's; `equal` (extracted, gold) decides.
+    no answer; `extract` finds the model's; `compare` decides (gold, extracted) pairs.
     """
 
     name: str
     description: str
     gold: Callable[[str], str]
     extract: Callable[[str], str | None]
-    equal: Callable[[str, str], bool]
+    compare: Callable[[Sequence[Pair]], list[Verdict]]
 
 
 _INTEGER = re.compile(r"([+-]?\d+)(?:\.0*)?", re.ASCII)
@@ -55,20 +78,12 @@ _LONGEST = 1000  # characters of an integer; what is longer is no benchmark's an
 _THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\}|\\,)(?=\d{3}(?!\d))")
 
 
-def _same(extracted: str, gold: str) -> bool:
-    return extracted == gold
+def _same(pairs: Sequence[Pair]) -> list[Verdict]:
+    return [_right(gold.answer == found) for gold, found in pairs]
 
 
-def _aime_gold(answer: str) -> str:
-    found = plain_integer(answer)
-    if found is None or not 0 <= int(found) <= 999:
-        raise ValueError(f"answer {answer!r} is no AIME answer, expected an integer from 0 to 999")
-    return found
-
-
-def _aime_extract(text: str) -> str | None:
-    found = extract_aime_answer(text)
-    return None if found is None else str(found)
+def _right(equal: bool) -> Verdict:
+    return Verdict.CORRECT if equal else Verdict.WRONG
 
 
 def plain_integer(text: str) -> str | None:
@@ -86,12 +101,27 @@ def _integer_gold(answer: str) -> str:
     return found
 
 
+def _aime_gold(answer: str) -> str:
+    found = plain_integer(answer)
+    if found is None or not 0 <= int(found) <= 999:
+        raise ValueError(f"answer {answer!r} is no AIME answer, expected an integer from 0 to 999")
+    return found
+
+
+def _aime_extract(text: str) -> str | None:
+    found = extract_aime_answer(text)
+    return None if found is None else str(found)
+
+
+def _boxed(text: str) -> str | None:
+    found = extract_boxed(text)
+    return (found.strip() or None) if found is not None else None
+
+
 def _integer_extract(text: str) -> str | None:
-    boxed = extract_boxed(text)
-    if boxed is None:
-        return None
     # A box with something else in it is an answer, and a wrong one.
-    return plain_integer(boxed) or boxed.strip() or None
+    boxed = _boxed(text)
+    return None if boxed is None else plain_integer(boxed) or boxed
 
 
 def _gsm8k_gold(answer: str) -> str:
@@ -102,9 +132,64 @@ def _gsm8k_gold(answer: str) -> str:
 
 
 def _gsm8k_extract(text: str) -> str | None:
-    boxed = extract_boxed(text)
-    inner = None if boxed is None else extract_gsm8k_answer(f"#### {boxed}")
-    return inner or extract_gsm8k_answer(text)
+    return _boxed(text) or extract_gsm8k_answer(text)
+
+
+def _numeric(pairs: Sequence[Pair]) -> list[Verdict]:
+    """Equal as numbers, whatever currency or unit stands around them."""
+    return [_right(_equal_numbers(gold, found)) for gold, found in pairs]
+
+
+def _equal_numbers(gold: Gold, found: str, relative: float = 0.0) -> bool:
+    expected, value = parse_number(gold.answer), parse_number(found)
+    if value is None:
+        value = parse_number(without_unit(found))
+    if expected is None or value is None:
+        return False
+    absolute = gold.meta.get("tolerance", 0.0)
+    assert isinstance(absolute, float)
+    return close(value, expected, relative=relative, absolute=absolute)
+
+
+def _math_gold(answer: str) -> str:
+    text = answer.strip()
+    if not text:
+        raise ValueError("answer is empty")
+    return text
+
+
+def _math(pairs: Sequence[Pair]) -> list[Verdict]:
+    """Equal as expressions, by math-verify, within its limits of time and memory."""
+    verdicts = expressions.grade_batch("math", [(gold.answer, found) for gold, found in pairs])
+    known = {
+        expressions.Verdict.CORRECT: Verdict.CORRECT,
+        expressions.Verdict.WRONG: Verdict.WRONG,
+    }
+    return [known.get(verdict, Verdict.UNGRADABLE) for verdict in verdicts]
+
+
+def _numbers_then_math(pairs: Sequence[Pair], relative: float) -> list[Verdict]:
+    """Numbers within a tolerance first; what is not equal so is asked of math-verify."""
+    close_enough = [_equal_numbers(gold, found, relative) for gold, found in pairs]
+    rest = iter(_math([pair for pair, done in zip(pairs, close_enough, strict=True) if not done]))
+    return [Verdict.CORRECT if done else next(rest) for done in close_enough]
+
+
+def _minerva(pairs: Sequence[Pair]) -> list[Verdict]:
+    # Its golds are rounded measurements; 1e-4 is the tolerance of Qwen2.5-Math's evaluation.
+    python = [(Gold(gold.answer.replace("np.", "\\"), gold.meta), found) for gold, found in pairs]
+    return _numbers_then_math(python, relative=1e-4)
+
+
+def _olympiad_gold(answer: str) -> str:
+    return _math_gold(answer.strip().rstrip(".").replace("$", ""))
+
+
+def _olympiad(pairs: Sequence[Pair]) -> list[Verdict]:
+    unitless = [
+        (gold, without_unit(found) if gold.meta.get("unit") else found) for gold, found in pairs
+    ]
+    return _numbers_then_math(unitless, relative=0.0)
 
 
 GRADERS = {
@@ -113,8 +198,12 @@ GRADERS = {
         Grader("aime", "strict integer 0-999 in the last box", _aime_gold, _aime_extract, _same),
         Grader("boxed_integer", "integer in the last box", _integer_gold, _integer_extract, _same),
         Grader(
-            "gsm8k", "number in the last box, or after ####", _gsm8k_gold, _gsm8k_extract, _same
+            "gsm8k", "number in the last box or after ####", _gsm8k_gold, _gsm8k_extract, _numeric
         ),
+        Grader("exact", "same text in the last box", _math_gold, _boxed, _same),
+        Grader("math", "equal expression in the last box", _math_gold, _boxed, _math),
+        Grader("minerva", "as math, numbers to 1 in 10000", _math_gold, _boxed, _minerva),
+        Grader("olympiad", "as math, with units and tolerances", _olympiad_gold, _boxed, _olympiad),
     )
 }
 
@@ -126,10 +215,16 @@ def get_grader(name: str) -> Grader:
     return GRADERS[name]
 
 
-def judge(grader: Grader, text: str, gold: str, finish: FinishReason) -> Judgement:
-    """The verdict on one text. An answer given before a cut-off is graded like any other."""
-    extracted = grader.extract(text)
-    if extracted is None:
-        return Judgement(Verdict.TRUNCATED if finish == "length" else Verdict.NO_ANSWER, None)
-    right = grader.equal(extracted, gold)
-    return Judgement(Verdict.CORRECT if right else Verdict.WRONG, extracted)
+def judge(grader: Grader, candidates: Sequence[Candidate]) -> list[Judgement]:
+    """The verdicts on texts. An answer given before a cut-off is graded like any other."""
+    found = [grader.extract(candidate.text) for candidate in candidates]
+    pairs = [(c.gold, text) for c, text in zip(candidates, found, strict=True) if text is not None]
+    verdicts = iter(grader.compare(pairs))
+    return [
+        Judgement(_without_answer(candidate) if text is None else next(verdicts), text)
+        for candidate, text in zip(candidates, found, strict=True)
+    ]
+
+
+def _without_answer(candidate: Candidate) -> Verdict:
+    return Verdict.TRUNCATED if candidate.finish_reason == "length" else Verdict.NO_ANSWER

@@ -16,11 +16,15 @@ from pydantic import ValidationError
 from srl_data.errors import DataError
 from srl_data.files import sha256_file
 from srl_data.records import PromptAnswer, open_data, read_objects, short_reason
-from srl_eval.grading import Grader, get_grader
+from srl_eval.grading import get_grader
+from srl_eval.numbers import parse_number
 from srl_eval.tasks import TaskSpec
+from srl_reward.answer import extract_boxed
 
 _REQUEST = "\nPlease reason step by step, and put your final answer within \\boxed{}."
 _TEXT_FIELDS = ("problem", "question", "prompt")
+_ID_FIELDS = ("id", "unique_id", "idx")
+Row = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def refuse_twins(problems: Sequence[PromptAnswer], source: str) -> None:
             raise DataError(f"{source}: problems {first} and {number} have one id, {problem.id!r}")
 
 
-def read_rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
+def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
     """(where, row) for each row of a local file."""
     if path.suffix != ".json":
         for number, row in read_objects(path):
@@ -84,9 +88,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
         yield f"{path}: row {number}", row
 
 
-def hub_rows(
-    task: TaskSpec, revision: str | None
-) -> tuple[Iterator[tuple[str, dict[str, object]]], str]:
+def hub_rows(task: TaskSpec, revision: str | None) -> tuple[Iterator[tuple[str, Row]], str]:
     """Rows of the task's data set on the hub, and its name with the commit that was read."""
     if not task.hub:
         raise DataError(f"task {task.name} is on no hub; name its file with --data-path")
@@ -104,15 +106,12 @@ def hub_rows(
     return ((f"{source}: row {n}", dict(row)) for n, row in enumerate(data, 1)), source
 
 
-def to_problems(
-    task: TaskSpec, rows: Iterable[tuple[str, dict[str, object]]]
-) -> list[PromptAnswer]:
+def to_problems(task: TaskSpec, rows: Iterable[tuple[str, Row]]) -> list[PromptAnswer]:
     """Rows in the one form, gold answers as the grader compares them."""
-    grader = get_grader(task.grader)
     problems = []
     for place, (where, row) in enumerate(rows):
         try:
-            problems.append(to_problem(row, place, grader))
+            problems.append(to_problem(task, row, place))
         except ValidationError as error:
             raise DataError(f"{where}: {short_reason(error)}") from error
         except ValueError as error:
@@ -120,23 +119,49 @@ def to_problems(
     return problems
 
 
-def to_problem(row: dict[str, object], place: int, grader: Grader) -> PromptAnswer:
+def to_problem(task: TaskSpec, row: Row, place: int) -> PromptAnswer:
     """One row; ValueError with the reason where it is no problem with an answer."""
     name = next((field for field in _TEXT_FIELDS if row.get(field)), None)
     if name is None:
         raise ValueError(f"expected one of the fields {', '.join(_TEXT_FIELDS)}")
-    if row.get("answer") is None:
-        raise ValueError("expected the field answer")
     text = str(row[name])
     if name == "prompt":
         text = text.removesuffix(_REQUEST)
-    own_id = row.get("id")
+    ids = (row[field] for field in _ID_FIELDS if row.get(field) is not None)
+    grader = get_grader(task.grader)
     return PromptAnswer(
-        id=str(place if own_id is None else own_id),
+        id=str(next(ids, place)),
         problem=text,
-        answer=grader.gold(str(row["answer"])),
+        answer=grader.gold(gold_text(task, row)),
         grader=grader.name,
+        meta=grading_notes(row),
     )
+
+
+def gold_text(task: TaskSpec, row: Row) -> str:
+    """The answer as the benchmark writes it: a field, a list of one, or the solution's last box."""
+    if row.get("answer") is not None:
+        return str(row["answer"])
+    final = row.get("final_answer")
+    if isinstance(final, list) and final:
+        return ",".join(str(part) for part in final)
+    boxed = extract_boxed(str(row.get("solution"))) if task.gold_from_solution else None
+    if boxed is None:
+        raise ValueError("expected the field answer")
+    return boxed
+
+
+def grading_notes(row: Row) -> dict[str, object]:
+    """What OlympiadBench says about comparing an answer."""
+    notes: dict[str, object] = {}
+    if row.get("unit"):
+        notes["unit"] = str(row["unit"])
+    if row.get("error"):
+        tolerance = parse_number(str(row["error"]))
+        if tolerance is None:
+            raise ValueError(f"error {row['error']!r} is no number")
+        notes["tolerance"] = float(tolerance)
+    return notes
 
 
 def content_digest(problems: Iterable[PromptAnswer]) -> str:

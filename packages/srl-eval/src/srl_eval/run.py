@@ -1,8 +1,8 @@
 """One evaluation from configuration to files: prepare, announce, generate, judge, score.
 
-The output folder holds `run.json` (what was run: compared on resuming), `results.jsonl`
-(`samples.py`), `metrics.json` (`metrics.py`) and `timing.json` (this session's clock; the other
-files have none).
+The output folder holds `run.json` (what was run: compared on resuming), `problems.jsonl`,
+`results.jsonl` (`samples.py`), `metrics.json` (`metrics.py`) and `timing.json` (this session's
+clock; the other files have none).
 """
 
 import hashlib
@@ -17,11 +17,12 @@ from srl_data.errors import ConfigError, DataError
 from srl_data.files import write_text
 from srl_data.manifest import package_versions
 from srl_data.progress import Meter, meter
+from srl_data.records import PromptAnswer, write_records
 from srl_eval.config import EvalConfig, resolve_sampling
 from srl_eval.generate.engine import Engine
 from srl_eval.generate.sampling import Sampling
 from srl_eval.generate.seeds import seed_for
-from srl_eval.grading import Verdict, get_grader, judge
+from srl_eval.grading import Candidate, Gold, Judgement, Verdict, get_grader, judge
 from srl_eval.metrics import Metrics, compute_metrics
 from srl_eval.models import Subject, open_subject
 from srl_eval.problems import ProblemSet, load_problems
@@ -175,6 +176,11 @@ def default_folder(task: TaskSpec, config: EvalConfig, subject: Subject) -> Path
     return Path("results") / f"{model}_{task.name}_{config.decoding.mode}"
 
 
+def gold_of(problem: PromptAnswer) -> Gold:
+    """A problem's right answer as graders take it."""
+    return Gold(problem.answer, problem.meta)
+
+
 def prompt_hash(ids: Sequence[int]) -> str:
     """SHA-256 of a prompt's token ids, shortened."""
     return hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()[:16]
@@ -207,14 +213,21 @@ class Runner:
             problems = self._plan.data.problems
             columns = [{"problem": problems[item.doc].problem} for item in chunk]
             answers = self._plan.solver.solve(engine, columns, [item.seed for item in chunk])
-            samples = [self._judge(*pair) for pair in zip(chunk, answers, strict=True)]
+            samples = self._judge(chunk, answers)
             self._log.append(samples)
             self.generated_tokens += sum(sample.completion_tokens for sample in samples)
             shown.advance(len(chunk), self._note(time.monotonic() - started))
 
-    def _judge(self, item: WorkItem, answer: Answer) -> Sample:
-        gold = self._plan.data.problems[item.doc].answer
-        verdict = judge(self._grader, answer.answer_text, gold, answer.finish_reason)
+    def _judge(self, chunk: Sequence[WorkItem], answers: Sequence[Answer]) -> list[Sample]:
+        problems = self._plan.data.problems
+        candidates = [
+            Candidate(answer.answer_text, answer.finish_reason, gold_of(problems[item.doc]))
+            for item, answer in zip(chunk, answers, strict=True)
+        ]
+        judgements = judge(self._grader, candidates)
+        return [self._sample(*parts) for parts in zip(chunk, answers, judgements, strict=True)]
+
+    def _sample(self, item: WorkItem, answer: Answer, judgement: Judgement) -> Sample:
         return Sample(
             task=self._plan.task.name,
             id=item.id,
@@ -223,9 +236,9 @@ class Runner:
             seed=item.seed,
             prompt_sha256=prompt_hash(self._plan.prompt_ids[item.doc]),
             response=answer.response,
-            extracted=verdict.extracted,
-            gold=gold,
-            verdict=verdict.verdict,
+            extracted=judgement.extracted,
+            gold=self._plan.data.problems[item.doc].answer,
+            verdict=judgement.verdict,
             finish_reason=answer.finish_reason,
             prompt_tokens=answer.prompt_tokens,
             completion_tokens=answer.completion_tokens,
@@ -254,6 +267,7 @@ def open_log(plan: Plan) -> SampleLog:
         refuse_another_run(record, plan.identity())
     if not results.exists():
         write_json(record, describe(plan))
+        write_records(folder / "problems.jsonl", plan.data.problems)
     log = SampleLog(results, plan.work, plan.config.backend.chunk_size)
     log.resume()
     return log

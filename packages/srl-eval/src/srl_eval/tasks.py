@@ -14,17 +14,19 @@ class TaskSpec:
     """One benchmark.
 
     `hub`, `subset`, `split` name the data set on the hub, empty where there is none; `size` is the
-    number of problems, None where that is up to the file.
+    number of problems, None where that is up to the file. `gold_from_solution`: the answer is the
+    last box of the field `solution`.
     """
 
     name: str
     description: str
     grader: str
-    size: int | None
+    size: int | None = None
     hub: str = ""
     subset: str = ""
     split: str = "test"
     aliases: tuple[str, ...] = ()
+    gold_from_solution: bool = False
 
     @property
     def harness_name(self) -> str:
@@ -42,8 +44,33 @@ TASKS = {
             "aime25", "AIME I and II of 2025", "aime", 30, "math-ai/aime25", aliases=("aime2025",)
         ),
         TaskSpec("amc23", "AMC 12 A and B of 2023", "boxed_integer", 40, "math-ai/amc23"),
+        TaskSpec(
+            "math500",
+            "500 problems of the MATH test set",
+            "math",
+            500,
+            "HuggingFaceH4/MATH-500",
+            aliases=("math",),
+        ),
         TaskSpec("gsm8k", "grade school word problems", "gsm8k", 1319, "openai/gsm8k", "main"),
-        TaskSpec("arithmetic", "problems of `srl-data synth arithmetic`", "boxed_integer", None),
+        TaskSpec(
+            "minerva_math",
+            "undergraduate science with numeric and symbolic answers",
+            "minerva",
+            272,
+            "math-ai/minervamath",
+            gold_from_solution=True,
+        ),
+        TaskSpec(
+            "olympiadbench",
+            "olympiad mathematics, text only, English",
+            "olympiad",
+            675,
+            "Hothan/OlympiadBench",
+            "OE_TO_maths_en_COMP",
+            "train",
+        ),
+        TaskSpec("arithmetic", "problems of `srl-data synth arithmetic`", "boxed_integer"),
     )
 }
 

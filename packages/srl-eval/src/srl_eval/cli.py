@@ -3,15 +3,19 @@
 import shlex
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import rich_click as click
 
 from srl_data.command import run
-from srl_data.errors import InterruptedRunError
+from srl_data.config import load_config
+from srl_data.errors import ConfigError, InterruptedRunError
 from srl_data.flags import configured, print_plan
 from srl_eval.config import EvalConfig
-from srl_eval.tasks import TASKS, TaskSpec
+from srl_eval.reading_commands import compare, report, rescore
+from srl_eval.tasks import TASKS, TaskSpec, file_task
 
 
 @click.group()
@@ -43,16 +47,25 @@ def run_task(task: TaskSpec, config: EvalConfig, *, dry_run: bool) -> None:
     from srl_eval.display import announce, show_metrics
     from srl_eval.run import execute, prepare
 
-    quiet_libraries()
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
+    with interruptible():
         plan = prepare(task, config)
         announce(plan, Console(stderr=True))
         metrics = execute(plan)
-    except KeyboardInterrupt as error:
-        raise InterruptedRunError(f"interrupted; go on with: {resume_command()}") from error
     show_metrics(metrics, Console())
     click.echo(f"wrote {plan.output_dir}/results.jsonl and metrics.json")
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM within end as an interrupted run, with the command that resumes it."""
+    quiet_libraries()
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise InterruptedRunError(f"interrupted; go on with: {resume_command()}") from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def interrupt(_signal: int, _frame: FrameType | None) -> None:
@@ -74,6 +87,37 @@ def quiet_libraries() -> None:
     transformers_logging.disable_progress_bar()
 
 
+@cli.command("file")
+@configured(EvalConfig)
+def file_command(config: EvalConfig, dry_run: bool) -> None:
+    """Problems of any file: --task-file with problem, answer and, if wanted, grader."""
+    path = config.data.task_file
+    if path is None:
+        raise ConfigError("srl-eval file needs --task-file")
+    data = config.data.model_copy(update={"data_path": path})
+    task = file_task(path, config.data.grader)
+    run_task(task, config.model_copy(update={"data": data}), dry_run=dry_run)
+
+
+@cli.command("suite")
+@click.argument("suite_file", type=click.Path(path_type=str))
+@click.option("--dry-run", is_flag=True, help="List the evaluations, then stop.")
+def suite_command(suite_file: str, dry_run: bool) -> None:
+    """Several models on several tasks, as a YAML file says; finished ones are not done again."""
+    from srl_eval.suite import SuiteConfig, entries
+
+    suite = load_config(SuiteConfig, suite_file)
+    planned = list(entries(suite))
+    if dry_run:
+        for entry in planned:
+            click.echo(f"{entry.model} on {entry.task.name} into {entry.folder}")
+        return
+    from srl_eval.display import run_and_show_suite
+
+    with interruptible():
+        run_and_show_suite(suite)
+
+
 def add_task(task: TaskSpec) -> None:
     """The subcommand of one task, under its name and hidden under its aliases."""
 
@@ -88,6 +132,8 @@ def add_task(task: TaskSpec) -> None:
 
 for _task in TASKS.values():
     add_task(_task)
+for _command in (report, compare, rescore):
+    cli.add_command(_command)
 
 
 def main() -> None:

@@ -130,6 +130,10 @@ class DataSection(Section):
 
     data_path: Path | None = None
     """Local .jsonl or .json file with the problems, instead of the hub."""
+    task_file: Path | None = None
+    """Any file with problem and answer, for `srl-eval file`."""
+    grader: str | None = None
+    """Grader of the task file; by default the one its records name, else math."""
     data_revision: str | None = None
     """Revision of the data set on the hub."""
     limit: int | None = Field(default=None, ge=1)

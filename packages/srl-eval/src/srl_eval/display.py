@@ -5,8 +5,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from srl_data.files import write_text
+from srl_eval.compare import HEADERS, Comparison, as_markdown, cells, compare
+from srl_eval.config import EvalConfig
 from srl_eval.metrics import Metrics, Score
-from srl_eval.run import Plan
+from srl_eval.report import comparison_page, named_scores
+from srl_eval.run import Plan, execute, prepare
+from srl_eval.suite import SuiteConfig, comparable, run_suite
+from srl_eval.tasks import TaskSpec
 
 _PROMPT_CHARACTERS = 1500
 
@@ -52,7 +58,6 @@ def percent(score: Score) -> tuple[str, str, str]:
 
 def results_table(metrics: Metrics) -> Table:
     """Scores with errors and intervals."""
-    count = metrics.samples_per_problem
     partial = " (partial)" if metrics.partial else ""
     table = Table(
         title=f"{metrics.task}, {metrics.mode}: {metrics.problems} problems{partial}",
@@ -61,16 +66,18 @@ def results_table(metrics: Metrics) -> Table:
     table.add_column("score")
     for name in ("%", "std. error", "95 % interval"):
         table.add_column(name, justify="right")
-    first = (
-        "greedy accuracy" if count == 1 and not metrics.mode.startswith("avg") else f"avg@{count}"
-    )
-    table.add_row(first, *percent(metrics.accuracy), style="bold")
-    if count > 1:
-        for k, score in metrics.pass_at.items():
-            if k > 1:
-                table.add_row(f"pass@{k}", *percent(score))
-        ties = f" ({metrics.majority_ties} ties)" if metrics.majority_ties else ""
-        table.add_row(f"maj@{count}{ties}", *percent(metrics.majority))
+    for n, (name, score) in enumerate(named_scores(metrics)):
+        table.add_row(name, *percent(score), style="" if n else "bold")
+    return table
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Runs side by side."""
+    table = Table(title=f"{comparison.task}: {comparison.problems} problems", title_justify="left")
+    for n, name in enumerate(HEADERS):
+        table.add_column(name, justify="right" if n > 1 else "left")
+    for row in comparison.rows:
+        table.add_row(*cells(row))
     return table
 
 
@@ -83,3 +90,23 @@ def show_metrics(metrics: Metrics, console: Console) -> None:
         f"tokens: {metrics.mean_completion_tokens:.0f} on average, "
         f"{metrics.max_completion_tokens} at most"
     )
+
+
+def run_and_show_suite(suite: SuiteConfig) -> None:
+    """Run a suite, showing each evaluation, and write a comparison a task and mode."""
+    console, errors = Console(), Console(stderr=True)
+
+    def run(task: TaskSpec, config: EvalConfig) -> Metrics:
+        plan = prepare(task, config)
+        announce(plan, errors)
+        metrics = execute(plan)
+        console.print(results_table(metrics))
+        return metrics
+
+    run_suite(suite, run)
+    if len(suite.models) > 1:
+        for name, folders in comparable(suite).items():
+            comparison = compare(folders)
+            console.print(comparison_table(comparison))
+            write_text(suite.output_dir / f"compare_{name}.md", as_markdown(comparison))
+            write_text(suite.output_dir / f"compare_{name}.html", comparison_page(comparison))

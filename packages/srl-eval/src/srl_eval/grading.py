@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from srl_data.errors import ConfigError
+from srl_data.records import PromptAnswer
 from srl_eval.generate.sampling import FinishReason
 from srl_eval.numbers import close, parse_number, without_unit
 from srl_reward import grading as expressions
@@ -36,6 +37,11 @@ class Gold:
 
     answer: str
     meta: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, problem: PromptAnswer) -> "Gold":
+        """The right answer of a problem."""
+        return cls(problem.answer, problem.meta)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from srl_data.errors import ConfigError, DataError
 from srl_data.files import write_text
 from srl_data.manifest import package_versions
 from srl_data.progress import Meter, meter
-from srl_data.records import PromptAnswer, write_records
+from srl_data.records import write_records
 from srl_eval.config import EvalConfig, resolve_sampling
 from srl_eval.generate.engine import Engine
 from srl_eval.generate.sampling import Sampling
@@ -176,11 +176,6 @@ def default_folder(task: TaskSpec, config: EvalConfig, subject: Subject) -> Path
     return Path("results") / f"{model}_{task.name}_{config.decoding.mode}"
 
 
-def gold_of(problem: PromptAnswer) -> Gold:
-    """A problem's right answer as graders take it."""
-    return Gold(problem.answer, problem.meta)
-
-
 def prompt_hash(ids: Sequence[int]) -> str:
     """SHA-256 of a prompt's token ids, shortened."""
     return hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()[:16]
@@ -221,7 +216,7 @@ class Runner:
     def _judge(self, chunk: Sequence[WorkItem], answers: Sequence[Answer]) -> list[Sample]:
         problems = self._plan.data.problems
         candidates = [
-            Candidate(answer.answer_text, answer.finish_reason, gold_of(problems[item.doc]))
+            Candidate(answer.answer_text, answer.finish_reason, Gold.of(problems[item.doc]))
             for item, answer in zip(chunk, answers, strict=True)
         ]
         judgements = judge(self._grader, candidates)
@@ -243,6 +238,7 @@ class Runner:
             prompt_tokens=answer.prompt_tokens,
             completion_tokens=answer.completion_tokens,
             steps=answer.steps,
+            answer_text=None if answer.answer_text == answer.response else answer.answer_text,
         )
 
     def _note(self, seconds: float) -> str:

@@ -33,7 +33,8 @@ class Sample:
     """One line of results.jsonl.
 
     `prompt_sha256` is of the prompt's token ids. `extracted` is what the grader found, None where
-    there was nothing. `steps` is the number of steps of a stepwise answer, 1 otherwise.
+    there was nothing. `steps` is the number of steps of a stepwise answer, 1 otherwise;
+    `answer_text` is what an answer was looked for in, None where that is the whole response.
     """
 
     task: str
@@ -50,6 +51,7 @@ class Sample:
     prompt_tokens: int
     completion_tokens: int
     steps: int
+    answer_text: str | None = None
 
 
 def encode_sample(sample: Sample) -> bytes:

@@ -1,0 +1,121 @@
+"""Runs of one task side by side: scores, and differences with intervals paired by problem."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from srl_eval.finished import FinishedRun, paired_scores, read_run
+from srl_eval.stats import bootstrap_interval, clustered_stderr
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run: its score, and its difference to the first run (None for the first itself).
+
+    Scores are shares of correct samples over the problems that all runs have. `wins` and `losses`
+    count problems on which the run is better or worse than the first.
+    """
+
+    name: str
+    mode: str
+    score: float
+    stderr: float
+    interval: tuple[float, float]
+    difference: float | None
+    difference_interval: tuple[float, float] | None
+    wins: int
+    losses: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The table, with what a reader must know about it."""
+
+    task: str
+    problems: int
+    rows: list[Row]
+    notes: list[str]
+
+
+def compare(folders: Sequence[Path], resamples: int = 10_000) -> Comparison:
+    """Compare finished runs with the first of them, problem by problem."""
+    runs = [read_run(folder) for folder in folders]
+    ids, score_RP = paired_scores(runs)
+    rows = []
+    for run, score_P in zip(runs, score_RP, strict=True):
+        change_P = score_P - score_RP[0]
+        first = run is runs[0]
+        rows.append(
+            Row(
+                name=str(run.folder),
+                mode=run.mode,
+                score=float(score_P.mean()),
+                stderr=clustered_stderr(score_P),
+                interval=bootstrap_interval(score_P, resamples, seed=0),
+                difference=None if first else float(change_P.mean()),
+                difference_interval=None if first else bootstrap_interval(change_P, resamples, 0),
+                wins=int((change_P > 0).sum()),
+                losses=int((change_P < 0).sum()),
+            )
+        )
+    return Comparison(runs[0].task, len(ids), rows, comparison_notes(runs, len(ids)))
+
+
+def comparison_notes(runs: Sequence[FinishedRun], common: int) -> list[str]:
+    """What makes the rows less alike than they look."""
+    notes = []
+    if any(len(run.problems) != common for run in runs):
+        sizes = ", ".join(f"{run.folder} {len(run.problems)}" for run in runs)
+        notes.append(f"only the {common} problems that all runs have are compared ({sizes})")
+    for key in ("data_sha256", "grader", "samples", "temperature", "max_new_tokens", "template"):
+        values = {str(run.identity.get(key)) for run in runs}
+        if len(values) > 1:
+            notes.append(f"the runs differ in {key}: {', '.join(sorted(values))}")
+    return notes
+
+
+HEADERS = (
+    *("run", "mode", "score %", "std. error", "95 % interval"),
+    *("difference", "95 %", "better", "worse"),
+)
+INTERVALS = (
+    "Intervals are percentile bootstraps over problems; differences are to the first run, "
+    "paired by problem."
+)
+
+
+def cells(row: Row) -> list[str]:
+    """A row as text, scores in percent."""
+    change, interval = row.difference, row.difference_interval
+    return [
+        row.name,
+        row.mode,
+        f"{100 * row.score:.1f}",
+        f"{100 * row.stderr:.1f}",
+        span(row.interval),
+        "" if change is None else f"{100 * change:+.1f}",
+        "" if interval is None else span(interval, signed=True),
+        "" if change is None else str(row.wins),
+        "" if change is None else str(row.losses),
+    ]
+
+
+def span(interval: tuple[float, float], *, signed: bool = False) -> str:
+    """An interval in percent."""
+    low, high = (f"{100 * end:+.1f}" if signed else f"{100 * end:.1f}" for end in interval)
+    return f"{low} to {high}"
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """The table as Markdown."""
+    lines = [
+        f"# {comparison.task}: {comparison.problems} problems",
+        "",
+        "| " + " | ".join(HEADERS) + " |",
+        "|" + "|".join("---" if n < 2 else "---:" for n in range(len(HEADERS))) + "|",
+        *("| " + " | ".join(cells(row)) + " |" for row in comparison.rows),
+        "",
+        INTERVALS,
+        *(f"Note: {note}." for note in comparison.notes),
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,60 @@
+"""The commands that read finished runs: report, compare, rescore."""
+
+from pathlib import Path
+
+import rich_click as click
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command("report")
+@click.argument("folder", type=FOLDER)
+@click.option("--output", type=click.Path(path_type=Path), help="File to write instead.")
+def report(folder: Path, output: Path | None) -> None:
+    """Write a run's report.html: scores, a strip of samples a problem, searchable samples."""
+    from srl_eval.report import write_report
+
+    click.echo(f"wrote {write_report(folder, output)}")
+
+
+@click.command("compare")
+@click.argument("folders", type=FOLDER, nargs=-1, required=True)
+@click.option("--output-dir", type=FOLDER, help="Folder for compare.md and compare.html.")
+def compare(folders: tuple[Path, ...], output_dir: Path | None) -> None:
+    """Put runs of one task side by side, with differences to the first, paired by problem."""
+    from rich.console import Console
+
+    from srl_data.errors import ConfigError
+    from srl_data.files import write_text
+    from srl_eval import compare as comparing
+    from srl_eval.display import comparison_table
+    from srl_eval.report import comparison_page
+
+    if len(folders) < 2:
+        raise ConfigError("compare needs at least two folders")
+    found = comparing.compare(folders)
+    Console().print(comparison_table(found))
+    for note in found.notes:
+        click.echo(f"note: {note}")
+    if output_dir is not None:
+        write_text(output_dir / "compare.md", comparing.as_markdown(found))
+        write_text(output_dir / "compare.html", comparison_page(found))
+        click.echo(f"wrote {output_dir}/compare.md and compare.html")
+
+
+@click.command("rescore")
+@click.argument("folder", type=FOLDER)
+@click.option("--grader", help="Another grader than the run's own.")
+def rescore(folder: Path, grader: str | None) -> None:
+    """Judge a run's stored responses again, without generating."""
+    from rich.console import Console
+
+    from srl_eval.display import show_metrics
+    from srl_eval.finished import rescore as judge_folder
+
+    done = judge_folder(folder, grader)
+    show_metrics(done.metrics, Console())
+    click.echo(f"{len(done.changed)} verdicts changed")
+    for old, new in done.changed[:20]:
+        was, now = (f"{s.verdict} ({s.extracted})" for s in (old, new))
+        click.echo(f"  {old.id} sample {old.sample}, gold {old.gold}: {was} is now {now}")

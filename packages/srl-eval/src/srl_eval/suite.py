@@ -1,0 +1,97 @@
+"""Several models on several tasks in several modes, in one command that can be resumed.
+
+Each evaluation has its own folder and is a run of its own; what is finished is not done again.
+Models are loaded one after the other, each once a task and mode that is not finished.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from srl_data.config import ConfigTree, Section, validate
+from srl_eval.config import EvalConfig
+from srl_eval.metrics import Metrics
+from srl_eval.tasks import TaskSpec, get_task
+
+
+class SuiteModel(Section):
+    """One model of a suite."""
+
+    name: str
+    """What its folder and its rows are called."""
+    model: str | None = None
+    """Hub id or local folder."""
+    model_path: Path | None = None
+    """Local checkpoint, instead of `model`."""
+    template: str | None = None
+    """Prompt template, instead of the checkpoint's own."""
+
+
+class SuiteConfig(Section):
+    """A suite file: models, tasks and modes, and what all evaluations share."""
+
+    output_dir: Path
+    """Folder of the suite; each evaluation writes into MODEL/TASK_MODE in it."""
+    models: list[SuiteModel] = Field(min_length=1)
+    """The models, in the order of the tables; differences are to the first."""
+    tasks: list[str] = Field(min_length=1)
+    """Task names."""
+    modes: list[str] = Field(default=["greedy"], min_length=1)
+    """greedy, stepwise, avgN."""
+    data: dict[str, Path] = Field(default_factory=dict)
+    """Local data file by task name; other tasks come from the hub."""
+    shared: EvalConfig = EvalConfig()
+    """Settings of every evaluation, as in a file of `srl-eval TASK`."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One evaluation of a suite."""
+
+    model: str
+    task: TaskSpec
+    config: EvalConfig
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        assert self.config.output.output_dir is not None
+        return self.config.output.output_dir
+
+
+def entries(suite: SuiteConfig) -> Iterator[Entry]:
+    """All evaluations, model by model; ConfigError for a bad task or mode, before any is run."""
+    for model in suite.models:
+        for name in suite.tasks:
+            task = get_task(name)
+            for mode in suite.modes:
+                yield Entry(model.name, task, entry_config(suite, model, task, mode))
+
+
+def entry_config(suite: SuiteConfig, model: SuiteModel, task: TaskSpec, mode: str) -> EvalConfig:
+    """The shared settings with one model, task and mode put in."""
+    tree: dict[str, ConfigTree] = suite.shared.model_dump()
+    tree["model"] |= {"model": model.model, "model_path": model.model_path}
+    tree["decoding"]["mode"] = mode
+    tree["data"]["data_path"] = suite.data.get(task.name)
+    if model.template is not None:
+        tree["prompt"]["template"] = model.template
+    tree["output"]["output_dir"] = suite.output_dir / model.name / f"{task.name}_{mode}"
+    return validate(dict(tree), EvalConfig, f"suite entry {model.name}, {task.name}, {mode}")
+
+
+def run_suite(
+    suite: SuiteConfig, run: Callable[[TaskSpec, EvalConfig], Metrics]
+) -> list[tuple[Entry, Metrics]]:
+    """Run every evaluation with `run`, in order."""
+    return [(entry, run(entry.task, entry.config)) for entry in list(entries(suite))]
+
+
+def comparable(suite: SuiteConfig) -> dict[str, list[Path]]:
+    """Folders of the runs of each task and mode, in the order of the models."""
+    found: dict[str, list[Path]] = {}
+    for entry in entries(suite):
+        found.setdefault(entry.folder.name, []).append(entry.folder)
+    return found

@@ -42,12 +42,13 @@ def compare(folders: Sequence[Path], resamples: int = 10_000) -> Comparison:
     runs = [read_run(folder) for folder in folders]
     ids, score_RP = paired_scores(runs)
     rows = []
-    for run, score_P in zip(runs, score_RP, strict=True):
+    names = short_names(folders)
+    for run, name, score_P in zip(runs, names, score_RP, strict=True):
         change_P = score_P - score_RP[0]
         first = run is runs[0]
         rows.append(
             Row(
-                name=str(run.folder),
+                name=name,
                 mode=run.mode,
                 score=float(score_P.mean()),
                 stderr=clustered_stderr(score_P),
@@ -59,6 +60,17 @@ def compare(folders: Sequence[Path], resamples: int = 10_000) -> Comparison:
             )
         )
     return Comparison(runs[0].task, len(ids), rows, comparison_notes(runs, len(ids)))
+
+
+def short_names(folders: Sequence[Path]) -> list[str]:
+    """Folder names without what they all begin and end with."""
+    parts = [folder.resolve().parts for folder in folders]
+    shortest = min(map(len, parts)) - 1
+    head = next((n for n in range(shortest) if len({p[n] for p in parts}) > 1), shortest)
+    parts = [part[head:] for part in parts]
+    shortest = min(map(len, parts)) - 1
+    tail = next((n for n in range(shortest) if len({p[-1 - n] for p in parts}) > 1), shortest)
+    return [str(Path(*part[: len(part) - tail])) for part in parts]
 
 
 def comparison_notes(runs: Sequence[FinishedRun], common: int) -> list[str]:

@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from srl_data.files import write_text
-from srl_eval.compare import HEADERS, Comparison, as_markdown, cells, compare
+from srl_eval.compare import Comparison, as_markdown, compare, span
 from srl_eval.config import EvalConfig
 from srl_eval.metrics import Metrics, Score
 from srl_eval.report import comparison_page, named_scores
@@ -72,12 +72,22 @@ def results_table(metrics: Metrics) -> Table:
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """Runs side by side."""
+    """Runs side by side, narrow enough for 80 columns."""
     table = Table(title=f"{comparison.task}: {comparison.problems} problems", title_justify="left")
-    for n, name in enumerate(HEADERS):
-        table.add_column(name, justify="right" if n > 1 else "left")
+    table.add_column("run", overflow="fold")
+    for name in ("score %", "95 % interval", "difference", "better/worse"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in comparison.rows:
-        table.add_row(*cells(row))
+        change, interval = row.difference, row.difference_interval
+        table.add_row(
+            row.name,
+            f"{100 * row.score:.1f} \u00b1 {100 * row.stderr:.1f}",
+            span(row.interval),
+            ""
+            if change is None or interval is None
+            else f"{100 * change:+.1f} ({span(interval, signed=True)})",
+            "" if change is None else f"{row.wins}/{row.losses}",
+        )
     return table
 
 

@@ -1,0 +1,224 @@
+"""Finished runs read back: compared, reported, judged again, and run as a suite."""
+
+import json
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from srl_data.command import execute
+from srl_data.errors import ConfigError, DataError, IncompleteError
+from srl_eval import EvalConfig, evaluate, get_task, live_subject, read_samples
+from srl_eval.cli import cli
+from srl_eval.compare import as_markdown, compare, short_names
+from srl_eval.finished import read_run, rescore
+from srl_eval.generate import ChunkedEngine
+from srl_eval.grading import Verdict
+from srl_eval.report import comparison_page, render_report
+from srl_eval.suite import SuiteConfig, comparable, entries
+
+Run = Callable[..., Path]
+
+
+def problems_file(folder: Path, count: int = 8) -> Path:
+    path = folder / "problems.jsonl"
+    rows = [{"id": f"p{n}", "problem": f"Problem {n}?", "answer": str(n)} for n in range(count)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, scripted: Callable[..., ChunkedEngine]
+) -> Run:
+    """Evaluates a pretended model that is right with probability `skill`; its folder."""
+
+    def make(name: str, skill: float, text: str = "", **sections: dict[str, object]) -> Path:
+        def reply(prompt: str, seed: int) -> str:
+            number = int(prompt.split("Problem ")[1].split("?", maxsplit=1)[0])
+            right = random.Random(seed).random() < skill
+            return f"{text}\\boxed{{{number if right else 999}}}"
+
+        folder = tmp_path / name
+        tree: dict[str, dict[str, object]] = {
+            "decoding": {"mode": "avg4", "max_new_tokens": 200},
+            "data": {"data_path": problems_file(tmp_path), **sections.pop("data", {})},
+            "output": {"output_dir": folder, "bootstrap": 200},
+        }
+        subject = live_subject(
+            scripted(reply), tokenizer, stop_token_ids=(0,), window=None, label=name
+        )
+        evaluate(get_task("aime24"), EvalConfig.model_validate({**tree, **sections}), subject)
+        return folder
+
+    return make
+
+
+def test_compare_pairs_by_problem(run: Run) -> None:
+    folders = [run("weak", 0.2), run("strong", 0.9)]
+    found = compare(folders, resamples=500)
+    weak, strong = (np.array(list(read_run(folder).scores().values())) for folder in folders)
+    first, second = found.rows
+    assert (first.name, second.name) == ("weak", "strong")
+    assert first.difference is None
+    assert second.difference == pytest.approx((strong - weak).mean())
+    assert second.difference_interval is not None
+    assert 0 < second.difference_interval[0] < second.difference < second.difference_interval[1]
+    assert (second.wins, second.losses) == (int((strong > weak).sum()), int((strong < weak).sum()))
+    text = as_markdown(found)
+    assert f"{100 * second.score:.1f}" in text
+    assert "strong" in comparison_page(found)
+    assert found.notes == []
+
+
+def test_compare_says_what_differs(run: Run) -> None:
+    folders = [run("all", 0.5), run("some", 0.5, data={"limit": 3})]
+    found = compare(folders, resamples=100)
+    assert found.problems == 3
+    assert any("only the 3 problems" in note for note in found.notes)
+    assert not any("temperature" in note for note in found.notes)
+
+
+def test_short_names() -> None:
+    paths = [Path("/r/base/aime_avg4"), Path("/r/srl/aime_avg4")]
+    assert short_names(paths) == ["base", "srl"]
+    assert short_names([Path("/r/a"), Path("/r/a/b")]) == ["a", "a/b"]
+    assert short_names([Path("/r/a"), Path("/r/a")]) == ["a", "a"]
+
+
+def test_report_holds_every_sample_and_no_network(run: Run) -> None:
+    page = render_report(read_run(run("m", 0.5, text="</script><b>&")))
+    (inner,) = re.findall(
+        r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL
+    )
+    data = json.loads(inner)
+    assert len(data["samples"]) == 32
+    assert data["samples"][0]["response"].startswith("</script><b>&\\boxed{")
+    assert [name for name, _ in data["scores"]] == [
+        "avg@4",
+        "pass@2",
+        "pass@4",
+        *data_majority(data),
+    ]
+    assert not re.search(
+        r"(?:src|href)=|https?://(?!www\.w3\.org/2000/svg)", page.replace(inner, "")
+    )
+
+
+def data_majority(data: dict[str, list[tuple[str, object]]]) -> list[str]:
+    return [name for name, _ in data["scores"] if name.startswith("maj@4")]
+
+
+def test_rescore_changes_nothing_with_the_same_grader(run: Run) -> None:
+    folder = run("m", 0.5)
+    before = (folder / "results.jsonl").read_bytes()
+    done = rescore(folder)
+    assert done.changed == []
+    assert (folder / "results.jsonl").read_bytes() == before
+
+
+def test_rescore_with_another_grader(run: Run) -> None:
+    folder = run("m", 1.0, text="#### 5 ")
+    done = rescore(folder, "exact")
+    assert done.changed == []
+    samples = read_samples(folder / "results.jsonl")
+    assert {sample.verdict for sample in samples} == {Verdict.CORRECT}
+
+
+def test_rescore_finds_what_was_judged_wrongly(run: Run) -> None:
+    folder = run("m", 1.0)
+    results = folder / "results.jsonl"
+    results.write_bytes(results.read_bytes().replace(b'"correct"', b'"wrong"', 3))
+    done = rescore(folder)
+    assert [(old.verdict, new.verdict) for old, new in done.changed] == [("wrong", "correct")] * 3
+    assert done.metrics.accuracy.mean == 1.0
+    assert json.loads((folder / "metrics.json").read_text())["accuracy"]["mean"] == 1.0
+
+
+def test_folders_that_are_no_finished_runs(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no run.json in it"):
+        read_run(tmp_path)
+    folder = run("m", 0.5)
+    results = folder / "results.jsonl"
+    results.write_bytes(b"".join(results.read_bytes().splitlines(keepends=True)[:9]))
+    with pytest.raises(IncompleteError, match="has 9 of 32 samples"):
+        read_run(folder)
+
+
+def test_commands(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weak, strong = run("weak", 0.2), run("strong", 0.9)
+    out = str(tmp_path / "cmp")
+    args = ["compare", str(weak), str(strong), "--output-dir", out]
+    assert execute(cli, "srl-eval", args) == 0
+    assert "strong" in capsys.readouterr().out
+    assert (tmp_path / "cmp" / "compare.html").exists()
+    assert execute(cli, "srl-eval", ["report", str(weak)]) == 0
+    assert (weak / "report.html").exists()
+    assert execute(cli, "srl-eval", ["rescore", str(weak)]) == 0
+    assert "0 verdicts changed" in capsys.readouterr().out
+    assert execute(cli, "srl-eval", ["compare", str(weak)]) == 2
+    assert execute(cli, "srl-eval", ["report", str(tmp_path / "none")]) == 3
+
+
+def suite_tree(tmp_path: Path, model: Path) -> dict[str, object]:
+    return {
+        "output_dir": str(tmp_path / "suite"),
+        "models": [
+            {"name": "one", "model_path": str(model)},
+            {"name": "two", "model_path": str(model), "template": "question_only"},
+        ],
+        "tasks": ["aime24"],
+        "modes": ["greedy", "avg2"],
+        "data": {"aime24": str(problems_file(tmp_path, 3))},
+        "shared": {"decoding": {"max_new_tokens": 8}, "output": {"bootstrap": 100}},
+    }
+
+
+def test_suite_entries(tmp_path: Path, model_folder: Path) -> None:
+    suite = SuiteConfig.model_validate(suite_tree(tmp_path, model_folder))
+    found = list(entries(suite))
+    assert [(e.model, e.folder.name) for e in found] == [
+        ("one", "aime24_greedy"),
+        ("one", "aime24_avg2"),
+        ("two", "aime24_greedy"),
+        ("two", "aime24_avg2"),
+    ]
+    assert found[3].config.decoding.samples == 2
+    assert found[3].config.prompt.template == "question_only"
+    assert found[0].config.decoding.max_new_tokens == 8
+    assert [len(folders) for folders in comparable(suite).values()] == [2, 2]
+    bad = SuiteConfig.model_validate({**suite_tree(tmp_path, model_folder), "modes": ["avg0"]})
+    with pytest.raises(ConfigError, match="suite entry one, aime24, avg0"):
+        list(entries(bad))
+
+
+def test_suite_command(
+    tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "suite.yaml"
+    path.write_text(json.dumps(suite_tree(tmp_path, model_folder)))
+    assert execute(cli, "srl-eval", ["suite", str(path), "--dry-run"]) == 0
+    assert "two on aime24 into" in capsys.readouterr().out
+    assert execute(cli, "srl-eval", ["suite", str(path)]) == 0
+    folder = tmp_path / "suite"
+    assert (folder / "two" / "aime24_avg2" / "metrics.json").exists()
+    assert "template: boxed/1, question_only/1" in (folder / "compare_aime24_avg2.md").read_text()
+
+
+def test_a_file_of_problems_is_a_task(
+    tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"problem": "1+1?", "answer": "2", "grader": "exact"}\n')
+    args = ["file", "--task-file", str(path), "--model-path", str(model_folder)]
+    args += ["--max-new-tokens", "4", "--output-dir", str(tmp_path / "out")]
+    assert execute(cli, "srl-eval", args) == 0
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (record["identity"]["task"], record["identity"]["grader"]) == ("mine", "exact")
+    assert execute(cli, "srl-eval", [*args, "--grader", "aime"]) == 2
+    assert execute(cli, "srl-eval", ["file", "--model-path", str(model_folder)]) == 2
+    assert "needs --task-file" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from srl_eval.generate import ChunkedEngine, Completion, Prompt, Sampling
 
@@ -32,22 +32,23 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
-def tiny_model(window: int = 4096) -> Qwen2ForCausalLM:
+def tiny_model(window: int = 4096) -> Qwen3ForCausalLM:
     torch.manual_seed(0)
-    config = Qwen2Config(
+    config = Qwen3Config(
         vocab_size=258,
         hidden_size=16,
         intermediate_size=32,
         num_hidden_layers=1,
         num_attention_heads=2,
         num_key_value_heads=1,
+        head_dim=8,
         max_position_embeddings=window,
         initializer_range=0.3,
         bos_token_id=None,
         eos_token_id=0,
         pad_token_id=1,
     )
-    return Qwen2ForCausalLM(config).eval()
+    return Qwen3ForCausalLM(config).eval()
 
 
 class ScriptedEngine(ChunkedEngine):

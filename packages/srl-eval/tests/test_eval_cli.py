@@ -62,6 +62,22 @@ def test_the_recorded_template_is_used(
     assert "question_only/1, in one answer" in capsys.readouterr().err
 
 
+def test_a_tokenizer_that_transformers_replaces_is_noted(
+    tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(model_folder, model)
+    assert run(arguments(tmp_path, model)) == 0
+    assert "otherwise" not in capsys.readouterr().err
+    path = model / "config.json"
+    path.write_text(path.read_text().replace('"qwen3"', '"qwen2"').replace("Qwen3", "Qwen2"))
+    tokenizer = json.loads((model / "tokenizer.json").read_text())
+    tokenizer["pre_tokenizer"] = {"type": "Digits", "individual_digits": True}
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer))
+    run(arguments(tmp_path, model, "--overwrite"))
+    assert "reads the first prompt otherwise" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize(
     ("extra", "code", "reason"),
     [

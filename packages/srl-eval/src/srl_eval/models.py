@@ -136,6 +136,26 @@ def _load_head(section: ModelSection) -> "tuple[PreTrainedConfig, PreTrainedToke
     return config, tokenizer
 
 
+def tokenizer_note(subject: Subject, prompt: str) -> str | None:
+    """A warning where the loaded tokenizer is not the one in the model's folder.
+
+    transformers 5 loads the tokenizer of every qwen2 folder as Qwen2's own, whatever its
+    tokenizer.json says; the model would then read other ids than it was trained on.
+    """
+    file = Path(subject.label) / "tokenizer.json"
+    if not file.is_file():
+        return None
+    from tokenizers import Tokenizer as RawTokenizer
+
+    stored = RawTokenizer.from_file(str(file)).encode(prompt, add_special_tokens=False).ids
+    if stored == list(subject.tokenizer.encode(prompt, add_special_tokens=False)):
+        return None
+    return (
+        f"transformers reads the first prompt otherwise than {file} does; the model may have been "
+        "trained on other ids, and its answers mean little"
+    )
+
+
 def _no_model(name: str, error: Exception) -> str:
     reason = " ".join(str(error).split())
     reason = reason[:200] + ("..." if len(reason) > 200 else "")

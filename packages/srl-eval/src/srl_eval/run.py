@@ -24,7 +24,7 @@ from srl_eval.generate.sampling import Sampling
 from srl_eval.generate.seeds import seed_for
 from srl_eval.grading import Candidate, Gold, Judgement, Verdict, get_grader, judge
 from srl_eval.metrics import Metrics, compute_metrics
-from srl_eval.models import Subject, open_subject
+from srl_eval.models import Subject, open_subject, tokenizer_note
 from srl_eval.problems import ProblemSet, load_problems
 from srl_eval.samples import Sample, SampleLog, WorkItem
 from srl_eval.solvers import Answer, Solver, StepwiseSolver, WholeSolver, step_sampling
@@ -84,6 +84,9 @@ def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) 
     notes = list(data_notes(task, data))
     cap = token_cap(config, subject, prompt_ids, notes)
     sampling = resolve_sampling(config.decoding, cap, subject.stop_token_ids)
+    prompts = [template.prompt(tokenizer, **column) for column in columns]
+    warning = tokenizer_note(subject, prompts[0])
+    notes += [warning] if warning else []
     if stepwise:
         sampling = step_sampling(sampling, config.prompt.max_step_tokens, subject.window)
     return Plan(
@@ -95,7 +98,7 @@ def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) 
         stepwise=stepwise,
         solver=make_solver(config, subject, sampling, cap, stepwise=stepwise),
         work=make_work(task, config, data),
-        prompts=[template.prompt(tokenizer, **column) for column in columns],
+        prompts=prompts,
         prompt_ids=prompt_ids,
         notes=notes,
         output_dir=config.output.output_dir or default_folder(task, config, subject),

@@ -79,7 +79,7 @@ class DecodingSection(Section):
     min_p: float = Field(default=0.0, ge=0.0, le=1.0)
     """Drop tokens less likely than this share of the likeliest; 0 drops none."""
     max_new_tokens: int = Field(default=32768, ge=1)
-    """Longest answer; bounded by what the model's window leaves beside the longest prompt."""
+    """Longest answer, all steps together; one completion also has to fit the model's window."""
     seed: int = 0
     """Base of all seeds."""
 

@@ -28,6 +28,7 @@ def announce(plan: Plan, console: Console) -> None:
     )
     grid = Table.grid(padding=(0, 2))
     solve = "step by step" if plan.stepwise else "in one answer"
+    each = f" a step, {plan.config.prompt.max_steps} steps" if plan.stepwise else ""
     for name, value in (
         (
             "task",
@@ -37,7 +38,7 @@ def announce(plan: Plan, console: Console) -> None:
         ("sha256", plan.data.sha256),
         ("model", f"{plan.subject.label} ({plan.config.backend.backend})"),
         ("template", f"{plan.subject.template.name}/{plan.subject.template.version}, {solve}"),
-        ("decoding", f"{decoding}, at most {sampling.max_new_tokens} tokens"),
+        ("decoding", f"{decoding}, at most {sampling.max_new_tokens} tokens{each}"),
         ("samples", f"{plan.samples} a problem, seed {plan.config.decoding.seed}"),
         ("output", str(plan.output_dir)),
     ):

@@ -69,7 +69,14 @@ class Plan:
             "chunk_size": self.config.backend.chunk_size,
             **sampling,
             "stop_token_ids": list(self.sampling.stop_token_ids),
-            **({"max_steps": self.config.prompt.max_steps} if self.stepwise else {}),
+            **(self._step_caps() if self.stepwise else {}),
+        }
+
+    def _step_caps(self) -> dict[str, object]:
+        """Caps of a chain of steps; `max_new_tokens` of the sampling is a single step's then."""
+        return {
+            "max_steps": self.config.prompt.max_steps,
+            "max_answer_tokens": self.config.decoding.max_new_tokens,
         }
 
 
@@ -82,8 +89,8 @@ def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) 
     prompt_ids = [template.prompt_ids(tokenizer, **column) for column in columns]
     stepwise = is_stepwise(config, subject)
     notes = list(data_notes(task, data))
-    cap = token_cap(config, subject, prompt_ids, notes)
-    sampling = resolve_sampling(config.decoding, cap, subject.stop_token_ids)
+    room = token_cap(config, subject, prompt_ids, notes, stepwise=stepwise)
+    sampling = resolve_sampling(config.decoding, room, subject.stop_token_ids)
     prompts = [template.prompt(tokenizer, **column) for column in columns]
     warning = tokenizer_note(subject, prompts[0])
     notes += [warning] if warning else []
@@ -96,7 +103,7 @@ def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) 
         data=data,
         sampling=sampling,
         stepwise=stepwise,
-        solver=make_solver(config, subject, sampling, cap, stepwise=stepwise),
+        solver=make_solver(config, subject, sampling, stepwise=stepwise),
         work=make_work(task, config, data),
         prompts=prompts,
         prompt_ids=prompt_ids,
@@ -127,9 +134,14 @@ def data_notes(task: TaskSpec, data: ProblemSet) -> list[str]:
 
 
 def token_cap(
-    config: EvalConfig, subject: Subject, prompt_ids: Sequence[Sequence[int]], notes: list[str]
+    config: EvalConfig,
+    subject: Subject,
+    prompt_ids: Sequence[Sequence[int]],
+    notes: list[str],
+    *,
+    stepwise: bool,
 ) -> int:
-    """Longest answer: what was asked for, bounded by what the longest prompt leaves."""
+    """Longest completion: what was asked for, bounded by what the longest prompt leaves."""
     asked, window = config.decoding.max_new_tokens, subject.window
     if window is None:
         return asked
@@ -140,7 +152,7 @@ def token_cap(
             f"the longest prompt has {longest} tokens and {subject.label} takes {window} in all; "
             "use a model with a longer window or a shorter --template"
         )
-    if room < asked:
+    if room < asked and not stepwise:
         notes.append(
             f"max_new_tokens {asked} lowered to {room}: the model's window of {window} "
             f"less the longest prompt's {longest}"
@@ -149,7 +161,7 @@ def token_cap(
 
 
 def make_solver(
-    config: EvalConfig, subject: Subject, sampling: Sampling, cap: int, *, stepwise: bool
+    config: EvalConfig, subject: Subject, sampling: Sampling, *, stepwise: bool
 ) -> Solver:
     """The way answers are had."""
     if not stepwise:
@@ -159,7 +171,7 @@ def make_solver(
         subject.template,
         sampling,
         max_steps=config.prompt.max_steps,
-        max_tokens=cap,
+        max_tokens=config.decoding.max_new_tokens,
         window=subject.window,
     )
 

@@ -5,6 +5,7 @@ Slow: each test starts several processes that load torch.
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -67,6 +68,15 @@ def test_a_run_leaves_what_its_guide_promises(trained: Path) -> None:
     page = (trained / "report.html").read_text(encoding="utf-8")
     assert "<svg" in page
     assert 'src="http' not in page
+
+
+def test_metrics_that_the_training_guide_explains_are_logged(root: Path, trained: Path) -> None:
+    guide = (root / "docs/guides/training.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"^\| `([\w/]+)`", guide.partition("| Metric |")[2], re.MULTILINE))
+    lines = (trained / "metrics.jsonl").read_text().splitlines()
+    logged = {name for line in lines for name in json.loads(line)}
+    assert len(explained) >= 6
+    assert explained - logged == set()
 
 
 def test_a_checkpoint_loads_in_plain_transformers_and_writes_text(trained: Path) -> None:

@@ -1,8 +1,9 @@
 """Every command that a document shows is one that our command lines take.
 
 In fenced blocks marked `bash`, `console` or `sh`, each line that runs one of our commands is run
-with `--dry-run`; commands without that flag are parsed and not run. Lines may be continued with a
-backslash, start with `$ ` or `uv run`, or go through torchrun (`-m srl_grpo`).
+with `--dry-run`; commands without that flag, and those that read a named file or folder, are parsed
+and not run. Lines may be continued with a backslash, start with `$ ` or `uv run`, or go through
+torchrun (`-m srl_grpo`).
 """
 
 import re
@@ -13,6 +14,10 @@ from subprocess import CompletedProcess
 
 import click
 import pytest
+import yaml
+
+from srl_data.config import unknown_keys
+from srl_grpo.config import TrainConfig
 
 Run = Callable[[str | Sequence[str]], CompletedProcess[str]]
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,12 +60,13 @@ DOCUMENTED = [
 
 
 def takes_dry_run(command: list[str], group: click.Command) -> bool:
-    """Whether the subcommand has `--dry-run`; parses the arguments where it has not."""
+    """Whether the subcommand can be run dry; parses the arguments where it cannot."""
     found = group
     words = command[1:]
     while isinstance(found, click.Group) and words and words[0] in found.commands:
         found, words = found.commands[words[0]], words[1:]
-    if any("--dry-run" in parameter.opts for parameter in found.params):
+    reads_a_file = any(isinstance(parameter, click.Argument) for parameter in found.params)
+    if not reads_a_file and any("--dry-run" in parameter.opts for parameter in found.params):
         return True
     found.make_context(command[0], list(words))
     return False
@@ -79,6 +85,14 @@ def test_a_documented_command_is_accepted(command: list[str], run_inside: Run) -
     if takes_dry_run(command, group):
         done = run_inside([*command, "--dry-run"])
         assert done.returncode == 0, done
+
+
+def test_config_keys_that_the_training_guide_shows_are_known() -> None:
+    text = (ROOT / "docs/guides/training.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        assert list(unknown_keys(yaml.safe_load(block), TrainConfig)) == []
 
 
 def test_the_readme_shows_the_whole_chain() -> None:

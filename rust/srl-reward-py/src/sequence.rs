@@ -259,7 +259,9 @@ fn blocks(
     // SAFETY: the arguments outlive this call.
     let pair = unsafe { (Held::read(a)?, Held::read(b)?) };
     let found = compute(a.py(), &pair, |matcher, (a, b), stop| {
-        matcher.blocks(a.seq(), b.seq(), autojunk, stop)
+        matcher
+            .blocks(a.seq(), b.seq(), autojunk, stop)
+            .map(<[Block]>::to_vec)
     })?;
     Ok(found.iter().map(as_tuple).collect())
 }

@@ -1,0 +1,270 @@
+//! The search itself: which method finds the next block of a rectangle, and what is left of it.
+//!
+//! Tasks lie on a stack, the leftmost on top, so that blocks come out in order. A rectangle is
+//! seeded for all its runs of at least q elements; these split it down to parts that hold only
+//! shorter blocks, which are seeded again more finely or end in [`super::narrow`],
+//! [`super::wide`] or [`super::singles`]. Where seeds would take too long, one block comes from
+//! [`super::automaton`].
+//!
+//! With popular elements the runs are those of the texts without them; a block is widened over
+//! whatever is equal inside its rectangle, and a rectangle without a run still has its common
+//! prefix.
+
+use super::automaton::Automaton;
+use super::narrow::{NARROW, Narrow};
+use super::rect::Rect;
+use super::runs::{KEY_SIDE, Run, Span, split};
+use super::seeds::{Grid, Seeds};
+use super::singles::Singles;
+use super::text::{Code, Text, common_after, common_before};
+use super::wide::Wide;
+use super::{Block, Halt, Stop};
+
+/// Rows up to which a narrow rectangle is solved by masks.
+const NARROW_ROWS: usize = 1024;
+
+/// Levels up to which word planes are worth their rows.
+const WIDE_LEVELS: usize = 12;
+
+/// Area from which parts that hold blocks of four elements are seeded again.
+const FINE_AREA: usize = 1 << 14;
+
+#[derive(Clone, Copy, Debug)]
+enum Task {
+    /// Find the blocks of a rectangle, none longer than the bound.
+    Search(Rect, usize),
+    /// Take the greatest run of a rectangle; all runs of this length and more are in the span.
+    Split(Rect, Span, usize),
+    Emit(Block),
+}
+
+/// Every method's buffers, used again from pair to pair.
+#[derive(Debug, Default)]
+pub(crate) struct Tools {
+    tasks: Vec<Task>,
+    runs: Vec<Run>,
+    spare: Vec<Run>,
+    seeds: Seeds,
+    narrow: Narrow,
+    wide: Wide,
+    singles: Singles,
+    automaton: Automaton,
+}
+
+/// One pair being solved.
+pub(crate) struct Solver<'p, C> {
+    /// The texts whose equal runs are blocks.
+    pub(crate) seeds: (&'p Text<C>, &'p Text<C>),
+    /// The texts over which a block is widened, where they are others.
+    pub(crate) full: Option<(&'p Text<C>, &'p Text<C>)>,
+    pub(crate) tools: &'p mut Tools,
+    pub(crate) out: &'p mut Vec<Block>,
+    /// Where the starts of runs count from.
+    pub(crate) origin: (usize, usize),
+}
+
+impl<C: Code> Solver<'_, C> {
+    /// Appends all blocks in order; touching ones are not joined.
+    pub(crate) fn solve(&mut self, stop: Stop<'_>) -> Result<(), Halt> {
+        let whole = Rect::whole(self.seeds.0.len(), self.seeds.1.len());
+        self.tools.tasks.clear();
+        self.tools.runs.clear();
+        self.tools.singles.reset();
+        if whole.has_area() {
+            self.tools.tasks.push(Task::Search(whole, usize::MAX));
+        }
+        while let Some(task) = self.tools.tasks.pop() {
+            match task {
+                Task::Emit(block) => self.out.push(block),
+                Task::Split(rect, span, shortest) => self.split(rect, span, shortest),
+                Task::Search(rect, bound) => {
+                    stop.check()?;
+                    self.search(rect, bound);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn search(&mut self, rect: Rect, bound: usize) {
+        let is_plain = self.full.is_none();
+        if is_plain && rect.cols() <= NARROW && rect.rows() <= NARROW_ROWS {
+            let (a, b) = self.seeds;
+            self.tools.narrow.solve(a, b, rect, bound, self.out);
+        } else if bound <= 1 {
+            self.sweep(rect);
+        } else if !self.seed(rect, bound) {
+            self.search_one(rect, bound);
+        }
+    }
+
+    /// Finds all runs from a length on; false where no grid fits or there are too many.
+    fn seed(&mut self, rect: Rect, bound: usize) -> bool {
+        let Some(grid) = self.grid(rect, bound) else {
+            return false;
+        };
+        if self.tools.runs.is_empty() {
+            self.origin = (rect.a_lo, rect.b_lo);
+        }
+        let from = self.tools.runs.len();
+        let budget = 256 + 8 * (rect.rows() + rect.cols());
+        let limits = (self.origin, budget);
+        let tools = &mut *self.tools;
+        if !tools
+            .seeds
+            .find(self.seeds, rect, grid, limits, &mut tools.runs)
+        {
+            return false;
+        }
+        let span = Span::of(&tools.runs, from);
+        tools.tasks.push(Task::Split(rect, span, grid.shortest()));
+        true
+    }
+
+    fn grid(&self, rect: Rect, bound: usize) -> Option<Grid> {
+        if rect.rows().max(rect.cols()) >= KEY_SIDE {
+            return None;
+        }
+        let side = rect.rows().min(rect.cols());
+        let grids: &[(usize, usize, usize)] = match (self.full.is_some(), C::BYTES) {
+            (false, 1) => &[(8, 8, 3000), (8, 4, 200), (5, 4, 0), (4, 1, 0)],
+            (false, 2) => &[(4, 4, 200), (2, 1, 0)],
+            _ => &[(2, 1, 0)],
+        };
+        let fits = |&&(window, stride, least): &&(usize, usize, usize)| {
+            side >= least && bound >= window + stride - 1
+        };
+        let &(window, stride, _) = grids.iter().find(fits)?;
+        let is_fine = C::BYTES == 1 && self.full.is_none() && window == 4;
+        if is_fine && rect.rows() * rect.cols() < FINE_AREA {
+            return None;
+        }
+        Some(Grid { window, stride })
+    }
+
+    /// Finds one block by itself, and leaves its two sides to be searched.
+    fn search_one(&mut self, rect: Rect, bound: usize) {
+        let (a, b) = self.seeds;
+        let found = if C::BYTES == 1 && bound <= WIDE_LEVELS {
+            self.tools.wide.longest(a, b, rect, bound)
+        } else {
+            self.tools.automaton.longest(a, b, rect)
+        };
+        let Some(core) = found else {
+            self.emit_prefix(rect);
+            return;
+        };
+        let block = self.widen(rect, core);
+        if let Some(right) = rect.right_of(block) {
+            self.tools.tasks.push(Task::Search(right, core.len));
+        }
+        self.tools.tasks.push(Task::Emit(block));
+        if let Some(left) = rect.left_of(block) {
+            self.push_left(left, core.len - 1);
+        }
+    }
+
+    /// A left part whose blocks are shorter than the one beside it.
+    fn push_left(&mut self, left: Rect, bound: usize) {
+        if bound > 0 || self.full.is_some() {
+            self.tools.tasks.push(Task::Search(left, bound));
+        }
+    }
+
+    fn split(&mut self, rect: Rect, span: Span, shortest: usize) {
+        self.tools.runs.truncate(span.to);
+        if span.from == span.to {
+            self.tools.tasks.push(Task::Search(rect, shortest - 1));
+            return;
+        }
+        let (a_zero, b_zero) = self.origin;
+        let core = span.best.block();
+        let core = Block {
+            a: core.a + a_zero,
+            b: core.b + b_zero,
+            len: core.len,
+        };
+        let block = self.widen(rect, core);
+        let around = Block {
+            a: block.a - a_zero,
+            b: block.b - b_zero,
+            len: block.len,
+        };
+        let tools = &mut *self.tools;
+        let (left, right) = split(&mut tools.runs, &mut tools.spare, span, around, shortest);
+        let side = |rect: Option<Rect>, span| rect.map(|rect| Task::Split(rect, span, shortest));
+        tools.tasks.extend(side(rect.right_of(block), right));
+        tools.tasks.push(Task::Emit(block));
+        tools.tasks.extend(side(rect.left_of(block), left));
+    }
+
+    /// The block with what is equal on either side of it inside `rect`.
+    fn widen(&self, rect: Rect, core: Block) -> Block {
+        let Some((a, b)) = self.full else { return core };
+        let room = (core.a - rect.a_lo).min(core.b - rect.b_lo);
+        let back = common_before(a, core.a, b, core.b, room);
+        let (a_end, b_end) = (core.a + core.len, core.b + core.len);
+        let room = (rect.a_hi - a_end).min(rect.b_hi - b_end);
+        let forth = common_after(a, a_end, b, b_end, room);
+        Block {
+            a: core.a - back,
+            b: core.b - back,
+            len: back + core.len + forth,
+        }
+    }
+
+    /// What difflib finds where no run is: equal popular elements at the very start.
+    fn emit_prefix(&mut self, rect: Rect) {
+        let block = self.widen(
+            rect,
+            Block {
+                a: rect.a_lo,
+                b: rect.b_lo,
+                len: 0,
+            },
+        );
+        if block.len > 0 {
+            self.out.push(block);
+        }
+    }
+
+    /// Single elements, from the first row on, each at its first column.
+    fn sweep(&mut self, rect: Rect) {
+        let (a, b) = self.seeds;
+        let mut tail = rect;
+        let mut row = rect.a_lo;
+        while row < tail.a_hi && tail.has_area() {
+            let code = a.codes()[row];
+            let found = match code {
+                code if code == C::A_ONLY => None,
+                code => self.tools.singles.next_at(b, code, tail.b_lo),
+            };
+            match found {
+                Some(col) if col < tail.b_hi => {
+                    let block = self.widen(
+                        tail,
+                        Block {
+                            a: row,
+                            b: col,
+                            len: 1,
+                        },
+                    );
+                    if let Some(left) = tail.left_of(block) {
+                        self.emit_prefix(left);
+                    }
+                    self.out.push(block);
+                    tail = Rect {
+                        a_lo: block.a + block.len,
+                        b_lo: block.b + block.len,
+                        ..tail
+                    };
+                    row = tail.a_lo;
+                }
+                _ => row += 1,
+            }
+        }
+        if tail.has_area() {
+            self.emit_prefix(tail);
+        }
+    }
+}

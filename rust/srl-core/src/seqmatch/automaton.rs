@@ -12,10 +12,13 @@ const NONE: u32 = u32::MAX;
 const ROOT: u32 = 0;
 
 #[derive(Clone, Copy, Debug)]
-struct State {
-    len: u32,
-    link: u32,
-    first_end: u32,
+pub(crate) struct State {
+    /// Of its longest string.
+    pub(crate) len: u32,
+    /// The state of the longest suffix that ends in more places; the root's is none.
+    pub(crate) link: u32,
+    /// Where its strings first end.
+    pub(crate) first_end: u32,
     edges: u32,
 }
 
@@ -31,6 +34,8 @@ struct Edge {
 pub(crate) struct Automaton {
     states: Vec<State>,
     edges: Vec<Edge>,
+    /// The state of the text up to each position.
+    ends: Vec<u32>,
     /// The root's edges by code; it alone branches widely.
     root: Vec<u32>,
 }
@@ -47,7 +52,7 @@ impl Automaton {
         let mut best = (0, 0, 0);
         let (mut state, mut len) = (ROOT, 0);
         for (i, code) in a.codes()[rect.a_lo..rect.a_hi].iter().enumerate() {
-            (state, len) = self.step(state, len, position(code.index()));
+            (state, len) = self.step(state, len, code.index());
             if len > best.0 {
                 best = (len, i + 1, self.states[state as usize].first_end);
             }
@@ -61,9 +66,19 @@ impl Automaton {
         })
     }
 
+    pub(crate) fn states(&self) -> &[State] {
+        &self.states
+    }
+
+    /// The state of the text up to each position.
+    pub(crate) fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
     /// The longest suffix of what was read that can be read on with `code`.
     #[inline]
-    fn step(&self, mut state: u32, mut len: u32, code: u32) -> (u32, u32) {
+    pub(crate) fn step(&self, mut state: u32, mut len: u32, code: usize) -> (u32, u32) {
+        let code = position(code);
         loop {
             let to = self.target(state, code);
             if to != NONE {
@@ -77,8 +92,10 @@ impl Automaton {
         }
     }
 
-    fn build<C: Code>(&mut self, b: &[C]) {
+    /// Builds the automaton of `b`.
+    pub(crate) fn build<C: Code>(&mut self, b: &[C]) {
         self.states.clear();
+        self.ends.clear();
         self.edges.clear();
         let codes = 1 + b.iter().map(|code| code.index()).max().unwrap_or(0);
         self.root.clear();
@@ -92,6 +109,7 @@ impl Automaton {
         let mut last = ROOT;
         for (j, code) in b.iter().enumerate() {
             last = self.extend(last, position(code.index()), position(j));
+            self.ends.push(last);
         }
     }
 

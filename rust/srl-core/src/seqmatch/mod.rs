@@ -13,11 +13,13 @@ mod encode;
 mod narrow;
 pub mod oracle;
 mod rect;
+mod repeats;
 mod runs;
 mod seeds;
 mod singles;
 mod solve;
 mod text;
+mod wavelet;
 mod wide;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -13,6 +13,7 @@
 use super::automaton::Automaton;
 use super::narrow::{NARROW, Narrow};
 use super::rect::Rect;
+use super::repeats::Repeats;
 use super::runs::{KEY_SIDE, Run, Span, split};
 use super::seeds::{Grid, Seeds};
 use super::singles::Singles;
@@ -25,6 +26,9 @@ const NARROW_ROWS: usize = 1024;
 
 /// Levels up to which word planes are worth their rows.
 const WIDE_LEVELS: usize = 12;
+
+/// Rows or columns from which repetitive rectangles are solved as a whole.
+const MANY_ROWS: usize = 1 << 10;
 
 /// Area from which parts that hold blocks of four elements are seeded again.
 const FINE_AREA: usize = 1 << 14;
@@ -49,6 +53,7 @@ pub(crate) struct Tools {
     wide: Wide,
     singles: Singles,
     automaton: Automaton,
+    repeats: Repeats,
 }
 
 /// One pair being solved.
@@ -79,14 +84,14 @@ impl<C: Code> Solver<'_, C> {
                 Task::Split(rect, span, shortest) => self.split(rect, span, shortest),
                 Task::Search(rect, bound) => {
                     stop.check()?;
-                    self.search(rect, bound);
+                    self.search(rect, bound, stop)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn search(&mut self, rect: Rect, bound: usize) {
+    fn search(&mut self, rect: Rect, bound: usize, stop: Stop<'_>) -> Result<(), Halt> {
         let is_plain = self.full.is_none();
         if is_plain && rect.cols() <= NARROW && rect.rows() <= NARROW_ROWS {
             let (a, b) = self.seeds;
@@ -94,8 +99,21 @@ impl<C: Code> Solver<'_, C> {
         } else if bound <= 1 {
             self.sweep(rect);
         } else if !self.seed(rect, bound) {
-            self.search_one(rect, bound);
+            self.search_repetitive(rect, bound, stop)?;
         }
+        Ok(())
+    }
+
+    /// Seeds are of no use here: a block by itself, or all of them at once.
+    fn search_repetitive(&mut self, rect: Rect, bound: usize, stop: Stop<'_>) -> Result<(), Halt> {
+        let side = rect.rows().max(rect.cols());
+        if bound <= WIDE_LEVELS && side < MANY_ROWS || side >= KEY_SIDE {
+            self.search_one(rect, bound);
+            return Ok(());
+        }
+        let (seeds, full) = (self.seeds, self.full);
+        let widen = |part: Rect, core: Block| widen(full, part, core);
+        self.tools.repeats.solve(seeds, rect, widen, stop, self.out)
     }
 
     /// Finds all runs from a length on; false where no grid fits or there are too many.
@@ -198,19 +216,8 @@ impl<C: Code> Solver<'_, C> {
         tools.tasks.extend(side(rect.left_of(block), left));
     }
 
-    /// The block with what is equal on either side of it inside `rect`.
     fn widen(&self, rect: Rect, core: Block) -> Block {
-        let Some((a, b)) = self.full else { return core };
-        let room = (core.a - rect.a_lo).min(core.b - rect.b_lo);
-        let back = common_before(a, core.a, b, core.b, room);
-        let (a_end, b_end) = (core.a + core.len, core.b + core.len);
-        let room = (rect.a_hi - a_end).min(rect.b_hi - b_end);
-        let forth = common_after(a, a_end, b, b_end, room);
-        Block {
-            a: core.a - back,
-            b: core.b - back,
-            len: back + core.len + forth,
-        }
+        widen(self.full, rect, core)
     }
 
     /// What difflib finds where no run is: equal popular elements at the very start.
@@ -266,5 +273,20 @@ impl<C: Code> Solver<'_, C> {
         if tail.has_area() {
             self.emit_prefix(tail);
         }
+    }
+}
+
+/// The block with what is equal on either side of it inside `rect`.
+fn widen<C: Code>(full: Option<(&Text<C>, &Text<C>)>, rect: Rect, core: Block) -> Block {
+    let Some((a, b)) = full else { return core };
+    let room = (core.a - rect.a_lo).min(core.b - rect.b_lo);
+    let back = common_before(a, core.a, b, core.b, room);
+    let (a_end, b_end) = (core.a + core.len, core.b + core.len);
+    let room = (rect.a_hi - a_end).min(rect.b_hi - b_end);
+    let forth = common_after(a, a_end, b, b_end, room);
+    Block {
+        a: core.a - back,
+        b: core.b - back,
+        len: back + core.len + forth,
     }
 }

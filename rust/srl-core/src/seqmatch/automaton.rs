@@ -52,7 +52,7 @@ impl Automaton {
         let mut best = (0, 0, 0);
         let (mut state, mut len) = (ROOT, 0);
         for (i, code) in a.codes()[rect.a_lo..rect.a_hi].iter().enumerate() {
-            (state, len) = self.step(state, len, code.index());
+            (state, len) = self.step(state, len, *code);
             if len > best.0 {
                 best = (len, i + 1, self.states[state as usize].first_end);
             }
@@ -77,8 +77,11 @@ impl Automaton {
 
     /// The longest suffix of what was read that can be read on with `code`.
     #[inline]
-    pub(crate) fn step(&self, mut state: u32, mut len: u32, code: usize) -> (u32, u32) {
-        let code = position(code);
+    pub(crate) fn step<C: Code>(&self, mut state: u32, mut len: u32, code: C) -> (u32, u32) {
+        if code == C::A_ONLY {
+            return (ROOT, 0);
+        }
+        let code = position(code.index());
         loop {
             let to = self.target(state, code);
             if to != NONE {
@@ -97,9 +100,17 @@ impl Automaton {
         self.states.clear();
         self.ends.clear();
         self.edges.clear();
-        let codes = 1 + b.iter().map(|code| code.index()).max().unwrap_or(0);
+        let known = b.iter().filter(|code| **code != C::B_ONLY);
+        let foreign = 1 + known.map(|code| code.index()).max().unwrap_or(0);
+        let index = |code: C| {
+            if code == C::B_ONLY {
+                foreign
+            } else {
+                code.index()
+            }
+        };
         self.root.clear();
-        self.root.resize(codes, NONE);
+        self.root.resize(foreign + 1, NONE);
         self.states.push(State {
             len: 0,
             link: NONE,
@@ -108,7 +119,7 @@ impl Automaton {
         });
         let mut last = ROOT;
         for (j, code) in b.iter().enumerate() {
-            last = self.extend(last, position(code.index()), position(j));
+            last = self.extend(last, position(index(*code)), position(j));
             self.ends.push(last);
         }
     }

@@ -187,6 +187,7 @@ fn solve_pair<C: Code>(
         tools,
         out,
         origin: (0, 0),
+        credit: 0,
     }
     .solve(stop)
 }

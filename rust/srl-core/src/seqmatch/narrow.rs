@@ -10,7 +10,15 @@ use super::rect::Rect;
 use super::text::{Code, Text};
 
 /// Columns that fit into a mask.
-pub(crate) const NARROW: usize = 64;
+const COLUMNS: usize = 64;
+
+/// Rows up to which they are searched here.
+const ROWS: usize = 1024;
+
+/// Whether a rectangle is one for the masks.
+pub(crate) fn is_narrow(rect: Rect) -> bool {
+    rect.cols() <= COLUMNS && rect.rows() <= ROWS
+}
 
 /// Part of the rectangle, in rows and columns of it, and how long its blocks can be.
 #[derive(Clone, Copy, Debug)]
@@ -73,26 +81,33 @@ impl Narrow {
 
     /// Clears the entries that `a` will read, then lets `b` set its bits: nothing is left over.
     fn fill_masks<C: Code>(&mut self, a: &[C], b: &[C]) {
-        let top = 1 + a
-            .iter()
-            .chain(b)
-            .map(|code| code.index())
-            .max()
-            .unwrap_or(0);
-        if C::BYTES == 1 {
-            self.by_code.resize(256, 0);
-        } else if self.by_code.len() < top {
-            self.by_code.resize(top, 0);
+        // A byte's table has room for the codes of one side, which then need no test.
+        let known = |code: &C| C::BYTES == 1 || (*code != C::A_ONLY && *code != C::B_ONLY);
+        let entries = if C::BYTES == 1 {
+            256
+        } else {
+            let top = |codes: &[C]| codes.iter().filter(|c| known(c)).map(|c| c.index()).max();
+            1 + top(a).max(top(b)).unwrap_or(0)
+        };
+        if self.by_code.len() < entries {
+            self.by_code.resize(entries, 0);
         }
-        for code in a {
+        for code in a.iter().filter(|code| known(code)) {
             self.by_code[code.index()] = 0;
         }
-        for (j, code) in b.iter().enumerate() {
+        for (j, code) in b.iter().enumerate().filter(|(_, code)| known(code)) {
             self.by_code[code.index()] |= 1 << j;
         }
+        let by_code = &self.by_code;
+        let mask = |code: &C| {
+            if known(code) {
+                by_code[code.index()]
+            } else {
+                0
+            }
+        };
         self.masks.clear();
-        self.masks
-            .extend(a.iter().map(|code| self.by_code[code.index()]));
+        self.masks.extend(a.iter().map(mask));
         let rows = a.len();
         if self.base.len() < rows {
             for buffer in [&mut self.base, &mut self.level, &mut self.deeper] {

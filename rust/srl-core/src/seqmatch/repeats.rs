@@ -13,6 +13,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use super::automaton::Automaton;
+use super::narrow::is_narrow;
 use super::rect::Rect;
 use super::text::{Code, Text};
 use super::wavelet::Wavelet;
@@ -33,18 +34,36 @@ pub(crate) struct Repeats {
     reaches: Vec<Reach>,
     heap: BinaryHeap<(u32, Reverse<u32>)>,
     parts: BTreeMap<usize, Rect>,
-    found: Vec<Block>,
+    found: Vec<Piece>,
+}
+
+/// What has been found, in order of the rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Piece {
+    Block(Block),
+    /// A part left for later, and how long its blocks can be.
+    Part(Rect, usize),
+}
+
+impl Piece {
+    fn row(&self) -> usize {
+        match self {
+            Self::Block(block) => block.a,
+            Self::Part(part, _) => part.a_lo,
+        }
+    }
 }
 
 impl Repeats {
-    /// Appends the blocks of `rect` in order; `widen` gives each its final extent.
+    /// Finds the blocks of `rect`; `widen` gives each its final extent. With `leaves_narrow`,
+    /// parts for the masks are left as they are.
     pub(crate) fn solve<C: Code>(
         &mut self,
         (a, b): (&Text<C>, &Text<C>),
         rect: Rect,
         widen: impl Fn(Rect, Block) -> Block,
+        leaves_narrow: bool,
         stop: Stop<'_>,
-        out: &mut Vec<Block>,
     ) -> Result<(), Halt> {
         self.automaton.build(&b.codes()[rect.b_lo..rect.b_hi]);
         self.tree.fill(&self.automaton);
@@ -59,7 +78,7 @@ impl Repeats {
             let Some((len, Reverse(row))) = self.heap.pop() else {
                 break;
             };
-            self.take(rect, row, len, &widen);
+            self.take(rect, (row, len), &widen, leaves_narrow);
         }
         let corner = |part: &Rect| Block {
             a: part.a_lo,
@@ -67,17 +86,22 @@ impl Repeats {
             len: 0,
         };
         let prefixes = self.parts.values().map(|part| widen(*part, corner(part)));
-        self.found.extend(prefixes.filter(|block| block.len > 0));
-        self.found.sort_unstable();
-        out.append(&mut self.found);
+        self.found
+            .extend(prefixes.filter(|block| block.len > 0).map(Piece::Block));
+        self.found.sort_unstable_by_key(Piece::row);
         Ok(())
+    }
+
+    /// What the last call found.
+    pub(crate) fn found(&self) -> &[Piece] {
+        &self.found
     }
 
     fn fill_rows<C: Code>(&mut self, a: &[C]) {
         self.reaches.clear();
         let mut reach = Reach::default();
         for code in a {
-            let (state, len) = self.automaton.step(reach.state, reach.len, code.index());
+            let (state, len) = self.automaton.step(reach.state, reach.len, *code);
             reach = Reach { state, len };
             self.reaches.push(reach);
         }
@@ -90,12 +114,23 @@ impl Repeats {
     }
 
     /// Makes a block of a row that still reaches as far as it promised, or files it anew.
-    fn take(&mut self, whole: Rect, row: u32, len: u32, widen: &impl Fn(Rect, Block) -> Block) {
+    fn take(
+        &mut self,
+        whole: Rect,
+        (row, len): (u32, u32),
+        widen: &impl Fn(Rect, Block) -> Block,
+        leaves_narrow: bool,
+    ) {
         let at = whole.a_lo + row as usize;
         let Some((_, &part)) = self.parts.range(..=at).next_back() else {
             return;
         };
         if at >= part.a_hi {
+            return;
+        }
+        if leaves_narrow && is_narrow(part) {
+            self.parts.remove(&part.a_lo);
+            self.found.push(Piece::Part(part, len as usize));
             return;
         }
         let reach = self.reaches[row as usize];
@@ -125,7 +160,7 @@ impl Repeats {
             .extend(part.left_of(block).map(|left| (left.a_lo, left)));
         self.parts
             .extend(part.right_of(block).map(|right| (right.a_lo, right)));
-        self.found.push(block);
+        self.found.push(Piece::Block(block));
     }
 }
 

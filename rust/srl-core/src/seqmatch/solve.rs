@@ -11,9 +11,9 @@
 //! prefix.
 
 use super::automaton::Automaton;
-use super::narrow::{NARROW, Narrow};
+use super::narrow::{Narrow, is_narrow};
 use super::rect::Rect;
-use super::repeats::Repeats;
+use super::repeats::{Piece, Repeats};
 use super::runs::{KEY_SIDE, Run, Span, split};
 use super::seeds::{Grid, Seeds};
 use super::singles::Singles;
@@ -21,14 +21,14 @@ use super::text::{Code, Text, common_after, common_before};
 use super::wide::Wide;
 use super::{Block, Halt, Stop};
 
-/// Rows up to which a narrow rectangle is solved by masks.
-const NARROW_ROWS: usize = 1024;
-
 /// Levels up to which word planes are worth their rows.
 const WIDE_LEVELS: usize = 12;
 
-/// Rows or columns from which repetitive rectangles are solved as a whole.
-const MANY_ROWS: usize = 1 << 10;
+/// Words of a plane times rows up to which word planes are worth their while.
+const WIDE_WORDS: usize = 1 << 14;
+
+/// What may be spent on single blocks of repetitive rectangles, in elements for each element.
+const CREDIT: usize = 8;
 
 /// Area from which parts that hold blocks of four elements are seeded again.
 const FINE_AREA: usize = 1 << 14;
@@ -66,6 +66,8 @@ pub(crate) struct Solver<'p, C> {
     pub(crate) out: &'p mut Vec<Block>,
     /// Where the starts of runs count from.
     pub(crate) origin: (usize, usize),
+    /// What may still be spent on single blocks of repetitive rectangles.
+    pub(crate) credit: usize,
 }
 
 impl<C: Code> Solver<'_, C> {
@@ -75,6 +77,7 @@ impl<C: Code> Solver<'_, C> {
         self.tools.tasks.clear();
         self.tools.runs.clear();
         self.tools.singles.reset();
+        self.credit = CREDIT * (whole.rows() + whole.cols());
         if whole.has_area() {
             self.tools.tasks.push(Task::Search(whole, usize::MAX));
         }
@@ -93,7 +96,7 @@ impl<C: Code> Solver<'_, C> {
 
     fn search(&mut self, rect: Rect, bound: usize, stop: Stop<'_>) -> Result<(), Halt> {
         let is_plain = self.full.is_none();
-        if is_plain && rect.cols() <= NARROW && rect.rows() <= NARROW_ROWS {
+        if is_plain && is_narrow(rect) {
             let (a, b) = self.seeds;
             self.tools.narrow.solve(a, b, rect, bound, self.out);
         } else if bound <= 1 {
@@ -104,16 +107,47 @@ impl<C: Code> Solver<'_, C> {
         Ok(())
     }
 
-    /// Seeds are of no use here: a block by itself, or all of them at once.
+    /// Seeds are of no use here. One block after the other is the quickest where each leaves
+    /// little; once that has cost too much, all blocks of the rectangle are found at once.
     fn search_repetitive(&mut self, rect: Rect, bound: usize, stop: Stop<'_>) -> Result<(), Halt> {
-        let side = rect.rows().max(rect.cols());
-        if bound <= WIDE_LEVELS && side < MANY_ROWS || side >= KEY_SIDE {
-            self.search_one(rect, bound);
-            return Ok(());
+        let (rows, cols) = (rect.rows(), rect.cols());
+        let is_huge = rows.max(cols) >= KEY_SIDE;
+        if C::BYTES == 1 && bound <= WIDE_LEVELS && rows * cols.div_ceil(64) < WIDE_WORDS {
+            let found = self
+                .tools
+                .wide
+                .longest(self.seeds.0, self.seeds.1, rect, bound);
+            self.take(rect, found);
+        } else if is_huge || self.credit > rows + cols {
+            self.credit = self.credit.saturating_sub(rows + cols);
+            let found = self
+                .tools
+                .automaton
+                .longest(self.seeds.0, self.seeds.1, rect);
+            self.take(rect, found);
+        } else {
+            self.search_all(rect, stop)?;
         }
-        let (seeds, full) = (self.seeds, self.full);
-        let widen = |part: Rect, core: Block| widen(full, part, core);
-        self.tools.repeats.solve(seeds, rect, widen, stop, self.out)
+        Ok(())
+    }
+
+    /// All blocks at once; parts that have become narrow are left to the masks.
+    fn search_all(&mut self, rect: Rect, stop: Stop<'_>) -> Result<(), Halt> {
+        let full = self.full;
+        let repeats = &mut self.tools.repeats;
+        repeats.solve(
+            self.seeds,
+            rect,
+            |part, core| widen(full, part, core),
+            full.is_none(),
+            stop,
+        )?;
+        let found = repeats.found().iter().rev();
+        self.tools.tasks.extend(found.map(|piece| match *piece {
+            Piece::Block(block) => Task::Emit(block),
+            Piece::Part(part, bound) => Task::Search(part, bound),
+        }));
+        Ok(())
     }
 
     /// Finds all runs from a length on; false where no grid fits or there are too many.
@@ -160,14 +194,8 @@ impl<C: Code> Solver<'_, C> {
         Some(Grid { window, stride })
     }
 
-    /// Finds one block by itself, and leaves its two sides to be searched.
-    fn search_one(&mut self, rect: Rect, bound: usize) {
-        let (a, b) = self.seeds;
-        let found = if C::BYTES == 1 && bound <= WIDE_LEVELS {
-            self.tools.wide.longest(a, b, rect, bound)
-        } else {
-            self.tools.automaton.longest(a, b, rect)
-        };
+    /// Takes a block found by itself, and leaves its two sides to be searched.
+    fn take(&mut self, rect: Rect, found: Option<Block>) {
         let Some(core) = found else {
             self.emit_prefix(rect);
             return;

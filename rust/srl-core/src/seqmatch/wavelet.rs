@@ -9,9 +9,8 @@ pub(crate) struct Wavelet {
 
 #[derive(Debug, Default)]
 struct Level {
-    words: Vec<u64>,
-    /// Ones before each word.
-    ones: Vec<u32>,
+    /// Words of bits, each with the ones before it.
+    words: Vec<(u64, u32)>,
     zeros: usize,
 }
 
@@ -19,22 +18,21 @@ impl Level {
     /// Ones before `at`.
     #[inline]
     fn rank(&self, at: usize) -> usize {
-        let below = self.words[at / 64] & !(u64::MAX << (at % 64));
-        self.ones[at / 64] as usize + below.count_ones() as usize
+        let (word, before) = self.words[at / 64];
+        let below = word & !(u64::MAX << (at % 64));
+        before as usize + below.count_ones() as usize
     }
 
     fn fill(&mut self, values: &[u32], bit: usize) {
         self.words.clear();
-        self.words.resize(values.len() / 64 + 1, 0);
-        for (at, value) in values.iter().enumerate() {
-            self.words[at / 64] |= u64::from(value >> bit & 1) << (at % 64);
-        }
-        self.ones.clear();
         let mut before = 0;
-        for word in &self.words {
-            self.ones.push(before);
+        for chunk in values.chunks(64) {
+            let bits = chunk.iter().rev().map(|value| u64::from(value >> bit & 1));
+            let word = bits.fold(0, |word, bit| word << 1 | bit);
+            self.words.push((word, before));
             before += word.count_ones();
         }
+        self.words.push((0, before));
         self.zeros = values.len() - before as usize;
     }
 }

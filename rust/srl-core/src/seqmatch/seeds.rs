@@ -50,6 +50,7 @@ impl Seeds {
         let mask = window_mask::<C>(grid.window);
         self.index(b, rect, grid.window, mask);
         let mut steps = 0;
+        let mut met = (0, 0);
         let mut i = rect.a_lo;
         while i + grid.window <= rect.a_hi {
             if a.codes()[i] != C::A_ONLY {
@@ -58,8 +59,13 @@ impl Seeds {
                 while j != NONE {
                     steps += 1;
                     let at = j as usize;
-                    if b.word(at) & mask == key {
-                        steps += push_run((a, b), rect, grid, origin, (i, at), runs);
+                    // Inside the run met last the hit on its diagonal is no news.
+                    let is_met = i.wrapping_sub(at) == met.0 && i + grid.window <= met.1;
+                    if !is_met && b.word(at) & mask == key {
+                        if let Some(forth) = push_run((a, b), rect, grid, origin, (i, at), runs) {
+                            met = (i.wrapping_sub(at), i + grid.window + forth);
+                            steps += 1 + forth / 8;
+                        }
                     }
                     j = self.next[at - rect.b_lo];
                 }
@@ -104,7 +110,8 @@ impl Seeds {
     }
 }
 
-/// Extends the window that `a` has at `i` and `b` at `j`; returns what the extension cost.
+/// Extends the window that `a` has at `i` and `b` at `j`, unless that was done at the probe before;
+/// returns how far it went beyond the window.
 #[inline]
 fn push_run<C: Code>(
     (a, b): (&Text<C>, &Text<C>),
@@ -113,7 +120,7 @@ fn push_run<C: Code>(
     origin: (usize, usize),
     (i, j): (usize, usize),
     runs: &mut Vec<Run>,
-) -> usize {
+) -> Option<usize> {
     let back = super::text::common_before(
         a,
         i,
@@ -122,7 +129,7 @@ fn push_run<C: Code>(
         (i - rect.a_lo).min(j - rect.b_lo).min(grid.stride),
     );
     if back >= grid.stride {
-        return 0;
+        return None;
     }
     let (a_next, b_next) = (i + grid.window, j + grid.window);
     let room = (rect.a_hi - a_next).min(rect.b_hi - b_next);
@@ -131,7 +138,7 @@ fn push_run<C: Code>(
     if len >= grid.shortest() {
         runs.push(Run::new(i - back - origin.0, j - back - origin.1, len));
     }
-    1 + forth / 8
+    Some(forth)
 }
 
 /// A position of `b` as the chains hold it.

@@ -178,15 +178,20 @@ impl<C: Code> Solver<'_, C> {
             return None;
         }
         let side = rect.rows().min(rect.cols());
-        let grids: &[(usize, usize, usize)] = match (self.full.is_some(), C::BYTES) {
-            (false, 1) => &[(8, 8, 3000), (8, 4, 200), (5, 4, 0), (4, 1, 0)],
-            (false, 2) => &[(4, 4, 200), (2, 1, 0)],
-            _ => &[(2, 1, 0)],
+        let grids: &[(usize, usize, usize, usize)] = match (self.full.is_some(), C::BYTES) {
+            (false, 1) => &[
+                (8, 8, 3000, 15),
+                (8, 4, 400, 11),
+                (5, 4, 0, 11),
+                (4, 1, 0, 4),
+            ],
+            (false, 2) => &[(4, 4, 200, 7), (2, 1, 0, 2)],
+            _ => &[(2, 1, 0, 2)],
         };
-        let fits = |&&(window, stride, least): &&(usize, usize, usize)| {
-            side >= least && bound >= window + stride - 1
-        };
-        let &(window, stride, _) = grids.iter().find(fits)?;
+        // Window, stride, the least side and the least bound that are worth it: where blocks of
+        // eleven are already ruled out, four-element windows come at once.
+        let fits = |grid: &&(usize, usize, usize, usize)| side >= grid.2 && bound >= grid.3;
+        let &(window, stride, ..) = grids.iter().find(fits)?;
         let is_fine = C::BYTES == 1 && self.full.is_none() && window == 4;
         if is_fine && rect.rows() * rect.cols() < FINE_AREA {
             return None;

@@ -13,6 +13,7 @@ fn blocks(a: &[i64], b: &[i64], autojunk: bool) -> Vec<Block> {
     Matcher::default()
         .blocks(Seq::Ints(a), Seq::Ints(b), autojunk, Stop::default())
         .unwrap()
+        .to_vec()
 }
 
 /// Two sequences over one alphabet, the second sometimes an edited copy of the first.

@@ -3,54 +3,8 @@
 //! Handles everything difflib knows (junk, popular elements, bounds), so the cases that the fast
 //! solvers leave out end here. Time O(matching position pairs) for each block found.
 
+pub use super::rect::Rect;
 use super::{Block, Halt, Stop};
-
-/// A rectangle of the two sequences, half open: `a[a_lo..a_hi]` against `b[b_lo..b_hi]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rect {
-    /// First row.
-    pub a_lo: usize,
-    /// One past the last row.
-    pub a_hi: usize,
-    /// First column.
-    pub b_lo: usize,
-    /// One past the last column.
-    pub b_hi: usize,
-}
-
-impl Rect {
-    /// The part before `block`, if it has any area.
-    #[must_use]
-    pub fn left_of(self, block: Block) -> Option<Self> {
-        let left = Self {
-            a_hi: block.a,
-            b_hi: block.b,
-            ..self
-        };
-        left.has_area().then_some(left)
-    }
-
-    /// The part after `block`, if it has any area.
-    #[must_use]
-    pub fn right_of(self, block: Block) -> Option<Self> {
-        let right = Self {
-            a_lo: block.a + block.len,
-            b_lo: block.b + block.len,
-            ..self
-        };
-        right.has_area().then_some(right)
-    }
-
-    /// Whether the bounds are in order and inside sequences of these lengths.
-    #[must_use]
-    pub fn is_within(self, a_len: usize, b_len: usize) -> bool {
-        self.a_lo <= self.a_hi && self.a_hi <= a_len && self.b_lo <= self.b_hi && self.b_hi <= b_len
-    }
-
-    fn has_area(self) -> bool {
-        self.a_lo < self.a_hi && self.b_lo < self.b_hi
-    }
-}
 
 /// What an element of `b` may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,11 +7,26 @@
 //!
 //! Left out: opcodes and ratios as floats (Python's part), and elements that are not codes.
 
+mod automaton;
 pub mod classic;
+mod encode;
+mod narrow;
 pub mod oracle;
+mod rect;
+mod repeats;
+mod runs;
+mod seeds;
+mod singles;
+mod solve;
+mod text;
+mod wavelet;
+mod wide;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use encode::{Encoder, Pair, Width};
+use solve::{Solver, Tools};
+use text::Code;
 
 /// A run of `len` equal elements: `a[self.a..][..len] == b[self.b..][..len]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +84,16 @@ impl Seq<'_> {
         }
     }
 
+    /// Whether both hold the same elements, both being of one kind.
+    fn equals(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Ascii(a), Self::Ascii(b)) => a == b,
+            (Self::Chars(a), Self::Chars(b)) => a == b,
+            (Self::Ints(a), Self::Ints(b)) => a == b,
+            _ => false,
+        }
+    }
+
     /// Whether it has none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -79,7 +104,9 @@ impl Seq<'_> {
 /// Buffers that are used again from pair to pair; one for each thread.
 #[derive(Debug, Default)]
 pub struct Matcher {
-    codes: HashMap<i64, u32>,
+    encoder: Encoder,
+    tools: Tools,
+    out: Vec<Block>,
 }
 
 impl Matcher {
@@ -93,12 +120,10 @@ impl Matcher {
         b: Seq<'_>,
         autojunk: bool,
         stop: Stop<'_>,
-    ) -> Result<Vec<Block>, Halt> {
-        self.codes.clear();
-        let b = self.encode(b);
-        let a = self.encode(a);
-        let index = classic::Index::new(b, &vec![false; self.codes.len()], autojunk);
-        index.matching_blocks(&a, stop)
+    ) -> Result<&[Block], Halt> {
+        self.solve(a, b, autojunk, stop)?;
+        join(&mut self.out);
+        Ok(&self.out)
     }
 
     /// How many elements the matching blocks hold together.
@@ -112,25 +137,59 @@ impl Matcher {
         autojunk: bool,
         stop: Stop<'_>,
     ) -> Result<usize, Halt> {
-        Ok(self
-            .blocks(a, b, autojunk, stop)?
-            .iter()
-            .map(|block| block.len)
-            .sum())
+        self.solve(a, b, autojunk, stop)?;
+        Ok(self.out.iter().map(|block| block.len).sum())
     }
 
-    fn encode(&mut self, seq: Seq<'_>) -> Vec<u32> {
-        let codes = &mut self.codes;
-        let mut code = |value: i64| {
-            let next = u32::try_from(codes.len()).expect("fewer than 2^32 distinct elements");
-            *codes.entry(value).or_insert(next)
-        };
-        match seq {
-            Seq::Ascii(s) => s.iter().map(|&c| code(i64::from(c))).collect(),
-            Seq::Chars(s) => s.iter().map(|&c| code(i64::from(c))).collect(),
-            Seq::Ints(s) => s.iter().map(|&c| code(c)).collect(),
+    fn solve(
+        &mut self,
+        a: Seq<'_>,
+        b: Seq<'_>,
+        autojunk: bool,
+        stop: Stop<'_>,
+    ) -> Result<(), Halt> {
+        self.out.clear();
+        if a.is_empty() || b.is_empty() {
+            return Ok(());
+        }
+        if a.equals(b) {
+            self.out.push(Block {
+                a: 0,
+                b: 0,
+                len: a.len(),
+            });
+            return Ok(());
+        }
+        let (tools, out) = (&mut self.tools, &mut self.out);
+        match self.encoder.encode(a, b, autojunk) {
+            Width::Byte => solve_pair(&self.encoder.bytes, tools, out, stop),
+            Width::Half => solve_pair(&self.encoder.halves, tools, out, stop),
+            Width::Full => solve_pair(&self.encoder.fulls, tools, out, stop),
         }
     }
+}
+
+fn solve_pair<C: Code>(
+    pair: &Pair<C>,
+    tools: &mut Tools,
+    out: &mut Vec<Block>,
+    stop: Stop<'_>,
+) -> Result<(), Halt> {
+    let whole = (&pair.a, &pair.b);
+    let (seeds, full) = if pair.has_popular {
+        ((&pair.a_seeds, &pair.b_seeds), Some(whole))
+    } else {
+        (whole, None)
+    };
+    Solver {
+        seeds,
+        full,
+        tools,
+        out,
+        origin: (0, 0),
+        credit: 0,
+    }
+    .solve(stop)
 }
 
 /// The count above which an element of a `b` of `len` elements is popular, if any can be.

@@ -1,0 +1,151 @@
+//! Finds every maximal equal run of at least q elements from windows the two texts share.
+//!
+//! Each window of W elements of `b` is chained under its hash, positions ascending. `a` is probed
+//! at every S-th position: a run of q = W + S - 1 elements holds a probed window whole. A hit that
+//! reaches back S elements was met at the probe before.
+
+use super::rect::Rect;
+use super::runs::Run;
+use super::text::{Code, Text, common_after, window_mask};
+
+const NONE: u32 = u32::MAX;
+
+/// Window length and probe stride, in elements.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grid {
+    pub(crate) window: usize,
+    pub(crate) stride: usize,
+}
+
+impl Grid {
+    /// q, the shortest run that is certain to be found.
+    pub(crate) fn shortest(self) -> usize {
+        self.window + self.stride - 1
+    }
+}
+
+/// The chains, used again from call to call.
+#[derive(Debug, Default)]
+pub(crate) struct Seeds {
+    heads: Vec<u32>,
+    next: Vec<u32>,
+    shift: u32,
+}
+
+impl Seeds {
+    /// Appends the runs of `rect` to `runs`, starts counted from `origin`. Returns false, with
+    /// `runs` as it was, when that takes more than `budget` steps.
+    pub(crate) fn find<C: Code>(
+        &mut self,
+        (a, b): (&Text<C>, &Text<C>),
+        rect: Rect,
+        grid: Grid,
+        (origin, budget): ((usize, usize), usize),
+        runs: &mut Vec<Run>,
+    ) -> bool {
+        let before = runs.len();
+        if rect.rows() < grid.window || rect.cols() < grid.window {
+            return true;
+        }
+        let mask = window_mask::<C>(grid.window);
+        self.index(b, rect, grid.window, mask);
+        let mut steps = 0;
+        let mut met = (0, 0);
+        let mut i = rect.a_lo;
+        while i + grid.window <= rect.a_hi {
+            if a.codes()[i] != C::A_ONLY {
+                let key = a.word(i) & mask;
+                let mut j = self.heads[self.slot(key)];
+                while j != NONE {
+                    steps += 1;
+                    let at = j as usize;
+                    // Inside the run met last the hit on its diagonal is no news.
+                    let is_met = i.wrapping_sub(at) == met.0 && i + grid.window <= met.1;
+                    if !is_met && b.word(at) & mask == key {
+                        if let Some(forth) = push_run((a, b), rect, grid, origin, (i, at), runs) {
+                            met = (i.wrapping_sub(at), i + grid.window + forth);
+                            steps += 1 + forth / 8;
+                        }
+                    }
+                    j = self.next[at - rect.b_lo];
+                }
+                if steps > budget {
+                    runs.truncate(before);
+                    return false;
+                }
+            }
+            i += grid.stride;
+        }
+        true
+    }
+
+    /// Chains the windows of `b` inside `rect`; those that cannot match are left out.
+    fn index<C: Code>(&mut self, b: &Text<C>, rect: Rect, window: usize, mask: u64) {
+        let count = rect.cols() + 1 - window;
+        let bits = (usize::BITS - count.leading_zeros() + 1).max(4);
+        self.shift = 64 - bits;
+        self.heads.clear();
+        self.heads.resize(1 << bits, NONE);
+        if self.next.len() < count {
+            self.next.resize(count, NONE);
+        }
+        for offset in (0..count).rev() {
+            let j = rect.b_lo + offset;
+            if b.codes()[j] == C::B_ONLY {
+                continue;
+            }
+            let slot = self.slot(b.word(j) & mask);
+            self.next[offset] = self.heads[slot];
+            self.heads[slot] = position(j);
+        }
+    }
+
+    #[inline]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "shifted to the size of the table"
+    )]
+    fn slot(&self, key: u64) -> usize {
+        (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize
+    }
+}
+
+/// Extends the window that `a` has at `i` and `b` at `j`, unless that was done at the probe before;
+/// returns how far it went beyond the window.
+#[inline]
+fn push_run<C: Code>(
+    (a, b): (&Text<C>, &Text<C>),
+    rect: Rect,
+    grid: Grid,
+    origin: (usize, usize),
+    (i, j): (usize, usize),
+    runs: &mut Vec<Run>,
+) -> Option<usize> {
+    let back = super::text::common_before(
+        a,
+        i,
+        b,
+        j,
+        (i - rect.a_lo).min(j - rect.b_lo).min(grid.stride),
+    );
+    if back >= grid.stride {
+        return None;
+    }
+    let (a_next, b_next) = (i + grid.window, j + grid.window);
+    let room = (rect.a_hi - a_next).min(rect.b_hi - b_next);
+    let forth = common_after(a, a_next, b, b_next, room);
+    let len = back + grid.window + forth;
+    if len >= grid.shortest() {
+        runs.push(Run::new(i - back - origin.0, j - back - origin.1, len));
+    }
+    Some(forth)
+}
+
+/// A position of `b` as the chains hold it.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "seeded rectangles lie within u32 positions"
+)]
+fn position(j: usize) -> u32 {
+    j as u32
+}

@@ -1,0 +1,325 @@
+//! The search itself: which method finds the next block of a rectangle, and what is left of it.
+//!
+//! Tasks lie on a stack, the leftmost on top, so that blocks come out in order. A rectangle is
+//! seeded for all its runs of at least q elements; these split it down to parts that hold only
+//! shorter blocks, which are seeded again more finely or end in [`super::narrow`],
+//! [`super::wide`] or [`super::singles`]. Where seeds would take too long, one block comes from
+//! [`super::automaton`].
+//!
+//! With popular elements the runs are those of the texts without them; a block is widened over
+//! whatever is equal inside its rectangle, and a rectangle without a run still has its common
+//! prefix.
+
+use super::automaton::Automaton;
+use super::narrow::{Narrow, is_narrow};
+use super::rect::Rect;
+use super::repeats::{Piece, Repeats};
+use super::runs::{KEY_SIDE, Run, Span, split};
+use super::seeds::{Grid, Seeds};
+use super::singles::Singles;
+use super::text::{Code, Text, common_after, common_before};
+use super::wide::Wide;
+use super::{Block, Halt, Stop};
+
+/// Levels up to which word planes are worth their rows.
+const WIDE_LEVELS: usize = 12;
+
+/// Words of a plane times rows up to which word planes are worth their while.
+const WIDE_WORDS: usize = 1 << 14;
+
+/// What may be spent on single blocks of repetitive rectangles, in elements for each element.
+const CREDIT: usize = 8;
+
+/// Area from which parts that hold blocks of four elements are seeded again.
+const FINE_AREA: usize = 1 << 14;
+
+#[derive(Clone, Copy, Debug)]
+enum Task {
+    /// Find the blocks of a rectangle, none longer than the bound.
+    Search(Rect, usize),
+    /// Take the greatest run of a rectangle; all runs of this length and more are in the span.
+    Split(Rect, Span, usize),
+    Emit(Block),
+}
+
+/// Every method's buffers, used again from pair to pair.
+#[derive(Debug, Default)]
+pub(crate) struct Tools {
+    tasks: Vec<Task>,
+    runs: Vec<Run>,
+    spare: Vec<Run>,
+    seeds: Seeds,
+    narrow: Narrow,
+    wide: Wide,
+    singles: Singles,
+    automaton: Automaton,
+    repeats: Repeats,
+}
+
+/// One pair being solved.
+pub(crate) struct Solver<'p, C> {
+    /// The texts whose equal runs are blocks.
+    pub(crate) seeds: (&'p Text<C>, &'p Text<C>),
+    /// The texts over which a block is widened, where they are others.
+    pub(crate) full: Option<(&'p Text<C>, &'p Text<C>)>,
+    pub(crate) tools: &'p mut Tools,
+    pub(crate) out: &'p mut Vec<Block>,
+    /// Where the starts of runs count from.
+    pub(crate) origin: (usize, usize),
+    /// What may still be spent on single blocks of repetitive rectangles.
+    pub(crate) credit: usize,
+}
+
+impl<C: Code> Solver<'_, C> {
+    /// Appends all blocks in order; touching ones are not joined.
+    pub(crate) fn solve(&mut self, stop: Stop<'_>) -> Result<(), Halt> {
+        let whole = Rect::whole(self.seeds.0.len(), self.seeds.1.len());
+        self.tools.tasks.clear();
+        self.tools.runs.clear();
+        self.tools.singles.reset();
+        self.credit = CREDIT * (whole.rows() + whole.cols());
+        if whole.has_area() {
+            self.tools.tasks.push(Task::Search(whole, usize::MAX));
+        }
+        while let Some(task) = self.tools.tasks.pop() {
+            match task {
+                Task::Emit(block) => self.out.push(block),
+                Task::Split(rect, span, shortest) => self.split(rect, span, shortest),
+                Task::Search(rect, bound) => {
+                    stop.check()?;
+                    self.search(rect, bound, stop)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn search(&mut self, rect: Rect, bound: usize, stop: Stop<'_>) -> Result<(), Halt> {
+        let is_plain = self.full.is_none();
+        if is_plain && is_narrow(rect) {
+            let (a, b) = self.seeds;
+            self.tools.narrow.solve(a, b, rect, bound, self.out);
+        } else if bound <= 1 {
+            self.sweep(rect);
+        } else if !self.seed(rect, bound) {
+            self.search_repetitive(rect, bound, stop)?;
+        }
+        Ok(())
+    }
+
+    /// Seeds are of no use here. One block after the other is the quickest where each leaves
+    /// little; once that has cost too much, all blocks of the rectangle are found at once.
+    fn search_repetitive(&mut self, rect: Rect, bound: usize, stop: Stop<'_>) -> Result<(), Halt> {
+        let (rows, cols) = (rect.rows(), rect.cols());
+        let is_huge = rows.max(cols) >= KEY_SIDE;
+        if C::BYTES == 1 && bound <= WIDE_LEVELS && rows * cols.div_ceil(64) < WIDE_WORDS {
+            let found = self
+                .tools
+                .wide
+                .longest(self.seeds.0, self.seeds.1, rect, bound);
+            self.take(rect, found);
+        } else if is_huge || self.credit > rows + cols {
+            self.credit = self.credit.saturating_sub(rows + cols);
+            let found = self
+                .tools
+                .automaton
+                .longest(self.seeds.0, self.seeds.1, rect);
+            self.take(rect, found);
+        } else {
+            self.search_all(rect, stop)?;
+        }
+        Ok(())
+    }
+
+    /// All blocks at once; parts that have become narrow are left to the masks.
+    fn search_all(&mut self, rect: Rect, stop: Stop<'_>) -> Result<(), Halt> {
+        let full = self.full;
+        let repeats = &mut self.tools.repeats;
+        repeats.solve(
+            self.seeds,
+            rect,
+            |part, core| widen(full, part, core),
+            full.is_none(),
+            stop,
+        )?;
+        let found = repeats.found().iter().rev();
+        self.tools.tasks.extend(found.map(|piece| match *piece {
+            Piece::Block(block) => Task::Emit(block),
+            Piece::Part(part, bound) => Task::Search(part, bound),
+        }));
+        Ok(())
+    }
+
+    /// Finds all runs from a length on; false where no grid fits or there are too many.
+    fn seed(&mut self, rect: Rect, bound: usize) -> bool {
+        let Some(grid) = self.grid(rect, bound) else {
+            return false;
+        };
+        if self.tools.runs.is_empty() {
+            self.origin = (rect.a_lo, rect.b_lo);
+        }
+        let from = self.tools.runs.len();
+        let budget = 256 + 8 * (rect.rows() + rect.cols());
+        let limits = (self.origin, budget);
+        let tools = &mut *self.tools;
+        if !tools
+            .seeds
+            .find(self.seeds, rect, grid, limits, &mut tools.runs)
+        {
+            return false;
+        }
+        let span = Span::of(&tools.runs, from);
+        tools.tasks.push(Task::Split(rect, span, grid.shortest()));
+        true
+    }
+
+    fn grid(&self, rect: Rect, bound: usize) -> Option<Grid> {
+        if rect.rows().max(rect.cols()) >= KEY_SIDE {
+            return None;
+        }
+        let side = rect.rows().min(rect.cols());
+        let grids: &[(usize, usize, usize, usize)] = match (self.full.is_some(), C::BYTES) {
+            (false, 1) => &[
+                (8, 8, 3000, 15),
+                (8, 4, 400, 11),
+                (5, 4, 0, 11),
+                (4, 1, 0, 4),
+            ],
+            (false, 2) => &[(4, 4, 200, 7), (2, 1, 0, 2)],
+            _ => &[(2, 1, 0, 2)],
+        };
+        // Window, stride, the least side and the least bound that are worth it: where blocks of
+        // eleven are already ruled out, four-element windows come at once.
+        let fits = |grid: &&(usize, usize, usize, usize)| side >= grid.2 && bound >= grid.3;
+        let &(window, stride, ..) = grids.iter().find(fits)?;
+        let is_fine = C::BYTES == 1 && self.full.is_none() && window == 4;
+        if is_fine && rect.rows() * rect.cols() < FINE_AREA {
+            return None;
+        }
+        Some(Grid { window, stride })
+    }
+
+    /// Takes a block found by itself, and leaves its two sides to be searched.
+    fn take(&mut self, rect: Rect, found: Option<Block>) {
+        let Some(core) = found else {
+            self.emit_prefix(rect);
+            return;
+        };
+        let block = self.widen(rect, core);
+        if let Some(right) = rect.right_of(block) {
+            self.tools.tasks.push(Task::Search(right, core.len));
+        }
+        self.tools.tasks.push(Task::Emit(block));
+        if let Some(left) = rect.left_of(block) {
+            self.push_left(left, core.len - 1);
+        }
+    }
+
+    /// A left part whose blocks are shorter than the one beside it.
+    fn push_left(&mut self, left: Rect, bound: usize) {
+        if bound > 0 || self.full.is_some() {
+            self.tools.tasks.push(Task::Search(left, bound));
+        }
+    }
+
+    fn split(&mut self, rect: Rect, span: Span, shortest: usize) {
+        self.tools.runs.truncate(span.to);
+        if span.from == span.to {
+            self.tools.tasks.push(Task::Search(rect, shortest - 1));
+            return;
+        }
+        let (a_zero, b_zero) = self.origin;
+        let core = span.best.block();
+        let core = Block {
+            a: core.a + a_zero,
+            b: core.b + b_zero,
+            len: core.len,
+        };
+        let block = self.widen(rect, core);
+        let around = Block {
+            a: block.a - a_zero,
+            b: block.b - b_zero,
+            len: block.len,
+        };
+        let tools = &mut *self.tools;
+        let (left, right) = split(&mut tools.runs, &mut tools.spare, span, around, shortest);
+        let side = |rect: Option<Rect>, span| rect.map(|rect| Task::Split(rect, span, shortest));
+        tools.tasks.extend(side(rect.right_of(block), right));
+        tools.tasks.push(Task::Emit(block));
+        tools.tasks.extend(side(rect.left_of(block), left));
+    }
+
+    fn widen(&self, rect: Rect, core: Block) -> Block {
+        widen(self.full, rect, core)
+    }
+
+    /// What difflib finds where no run is: equal popular elements at the very start.
+    fn emit_prefix(&mut self, rect: Rect) {
+        let block = self.widen(
+            rect,
+            Block {
+                a: rect.a_lo,
+                b: rect.b_lo,
+                len: 0,
+            },
+        );
+        if block.len > 0 {
+            self.out.push(block);
+        }
+    }
+
+    /// Single elements, from the first row on, each at its first column.
+    fn sweep(&mut self, rect: Rect) {
+        let (a, b) = self.seeds;
+        let mut tail = rect;
+        let mut row = rect.a_lo;
+        while row < tail.a_hi && tail.has_area() {
+            let code = a.codes()[row];
+            let found = match code {
+                code if code == C::A_ONLY => None,
+                code => self.tools.singles.next_at(b, code, tail.b_lo),
+            };
+            match found {
+                Some(col) if col < tail.b_hi => {
+                    let block = self.widen(
+                        tail,
+                        Block {
+                            a: row,
+                            b: col,
+                            len: 1,
+                        },
+                    );
+                    if let Some(left) = tail.left_of(block) {
+                        self.emit_prefix(left);
+                    }
+                    self.out.push(block);
+                    tail = Rect {
+                        a_lo: block.a + block.len,
+                        b_lo: block.b + block.len,
+                        ..tail
+                    };
+                    row = tail.a_lo;
+                }
+                _ => row += 1,
+            }
+        }
+        if tail.has_area() {
+            self.emit_prefix(tail);
+        }
+    }
+}
+
+/// The block with what is equal on either side of it inside `rect`.
+fn widen<C: Code>(full: Option<(&Text<C>, &Text<C>)>, rect: Rect, core: Block) -> Block {
+    let Some((a, b)) = full else { return core };
+    let room = (core.a - rect.a_lo).min(core.b - rect.b_lo);
+    let back = common_before(a, core.a, b, core.b, room);
+    let (a_end, b_end) = (core.a + core.len, core.b + core.len);
+    let room = (rect.a_hi - a_end).min(rect.b_hi - b_end);
+    let forth = common_after(a, a_end, b, b_end, room);
+    Block {
+        a: core.a - back,
+        b: core.b - back,
+        len: back + core.len + forth,
+    }
+}

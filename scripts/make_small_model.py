@@ -37,12 +37,13 @@ def make_tokenizer(texts: Iterator[str], size: int) -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=size,
-        special_tokens=[END, PAD, BEGIN, "<think>", "</think>"],
+        special_tokens=[END, PAD, BEGIN],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=PAD)
+    fast.add_tokens(["<think>", "</think>"])  # one token each, but text: decoding keeps them
     fast.chat_template = CHAT_TEMPLATE
     return fast
 
@@ -104,10 +105,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="SRL instances, JSON Lines")
     parser.add_argument("--output", type=Path, required=True, help="folder of the new model")
     parser.add_argument("--vocab-size", type=int, default=2048)
-    parser.add_argument("--hidden-size", type=int, default=128)
+    parser.add_argument("--hidden-size", type=int, default=96)
     parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--max-length", type=int, default=768, help="longest row taught, in tokens")
+    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--max-length", type=int, default=448, help="longest row taught, in tokens")
     options = parser.parse_args()
     instances = list(read_records(options.data, SrlInstance))
     texts = (f"{item.problem}\n{item.target_step}" for item in instances)

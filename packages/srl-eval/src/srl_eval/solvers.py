@@ -14,15 +14,13 @@ from srl_data.prompts import Tokenizer as PromptTokenizer
 from srl_eval.generate.engine import Engine
 from srl_eval.generate.sampling import Completion, FinishReason, Sampling
 from srl_eval.generate.seeds import seed_for
+from srl_eval.generate.text import Decoder, completion_text
 from srl_reward.answer import extract_boxed
 from srl_reward.output import InvalidOutput, parse_step_output
 
 
-class Tokenizer(PromptTokenizer, Protocol):
+class Tokenizer(PromptTokenizer, Decoder, Protocol):
     """What is asked of a tokenizer; those of transformers have it."""
-
-    def decode(self, token_ids: list[int], /, *, skip_special_tokens: bool) -> object:
-        """The text of token ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +49,6 @@ class Solver(Protocol):
         ...
 
 
-def text_of(tokenizer: Tokenizer, completion: Completion) -> str:
-    """A completion as text, special tokens left out."""
-    text = tokenizer.decode(list(completion.token_ids), skip_special_tokens=True)
-    assert isinstance(text, str), f"decoding gave {type(text).__name__}"
-    return text
-
-
 @dataclass(frozen=True, slots=True)
 class WholeSolver:
     """One prompt, one completion."""
@@ -74,7 +65,7 @@ class WholeSolver:
         completions = engine.generate(prompts, self.sampling, seeds)
         return [
             Answer(
-                response=(text := text_of(self.tokenizer, completion)),
+                response=(text := completion_text(completion, self.tokenizer)),
                 answer_text=text,
                 finish_reason=completion.finish_reason,
                 prompt_tokens=len(prompt),
@@ -162,7 +153,7 @@ class StepwiseSolver:
         return room and course.completion_tokens < self.max_tokens
 
     def _take(self, course: _Course, completion: Completion, *, prefilled: bool) -> None:
-        text = text_of(self.tokenizer, completion)
+        text = completion_text(completion, self.tokenizer)
         cut = completion.finish_reason == "length"
         course.outputs.append(text)
         course.completion_tokens += len(completion.token_ids)

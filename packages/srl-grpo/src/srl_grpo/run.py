@@ -305,11 +305,7 @@ def prepared(config: TrainConfig, world: World) -> Iterator[tuple[Trainer, Befor
         language = make_language(config, origin, world)
         records = training_records(config, display)
         prompts = load_prompts(records, config.data.path, config, language, display).prompts
-        scorer = Scorer(
-            make_reward(config.reward),
-            language.tokenizer,
-            stop_tokens(language.model, language.tokenizer),
-        )
+        scorer = Scorer(make_reward(config.reward), language.tokenizer)
         held_out = make_held_out(config, language, scorer, world, display)
         directory = open_directory(config, origin, world)
         policy = make_policy(config, language, origin, display)

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 import srl_reward
 from srl_data.errors import DataError
-from srl_eval.generate import Completion
+from srl_eval.generate import Completion, completion_text
 from srl_grpo.config import RewardSection
 from srl_grpo.data import TrainingPrompt
 from srl_grpo.groups import Scored
@@ -21,33 +21,18 @@ def make_reward(section: RewardSection) -> StepReward:
     return StepReward(autojunk=section.autojunk, strip_number=section.strip_number)
 
 
-def completion_text(
-    completion: Completion, tokenizer: PreTrainedTokenizerBase, stop_ids: frozenset[int]
-) -> str:
-    """A completion's text without its end token; marks such as `<think>` stay."""
-    ids = list(completion.token_ids)
-    if ids and ids[-1] in stop_ids:
-        ids.pop()
-    text = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    assert isinstance(text, str)
-    return text
-
-
 class Scorer:
     """Scores completions of prompts with one reward."""
 
-    def __init__(
-        self, reward: StepReward, tokenizer: PreTrainedTokenizerBase, stop_ids: Sequence[int]
-    ) -> None:
+    def __init__(self, reward: StepReward, tokenizer: PreTrainedTokenizerBase) -> None:
         self.reward = reward
         self._tokenizer = tokenizer
-        self._stop_ids = frozenset(stop_ids)
 
     def __call__(
         self, prompts: Sequence[TrainingPrompt], completions: Sequence[Completion]
     ) -> list[Scored]:
         """One `Scored` a completion; `prompts` holds each completion's own prompt."""
-        texts = [completion_text(c, self._tokenizer, self._stop_ids) for c in completions]
+        texts = [completion_text(c, self._tokenizer) for c in completions]
         columns = {
             name: [prompt.columns.get(name) for prompt in prompts]
             for name in (prompts[0].columns if prompts else ())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from srl_eval.generate.engine import ChunkedEngine, Engine, Prompt, Ticket
 from srl_eval.generate.sampling import Completion, FinishReason, Sampling
 from srl_eval.generate.seeds import seed_array, seed_for, uniforms
+from srl_eval.generate.text import completion_text
 
 if TYPE_CHECKING:
     from srl_eval.generate.transformers import TransformersEngine
@@ -22,6 +23,7 @@ __all__ = [
     "Sampling",
     "Ticket",
     "TransformersEngine",
+    "completion_text",
     "seed_array",
     "seed_for",
     "uniforms",

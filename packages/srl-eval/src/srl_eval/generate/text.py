@@ -1,0 +1,26 @@
+"""Completions as text: the one way for rewards and for benchmarks.
+
+Marks such as `<think>` stay, also where a tokenizer calls them special: rewards and answers are
+read from them. Only the token that ended the completion goes.
+"""
+
+from typing import Protocol
+
+from srl_eval.generate.sampling import Completion
+
+
+class Decoder(Protocol):
+    """What is asked of a tokenizer; those of transformers have it."""
+
+    def decode(self, token_ids: list[int], /, *, skip_special_tokens: bool) -> object:
+        """The text of token ids."""
+
+
+def completion_text(completion: Completion, tokenizer: Decoder) -> str:
+    """A completion's text without its stop token."""
+    ids = list(completion.token_ids)
+    if completion.finish_reason == "stop":
+        ids.pop()
+    text = tokenizer.decode(ids, skip_special_tokens=False)
+    assert isinstance(text, str), f"decoding gave {type(text).__name__}"
+    return text

@@ -1,0 +1,49 @@
+"""GRPO with step rewards: a DeepSpeed trainer, and its parts for use elsewhere.
+
+`train` runs what a `TrainConfig` describes. The maths (advantages, loss, KL, log-probabilities) are
+pure functions of tensors. Names are loaded at first use, so that importing the package is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from srl_grpo.advantage import group_advantages, has_signal
+    from srl_grpo.config import TrainConfig
+    from srl_grpo.kl import k3
+    from srl_grpo.logprobs import linear_logprobs
+    from srl_grpo.loss import LossOptions, policy_loss, token_weights
+    from srl_grpo.report import write_report
+    from srl_grpo.run import train
+
+__all__ = [
+    "LossOptions",
+    "TrainConfig",
+    "group_advantages",
+    "has_signal",
+    "k3",
+    "linear_logprobs",
+    "policy_loss",
+    "token_weights",
+    "train",
+    "write_report",
+]
+
+_HOMES = {
+    "LossOptions": "loss",
+    "TrainConfig": "config",
+    "group_advantages": "advantage",
+    "has_signal": "advantage",
+    "k3": "kl",
+    "linear_logprobs": "logprobs",
+    "policy_loss": "loss",
+    "token_weights": "loss",
+    "train": "run",
+    "write_report": "report",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(f"srl_grpo.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

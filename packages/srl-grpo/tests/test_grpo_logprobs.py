@@ -89,11 +89,12 @@ def test_values_and_gradients_equal_the_reference(
     whole = fold(hidden, weight, bias) if with_bias else (hidden, weight)
     expected, expected_entropy = reference_logprobs(*whole, targets, temperature)
     expected_slopes = torch.autograd.grad(expected, leaves, upstream)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(entropy, expected_entropy, rtol=1e-5, atol=2e-5)
+    # Float32 differences of logits that a low temperature makes as large as 50.
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(entropy, expected_entropy, rtol=1e-5, atol=4e-4)
     assert not entropy.requires_grad
     for slope, expected_slope in zip(slopes, expected_slopes, strict=True):
-        torch.testing.assert_close(slope, expected_slope, rtol=2e-5, atol=2e-5)
+        torch.testing.assert_close(slope, expected_slope, rtol=1e-4, atol=4e-4)
 
 
 def test_gradients_match_finite_differences(rows_at_once):

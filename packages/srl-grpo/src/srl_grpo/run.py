@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
@@ -298,6 +299,7 @@ class NoTracker:
 @contextmanager
 def prepared(config: TrainConfig, world: World) -> Iterator[tuple[Trainer, BeforeAfter]]:
     """Everything of a run, ready to start; files and display are closed at the end."""
+    began = monotonic()
     origin = origin_of(config)
     quiet = not world.is_main
     with Display(config.num_steps, origin.state.step, quiet=quiet) as display:
@@ -328,7 +330,7 @@ def prepared(config: TrainConfig, world: World) -> Iterator[tuple[Trainer, Befor
                 tracker,
                 display,
             )
-            yield trainer, BeforeAfter(config, directory, origin.checkpoint is None)
+            yield trainer, BeforeAfter(config, directory, origin.checkpoint is None, began)
         finally:
             tracker.close()
 

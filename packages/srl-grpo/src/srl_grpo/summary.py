@@ -28,9 +28,12 @@ class BeforeAfter:
     config: TrainConfig
     directory: RunDirectory
     fresh: bool
-    began: float = field(default_factory=monotonic)
+    began: float
+    """When the process began to set up the run, on the monotonic clock."""
     seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time of `setup` (load and warm start), `before`, `train`, `after` and `total`."""
     values_before: Values = field(default_factory=dict)
+    trained_from: float = field(default_factory=monotonic)
 
     @property
     def wanted(self) -> bool:
@@ -47,19 +50,22 @@ class BeforeAfter:
                 self.values_before = json.loads(path.read_text(encoding="utf-8"))
             return
         start = monotonic()
+        self.seconds["setup"] = start - self.began
         trainer.display.phase("evaluate")
         self.values_before = trainer.held_out.evaluate(trainer.rollout)
         found = means(self.values_before)
         trainer.display.evaluated(0, {f"eval/{name}": value for name, value in found.items()})
         if trainer.world.is_main:
             write_text(path, json.dumps(self.values_before))
-        self.seconds["before"] = monotonic() - start
+        self.trained_from = monotonic()
+        self.seconds["before"] = self.trained_from - start
 
     def after(self, trainer: Trainer) -> None:
         """Evaluate the trained policy and write summary.json. Collective."""
         if not self.values_before or trainer.held_out is None:
             return
         start = monotonic()
+        self.seconds["train"] = start - self.trained_from
         trainer.display.phase("evaluate")
         values = trainer.held_out.evaluate(trainer.rollout)
         self.seconds["after"] = monotonic() - start

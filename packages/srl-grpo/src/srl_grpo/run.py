@@ -34,7 +34,14 @@ from srl_grpo.display import Display
 from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
 from srl_grpo.evaluation import HeldOut
-from srl_grpo.model import context_length, load_trainable, make_model, ready, stop_tokens
+from srl_grpo.model import (
+    context_length,
+    load_trainable,
+    make_model,
+    ready,
+    settle_threads,
+    stop_tokens,
+)
 from srl_grpo.policy import Policy, check_head
 from srl_grpo.report import write_report
 from srl_grpo.resuming import interrupted
@@ -146,6 +153,7 @@ def make_language(config: TrainConfig, origin: Origin, world: World) -> Language
             section.model_dump() | {"path": str(origin.checkpoint), "build": None, "revision": None}
         )
     model, tokenizer = make_model(section, world.device, config.seed)
+    settle_threads(model)
     check_lengths(config, model)
     return Language(model, tokenizer, get_template(config.data.template))
 

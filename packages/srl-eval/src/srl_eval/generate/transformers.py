@@ -27,7 +27,9 @@ from srl_eval.generate.seeds import seed_array, uniforms
 
 _BLOCK = 256  # tokens whose uniforms are made at once, and whose cache is allocated at first
 _KEEP_SHARE = 0.75  # the batch is rebuilt when at most this share of its rows is still running
-_SMALL = 1 << 24  # parameters up to which one CPU thread is best: operators too short to share
+SMALL_MODEL = 1 << 24
+"""Parameters up to which one CPU thread is best: operators are too short to share."""
+
 _CHECK_EVERY_ON_GPU = 8  # tokens between looks at who has ended: a look waits for the device
 
 
@@ -56,7 +58,7 @@ class TransformersEngine(ChunkedEngine):
         self._accepts = frozenset(inspect.signature(model.forward).parameters)
         on_cpu = self.device.type == "cpu"
         self._check_every = 1 if on_cpu else _CHECK_EVERY_ON_GPU
-        self._one_thread = on_cpu and sum(p.numel() for p in model.parameters()) <= _SMALL
+        self._one_thread = on_cpu and sum(p.numel() for p in model.parameters()) <= SMALL_MODEL
 
     @property
     def max_length(self) -> int | None:

@@ -21,6 +21,7 @@ from srl_grpo.checkpoint import (
     prune,
     read_manifest,
     read_state,
+    rewind,
     save_checkpoint,
     seal,
     steps_of,
@@ -292,3 +293,17 @@ def test_the_best_checkpoint_is_marked(tmp_path):
         "value": 0.5,
         "path": "step_40",
     }
+
+
+def test_going_on_from_an_earlier_step_sets_later_checkpoints_aside(tmp_path: Path) -> None:
+    for step in (2, 4, 6):
+        folder = tmp_path / f"step_{step}"
+        folder.mkdir()
+        seal(folder, step)
+    mark_best(tmp_path, 6, 0.9)
+    rewind(tmp_path, TrainerState(step=4, best_step=2, best_reward=0.5))
+    assert steps_of(tmp_path) == [2, 4]
+    assert (tmp_path / "abandoned_step_6" / "MANIFEST.json").is_file()
+    assert json.loads((tmp_path / "best.json").read_text())["step"] == 2
+    rewind(tmp_path, TrainerState(step=4))
+    assert not (tmp_path / "best.json").exists()

@@ -23,8 +23,9 @@ from typing import Literal
 
 from srl_data.errors import ConfigError
 from srl_data.instances import Targets, step_instance, target_indices
-from srl_data.prompts import bare_messages, srl_response
+from srl_data.prompts import bare_messages
 from srl_data.records import PromptAnswer, SftPair, SrlInstance
+from srl_reward import render_step_output
 
 Split = Literal["train", "heldout", "warmup"]
 Operation = Literal["+", "-"]
@@ -279,7 +280,7 @@ def sloppy_stream(
     for problem in stream(seed, difficulty, "warmup"):
         index = rng.choice(target_indices(targets, problem.digits + 1))
         thought, step = sloppy_step(problem, index, rng, carry_error, digit_error)
-        yield problem.instance(index), srl_response(thought, step)
+        yield problem.instance(index), render_step_output(thought, step)
 
 
 def sloppy_pairs(

@@ -173,16 +173,6 @@ def get_template(name: str) -> Template:
     raise ConfigError(f"unknown template {name!r}; {hint}known: {', '.join(TEMPLATES)}")
 
 
-def srl_response(thinking: str, step: str) -> str:
-    """The form of a whole answer to a stepwise template."""
-    return f"<think>{thinking}</think>\n{step}"
-
-
-def opens_think(prompt: str) -> bool:
-    """Whether a rendered prompt already ends in `<think>`, so that the model does not write it."""
-    return prompt.rstrip().endswith("<think>")
-
-
 def transcript(messages: Sequence[Message]) -> str:
     """Messages as plain text with role names: the fallback where there is no chat template."""
     parts = [f"{message['role'].capitalize()}: {message['content']}" for message in messages]

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from srl_data.prompts import Template, opens_think
+from srl_data.prompts import Template
 from srl_data.prompts import Tokenizer as PromptTokenizer
 from srl_eval.generate.engine import Engine
 from srl_eval.generate.sampling import Completion, FinishReason, Sampling
 from srl_eval.generate.seeds import seed_for
 from srl_eval.generate.text import Decoder, completion_text
 from srl_reward.answer import extract_boxed
-from srl_reward.output import InvalidOutput, parse_step_output
+from srl_reward.output import InvalidOutput, is_think_prefilled, parse_step_output
 
 
 class Tokenizer(PromptTokenizer, Decoder, Protocol):
@@ -136,7 +136,7 @@ class StepwiseSolver:
             columns = {**course.columns, "previous_steps": course.actions}
             ids = self.template.prompt_ids(self.tokenizer, **columns)
             if self._fits(ids, course):
-                prefilled = opens_think(self.template.prompt(self.tokenizer, **columns))
+                prefilled = is_think_prefilled(self.template.prompt(self.tokenizer, **columns))
                 asked.append((course, ids, prefilled))
             else:
                 course.end("length")

@@ -97,11 +97,37 @@ def save_checkpoint(
     world.barrier()
     if world.is_main:
         seal(work, state.step)
-        shutil.rmtree(final, ignore_errors=True)
-        work.rename(final)
-        fsync_folder(run)
+        replace_folder(work, final)
     world.barrier()
     return final
+
+
+def replace_folder(work: Path, final: Path) -> None:
+    """Move `work` to `final`; what stood there goes only after that."""
+    aside = final.with_name(f".{final.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if final.exists():
+        final.rename(aside)
+    work.rename(final)
+    fsync_folder(final.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def rewind(run: Path, state: TrainerState) -> None:
+    """Rename checkpoints after the state's step: a run that goes on from it leaves their course.
+
+    They stay loadable under their new names, no `--resume auto` finds them, and `best.json` names
+    the best step up to there.
+    """
+    (run / BEST).unlink(missing_ok=True)
+    if state.best_step is not None and state.best_reward is not None:
+        mark_best(run, state.best_step, state.best_reward)
+    for later in steps_of(run):
+        if later > state.step:
+            folder = step_folder(run, later)
+            aside = folder.with_name(f"abandoned_{folder.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
 
 
 @contextmanager
@@ -110,6 +136,8 @@ def disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "StreamWriter" not in str(error):
+            raise  # torch reports a full disk as a RuntimeError of its file writer
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CommandError(
             f"cannot write the checkpoint {folder}: {reason}; free some space, then continue from "

@@ -19,7 +19,13 @@ from srl_data.prompts import Template, get_template
 from srl_data.records import Record
 from srl_eval.generate import Sampling
 from srl_grpo import distributed
-from srl_grpo.checkpoint import TrainerState, find_resume, load_checkpoint, read_state
+from srl_grpo.checkpoint import (
+    TrainerState,
+    find_resume,
+    load_checkpoint,
+    read_state,
+    rewind,
+)
 from srl_grpo.config import ModelSection, TrainConfig
 from srl_grpo.data import (
     PromptSet,
@@ -140,6 +146,7 @@ def open_directory(config: TrainConfig, origin: Origin, world: World) -> RunDire
         if home is not None and config.checkpoint.resume and RunDirectory(home).holds_run():
             # Also a run that ended before its first checkpoint: it begins anew in its folder.
             path = resume_run(home, config, origin.state.step).path
+            rewind(path, origin.state)
         else:
             path = begin_run(config, home).path
     return RunDirectory(Path(str(world.from_main(str(path)))))
@@ -245,7 +252,7 @@ def make_reference(
     if config.algorithm.beta == 0:
         return None
     source = config.model
-    if config.model.build is not None:
+    if config.model.build is not None or config.warm_start.steps:
         kept = directory.path / REFERENCE
         if origin.checkpoint is None and world.is_main:
             policy.model.save_pretrained(kept)

@@ -14,6 +14,7 @@ from srl_grpo.checkpoint import (
     FileEntry,
     Manifest,
     TrainerState,
+    check_fit,
     find_resume,
     load_checkpoint,
     mark_best,
@@ -81,7 +82,7 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(saved, world, make_group
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     resumed = make_engine(model, world, stage)
-    load_checkpoint(folder, resumed, read_state(folder), world)
+    load_checkpoint(folder, resumed, world)
     before = weights_of(resumed)
     step_once(resumed, world, group, 1)
 
@@ -96,7 +97,7 @@ def test_the_random_state_comes_back(saved, world, tiny_model):
     folder, engine = saved()
     expected = torch.rand(3)
     torch.manual_seed(6)
-    load_checkpoint(folder, engine, read_state(folder), world)
+    load_checkpoint(folder, engine, world)
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -139,7 +140,7 @@ def test_code_inside_a_state_file_is_refused_and_not_run(saved, world, tmp_path,
         seal(folder, 1)
         verify(folder)
         with pytest.raises(DataError, match="holds more than training state, not loaded"):
-            load_checkpoint(folder, engine, read_state(folder), world)
+            load_checkpoint(folder, engine, world)
         assert not witness.exists()
         victim.write_bytes(kept)
 
@@ -148,14 +149,14 @@ def test_another_number_of_processes_is_refused(saved, world):
     folder, engine = saved()
     state = read_state(folder).model_copy(update={"world_size": 2})
     with pytest.raises(ConfigError, match="the number of processes 2, this run has 1"):
-        load_checkpoint(folder, engine, state, world)
+        check_fit(folder, state, engine.zero_stage, world.size)
 
 
 def test_another_zero_stage_is_refused(saved, world):
     folder, engine = saved()
     state = read_state(folder).model_copy(update={"zero_stage": 3})
     with pytest.raises(ConfigError, match="--zero-stage 3, this run has 0"):
-        load_checkpoint(folder, engine, state, world)
+        check_fit(folder, state, engine.zero_stage, world.size)
 
 
 def test_what_is_left_of_a_broken_write_is_cleared_away(saved, tmp_path):
@@ -307,3 +308,13 @@ def test_going_on_from_an_earlier_step_sets_later_checkpoints_aside(tmp_path: Pa
     assert json.loads((tmp_path / "best.json").read_text())["step"] == 2
     rewind(tmp_path, TrainerState(step=4))
     assert not (tmp_path / "best.json").exists()
+
+
+def test_resuming_where_every_checkpoint_is_damaged_says_so_and_starts_nothing(tmp_path) -> None:
+    folder = tmp_path / "step_2"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    seal(folder, 2)
+    (folder / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"model.safetensors does not match its checksum"):
+        find_resume("auto", tmp_path)

@@ -132,7 +132,9 @@ def test_an_unknown_preset_is_refused_with_the_nearest_known_one(call):
         (["--zero-stage", 4], ["engine.zero_stage = 4", "--zero-stage"]),
         (["--offload-optimizer"], ["needs ZeRO", "--zero-stage 1, 2 or 3"]),
         (["--model", "x"], ["either a model (--model) or a model.build section, not both"]),
-        (["--data", "x.jsonl"], ["training data", "synthetic"]),
+        (["--data", "x.jsonl"], ["both --data and a synthetic section"]),
+        (["--deepspeed", "{zero_optimization: {stage: 1}}"], ["zero_optimization.stage"]),
+        (["--deepspeed", "{bf16: {enabled: true}, fp16: {}}"], ["may not set bf16, fp16"]),
         (["--learning-rate", "nan"], ["learning_rate"]),
     ],
 )
@@ -322,3 +324,8 @@ def test_a_full_disk_leaves_one_line_and_the_checkpoint_before(run_command, tiny
     assert run_command(*arguments, "--resume", "auto").returncode == 0
     assert steps_of(out) == [1, 2]
     verify(out / "step_2")
+
+
+def test_the_deepspeed_launcher_may_put_its_rank_before_the_command(call, tiny):
+    code, _, _ = call("--local_rank=0", "train", "--config", tiny(), "--dry-run")
+    assert code == 0

@@ -120,3 +120,10 @@ def test_a_model_without_a_language_head_is_refused(tiny_model):
     model = Qwen2ForSequenceClassification(tiny_model().config)
     with pytest.raises(DataError, match=r"output head NoneType; expected one nn\.Linear"):
         Policy(model)
+
+
+def test_casting_to_bfloat16_leaves_the_rotary_frequencies_in_float32() -> None:
+    section = ModelSection(dtype="bfloat16", build=BuildSection())
+    model, _ = make_model(section, torch.device("cpu"), seed=0)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+    assert {b.dtype for name, b in model.named_buffers() if "inv_freq" in name} == {torch.float32}

@@ -6,15 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from srl_data.config import dump_yaml
 from srl_data.errors import InterruptedRunError
+from srl_grpo.config import TrainConfig
 from srl_grpo.data import TrainingPrompt
-from srl_grpo.evaluation import means, paired_interval, problem_of_instance, problems_of
+from srl_grpo.evaluation import (
+    Chain,
+    Problem,
+    means,
+    paired_interval,
+    problem_of_instance,
+    problems_of,
+)
 from srl_grpo.groups import Selection
-from srl_grpo.resuming import interrupted, resume_command, without_flags
+from srl_grpo.resuming import changed_keys, interrupted, resume_command, without_flags
 from srl_grpo.summary import summary_table
 from srl_grpo.timing import Stopwatch
 from srl_grpo.transcript import rollout_records
@@ -178,3 +188,28 @@ def test_phases_add_up_to_the_step(monkeypatch):
     assert clock.metrics() == {"step_time": 10.0, "time/rollout": 4.0, "time/other": 6.0}
     assert clock.metrics() == {"step_time": 10.0, "time/other": 10.0}
     assert entered == ["rollout", "rollout"]
+
+
+def test_what_a_resumed_run_trains_otherwise_is_named() -> None:
+    config = TrainConfig.model_validate(
+        {"model": {"path": "m"}, "data": {"path": "d.jsonl"}, "num_steps": 7}
+    )
+    before = yaml.safe_load(dump_yaml(config))
+    assert changed_keys(before, config) == []
+    before["optimiser"]["learning_rate"] = 0.5
+    before["checkpoint"]["keep_last"] = 9
+    assert changed_keys(before, config) == ["optimiser.learning_rate: 0.5 -> 1e-06"]
+
+
+def test_a_chain_ends_at_an_answer_at_an_invalid_step_and_at_its_cap() -> None:
+    problem = Problem("p", {}, "12", max_steps=2)
+    right, wrong, broken, endless = (Chain(problem) for _ in range(4))
+    right.take(r"2. \boxed{12}")
+    wrong.take(r"2. \boxed{13}")
+    broken.take(None)
+    endless.take("1. a")
+    assert endless.running
+    endless.take("2. b")
+    chains = (right, wrong, broken, endless)
+    assert [chain.running for chain in chains] == [False] * 4
+    assert [chain.solved for chain in chains] == [True, False, False, False]

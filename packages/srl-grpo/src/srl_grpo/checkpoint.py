@@ -84,7 +84,8 @@ def save_checkpoint(
     final = step_folder(run, state.step)
     work = final.with_name(f".{final.name}.tmp")
     if world.is_main:
-        shutil.rmtree(work, ignore_errors=True)
+        for left in run.glob(".step_*.tmp"):
+            shutil.rmtree(left, ignore_errors=True)
         (work / TRAINER).mkdir(parents=True)
     world.barrier()
     weights = engine.model_state()
@@ -260,7 +261,11 @@ def find_resume(resume: str, output_dir: Path | None) -> Path | None:
     if resume == "auto":
         if output_dir is None:
             raise ConfigError("--resume auto needs --output-dir, to know where to look")
-        return newest(output_dir)
+        found = newest(output_dir)
+        sealed = steps_of(output_dir)
+        if found is None and sealed:
+            verify(step_folder(output_dir, sealed[-1]))  # says what is wrong with it
+        return found
     folder = Path(resume)
     if STEP_NAME.fullmatch(folder.name) or (folder / MANIFEST).is_file():
         verify(folder)
@@ -280,16 +285,18 @@ def read_state(folder: Path) -> TrainerState:
         raise DataError(f"{path}: cannot read the trainer's state: {error}") from error
 
 
-def load_checkpoint(
-    folder: Path, engine: TrainingEngine, state: TrainerState, world: World
-) -> None:
-    """Restore engine and random state. Collective; the same ranks and ZeRO stage are required."""
+def check_fit(folder: Path, state: TrainerState, zero_stage: int, world_size: int) -> None:
+    """ConfigError where a checkpoint's shards are not those of this run."""
     for name, was, now in (
-        ("--zero-stage", state.zero_stage, engine.zero_stage),
-        ("the number of processes", state.world_size, world.size),
+        ("--zero-stage", state.zero_stage, zero_stage),
+        ("the number of processes", state.world_size, world_size),
     ):
         if was != now:
             raise ConfigError(f"{folder} was written with {name} {was}, this run has {now}")
+
+
+def load_checkpoint(folder: Path, engine: TrainingEngine, world: World) -> None:
+    """Restore engine and random state. Collective; `check_fit` must have passed."""
     engine.load(folder / TRAINER)
     load_random_state(folder / TRAINER / f"random_{world.rank}.safetensors")
 

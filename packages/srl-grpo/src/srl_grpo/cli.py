@@ -9,7 +9,9 @@ from srl_data.flags import configured, print_plan
 from srl_grpo.config import TrainConfig
 
 
+# The deepspeed launcher puts --local_rank before the subcommand; the rank is in the environment.
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--local_rank", "_local_rank", type=int, hidden=True, expose_value=False)
 @click.version_option(package_name="srl-grpo")
 def cli() -> None:
     """Train language models to reason from expert steps, by GRPO with step rewards."""

@@ -180,6 +180,19 @@ class OptimiserSection(Section):
     """Gradients are clipped to this global norm."""
 
 
+OURS = (
+    "train_batch_size",
+    "train_micro_batch_size_per_gpu",
+    "gradient_accumulation_steps",
+    "gradient_clipping",
+    "bf16",
+    "fp16",
+    "optimizer",
+    "scheduler",
+)
+"""DeepSpeed settings that the other fields decide."""
+
+
 class EngineSection(Section):
     """DeepSpeed."""
 
@@ -191,6 +204,19 @@ class EngineSection(Section):
     """Keep the optimizer's state in host memory (ZeRO 1 to 3)."""
     deepspeed: dict[str, object] = Field(default_factory=dict)
     """DeepSpeed settings laid over those made from the other fields, as YAML."""
+
+    @model_validator(mode="after")
+    def _no_second_word(self) -> "EngineSection":
+        zero = self.deepspeed.get("zero_optimization", {})
+        given = [key for key in self.deepspeed if key in OURS]
+        if isinstance(zero, dict) and "stage" in zero:
+            given.append("zero_optimization.stage")
+        if given:
+            raise ValueError(
+                f"engine.deepspeed may not set {', '.join(given)}: these come from the config's "
+                "own fields (zero_stage, micro_batch_tokens, max_grad_norm, dtype, optimiser)"
+            )
+        return self
 
 
 class EvaluationSection(Section):
@@ -268,8 +294,13 @@ class TrainConfig(Section):
     def _consistent(self) -> "TrainConfig":
         if self.model.path is None and self.model.build is None:
             raise ValueError("a model is required: give --model, or a model.build section")
-        if (self.data.path is None) == (self.synthetic is None):
+        if self.data.path is None and self.synthetic is None:
             raise ValueError("training data is required: give --data, or a synthetic section")
+        if self.data.path is not None and self.synthetic is not None:
+            raise ValueError(
+                "both --data and a synthetic section are given; take one out "
+                "(a preset such as quickstart makes its own data)"
+            )
         if self.warm_start.steps and self.synthetic is None:
             raise ValueError("warm_start.steps needs the synthetic section, whose stream it reads")
         if self.rollout.chunk_size % self.rollout.group_size:
@@ -277,8 +308,9 @@ class TrainConfig(Section):
                 f"rollout.chunk_size {self.rollout.chunk_size} must be a multiple of "
                 f"rollout.group_size {self.rollout.group_size} (--chunk-size)"
             )
-        if self.evaluation.eval_every and not (self.data.val_path or self.synthetic):
-            raise ValueError("evaluation.eval_every needs held-out data: give --val-data")
+        evaluates = self.evaluation.eval_every or self.evaluation.before_after
+        if evaluates and not (self.data.val_path or self.synthetic):
+            raise ValueError("evaluation needs held-out data: give --val-data")
         if self.engine.offload_optimizer and not self.engine.zero_stage:
             raise ValueError("engine.offload_optimizer needs ZeRO: give --zero-stage 1, 2 or 3")
         return self

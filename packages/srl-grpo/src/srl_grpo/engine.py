@@ -7,8 +7,7 @@ learning rate's course, where checkpoints lie (`srl_grpo.checkpoint`).
 
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -107,7 +106,6 @@ class TrainingEngine:
 
         self.world = world
         self.zero_stage = options.zero_stage
-        self._max_grad_norm = optimiser.max_grad_norm
         bfloat16 = next(policy.parameters()).dtype == torch.bfloat16
         policy.train()  # a loaded model is in eval mode, where gradient checkpointing sleeps
         trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
@@ -129,12 +127,6 @@ class TrainingEngine:
         """Log-probabilities and entropies of the batch's completion tokens; see `Policy`."""
         result: tuple[Tensor, Tensor] = self._engine(batch, temperature)
         return result
-
-    @contextmanager
-    def scoring(self) -> Iterator[None]:
-        """Forwards inside take no gradients."""
-        with torch.no_grad():
-            yield
 
     def begin(self, last: bool) -> None:
         """Announce the next micro-batch, before its forward; `last` one of the optimizer step.
@@ -177,11 +169,16 @@ class TrainingEngine:
 
     def model_state(self) -> dict[str, Tensor]:
         """The whole model's weights on the CPU, on rank 0; empty elsewhere. Collective."""
+        model = self.policy.model
         state: dict[str, Tensor] = {}
-        for name, parameter in self.policy.model.named_parameters(remove_duplicate=False):
+        for name, parameter in model.named_parameters(remove_duplicate=False):
             with self.gathered([parameter]):
                 if self.world.is_main:
                     state[name] = parameter.detach().cpu().clone()
+        if self.world.is_main:
+            kept = set(model.state_dict())
+            buffers = model.named_buffers()
+            state |= {name: value.cpu().clone() for name, value in buffers if name in kept}
         return state
 
     def save(self, folder: Path) -> None:

@@ -5,7 +5,7 @@ Seeds depend on the prompt alone, so that evaluations of one run are paired. Lef
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -34,6 +34,27 @@ class Problem:
     max_steps: int
 
 
+@dataclass
+class Chain:
+    """A problem on its way to an answer by the model's own steps."""
+
+    problem: Problem
+    steps: list[str] = field(default_factory=list)
+    running: bool = True
+    solved: bool = False
+
+    def take(self, step: str | None) -> None:
+        """Add a step, None for an invalid one; ends the chain at an answer or at the cap."""
+        if step is None:
+            self.running = False
+            return
+        self.steps.append(step)
+        answer = extract_boxed(step)
+        if answer is not None:
+            self.solved = answer == self.problem.answer
+        self.running = answer is None and len(self.steps) < self.problem.max_steps
+
+
 class HeldOut:
     """A held-out set and how to evaluate a policy on it."""
 
@@ -43,6 +64,7 @@ class HeldOut:
         scorer: Scorer,
         make_prompt: MakePrompt,
         sampling: Sampling,
+        max_prompt_length: int,
         seed: int,
         world: World,
     ) -> None:
@@ -50,7 +72,7 @@ class HeldOut:
         self.problems = problems_of(prompts)
         self._scorer, self._make_prompt = scorer, make_prompt
         self._sampling, self._greedy = sampling, replace(sampling, temperature=0.0, top_p=1.0)
-        self._seed, self._world = seed, world
+        self._max_prompt_length, self._seed, self._world = max_prompt_length, seed, world
 
     def evaluate(self, rollout: PolicyRollout) -> Values:
         """Sampled and greedy values an instance, `final_answer` a problem. Collective.
@@ -74,40 +96,37 @@ class HeldOut:
     def _score(
         self, rollout: PolicyRollout, prompts: Sequence[TrainingPrompt], sampling: Sampling
     ) -> list[Scored]:
+        if not prompts:
+            return []
         seeds = [seed_for(self._seed, "eval", prompt.id) for prompt in prompts]
         completions = generate_round(rollout, prompts, 1, sampling, seeds, self._world)
         return self._scorer(prompts, completions)
 
     def _solve(self, rollout: PolicyRollout) -> list[float]:
-        """Whether each problem's chain of greedy steps ends in the right boxed answer."""
-        steps: dict[str, list[str]] = {problem.id: [] for problem in self.problems}
-        solved = dict.fromkeys(steps, 0.0)
-        running = list(self.problems)
-        while running:
-            prompts = [self._next_prompt(problem, steps[problem.id]) for problem in running]
-            outputs = self._score(rollout, prompts, self._greedy)
-            going = []
-            for problem, prompt, output in zip(running, prompts, outputs, strict=True):
-                action = step_of(output, prompt.think_prefilled)
-                if action is None:
-                    continue
-                steps[problem.id].append(action)
-                answer = extract_boxed(action)
-                if answer is not None:
-                    solved[problem.id] = float(answer == problem.answer)
-                elif len(steps[problem.id]) < problem.max_steps:
-                    going.append(problem)
-            running = going
-        return [solved[problem.id] for problem in self.problems]
+        """Whether each problem's chain of greedy steps ends in the right boxed answer.
 
-    def _next_prompt(self, problem: Problem, steps: list[str]) -> TrainingPrompt:
+        A chain ends unsolved at an invalid step, at the cap on steps, and where its next prompt
+        would be longer than prompts may be.
+        """
+        chains = [Chain(problem) for problem in self.problems]
+        while running := [chain for chain in chains if chain.running]:
+            asked = [(chain, self._next_prompt(chain)) for chain in running]
+            fitting = [pair for pair in asked if len(pair[1].ids) <= self._max_prompt_length]
+            for chain, prompt in asked:
+                chain.running = len(prompt.ids) <= self._max_prompt_length
+            outputs = self._score(rollout, [prompt for _, prompt in fitting], self._greedy)
+            for (chain, prompt), output in zip(fitting, outputs, strict=True):
+                chain.take(step_of(output, prompt.think_prefilled))
+        return [float(chain.solved) for chain in chains]
+
+    def _next_prompt(self, chain: "Chain") -> TrainingPrompt:
         columns = {
-            **problem.columns,
-            "previous_steps": steps,
-            "step_index": len(steps) + 1,
+            **chain.problem.columns,
+            "previous_steps": chain.steps,
+            "step_index": len(chain.steps) + 1,
             "title": None,
         }
-        return self._make_prompt(problem.id, columns)
+        return self._make_prompt(chain.problem.id, columns)
 
 
 def step_of(output: Scored, think_prefilled: bool) -> str | None:

@@ -14,6 +14,10 @@ CODES = (2, 3, 4, 130)
 """Exit codes of ranks that are passed on; any other failure is 1."""
 
 
+PATIENCE = 3600
+"""Seconds that ranks have to finish their step after Ctrl-C, before they are killed."""
+
+
 class RankError(CommandError):
     """A rank failed; it has said why, and its exit code becomes ours."""
 
@@ -35,7 +39,8 @@ def launch_or_train(config: TrainConfig) -> None:
 
 def torchrun_arguments(options: LaunchSection, arguments: Sequence[str]) -> list[str]:
     """The command line of torchrun that runs `srl-grpo` with `arguments` on every rank."""
-    ours = ["-m", "srl_grpo", *arguments]
+    # A rank ends its step and writes a checkpoint before it stops: far longer than torchrun's 30 s.
+    ours = ["--shutdown-timeout", str(PATIENCE), "-m", "srl_grpo", *arguments]
     processes = ["--nproc-per-node", str(options.nproc_per_node)]
     if options.nnodes == 1:
         return ["--standalone", *processes, *ours]

@@ -173,8 +173,18 @@ def ready(model: PreTrainedModel, section: ModelSection, device: torch.device) -
     switch_off_dropout(model)
     if section.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    torch.nn.Module.to(model, device=device, dtype=compute_dtype(section.dtype, device))
+    cast_parameters(model, compute_dtype(section.dtype, device))
+    torch.nn.Module.to(model, device=device)
     return model
+
+
+def cast_parameters(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Cast parameters alone: buffers such as rotary frequencies must stay in float32.
+
+    In bfloat16 a rotary phase is off by a radian at position 1,000.
+    """
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
 
 
 def settle_threads(model: PreTrainedModel) -> None:
@@ -193,8 +203,8 @@ def switch_off_dropout(model: PreTrainedModel) -> None:
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-        for name in ("attention_dropout", "attn_dropout"):
-            if isinstance(getattr(module, name, None), float):
+        for name, value in vars(module).items():
+            if "dropout" in name and isinstance(value, float):
                 setattr(module, name, 0.0)
 
 

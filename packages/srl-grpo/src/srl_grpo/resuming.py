@@ -5,7 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from srl_data.config import ConfigTree, Section
 from srl_data.errors import InterruptedRunError
+
+FREE = ("output_dir", "checkpoint", "tracking", "launch", "evaluation")
+"""Parts of a config that may change in the middle of a run without changing what is trained."""
 
 REPLACED = ("--resume", "--output-dir")
 """Flags that the resuming command gives anew."""
@@ -29,6 +33,27 @@ def resume_command(run: Path, arguments: Sequence[str]) -> str:
     """`srl-grpo train …` with the arguments of this process, resuming `run`."""
     kept = without_flags(arguments, REPLACED)
     return shlex.join(["srl-grpo", *kept, "--output-dir", str(run), "--resume", "auto"])
+
+
+def flat(tree: ConfigTree, prefix: str = "") -> dict[str, object]:
+    """A config's leaves by their dotted names."""
+    leaves: dict[str, object] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            leaves |= flat(value, f"{prefix}{key}.")
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
+
+
+def changed_keys(before: ConfigTree, config: Section) -> list[str]:
+    """`key: old -> new` for what a resumed run trains otherwise than before."""
+    old, new = flat(before), flat(config.model_dump(mode="json"))
+    return [
+        f"{key}: {old.get(key)} -> {new.get(key)}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) and key.partition(".")[0] not in FREE
+    ]
 
 
 def interrupted(run: Path, step: int) -> InterruptedRunError:

@@ -16,6 +16,7 @@ from srl_grpo.data import TrainingPrompt
 from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
 from srl_grpo.groups import Group, Scored
+from srl_grpo.model import cast_parameters
 
 Score = Callable[[Sequence[TrainingPrompt], Sequence[Completion]], list[Scored]]
 """Texts and rewards of completions, one prompt each."""
@@ -49,7 +50,8 @@ def whole_copy(training: TrainingEngine) -> PreTrainedModel:
     model = training.policy.model
     twin = type(model)(copy.deepcopy(model.config))
     first = next(model.parameters())
-    torch.nn.Module.to(twin, device=first.device, dtype=first.dtype)
+    cast_parameters(twin, first.dtype)
+    torch.nn.Module.to(twin, device=first.device)
     twin.requires_grad_(False)
     return twin
 

@@ -14,13 +14,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
 from srl_data.arithmetic import problems
-from srl_data.errors import ConfigError, DataError
+from srl_data.config import read_tree
+from srl_data.errors import CommandError, ConfigError, DataError, InterruptedRunError
 from srl_data.prompts import Template, get_template
 from srl_data.records import Record
 from srl_eval.generate import Sampling
 from srl_grpo import distributed
 from srl_grpo.checkpoint import (
     TrainerState,
+    check_fit,
     find_resume,
     load_checkpoint,
     read_state,
@@ -50,7 +52,7 @@ from srl_grpo.model import (
 )
 from srl_grpo.policy import Policy, check_head
 from srl_grpo.report import write_report
-from srl_grpo.resuming import interrupted
+from srl_grpo.resuming import changed_keys, interrupted
 from srl_grpo.rollout import PolicyRollout
 from srl_grpo.run_directory import RunDirectory, begin_run, resume_run
 from srl_grpo.sampler import PromptSampler
@@ -105,6 +107,8 @@ def train(config: TrainConfig) -> None:
         with prepared(config, world) as (trainer, comparison):
             finished = train_and_compare(trainer, comparison)
         if not finished:
+            if not world.is_main:
+                raise SystemExit(InterruptedRunError.exit_code)
             raise interrupted(trainer.directory.path, trainer.state.step)
         if world.is_main:
             comparison.show(trainer.directory)
@@ -129,22 +133,45 @@ def train_and_compare(trainer: Trainer, comparison: BeforeAfter) -> bool:
     return finished
 
 
-def origin_of(config: TrainConfig) -> Origin:
-    """Find and read the checkpoint to resume from, if any."""
+def origin_of(config: TrainConfig, world: World) -> Origin:
+    """Find, verify and read the checkpoint to resume from, on rank 0; every rank learns of it."""
+    found: Origin | CommandError | None = None
+    if world.is_main:
+        try:
+            found = find_origin(config, world.size)
+        except CommandError as error:
+            found = error
+    found = world.from_main(found)
+    if isinstance(found, CommandError):
+        raise found
+    assert found is not None
+    return found
+
+
+def find_origin(config: TrainConfig, world_size: int) -> Origin:
+    """The checkpoint that the config resumes from, fit for this run, or a fresh start."""
     resume = config.checkpoint.resume
     checkpoint = find_resume(resume, config.output_dir) if resume else None
     if checkpoint is None:
         return Origin(None, TrainerState())
-    return Origin(checkpoint, read_state(checkpoint))
+    state = read_state(checkpoint)
+    check_fit(checkpoint, state, config.engine.zero_stage, world_size)
+    return Origin(checkpoint, state)
 
 
-def open_directory(config: TrainConfig, origin: Origin, world: World) -> RunDirectory:
+def open_directory(
+    config: TrainConfig, origin: Origin, world: World, display: Display
+) -> RunDirectory:
     """Make or reopen the run's folder on rank 0; every rank learns its path."""
     path = config.output_dir
     if world.is_main:
         home = config.output_dir or (origin.checkpoint.parent if origin.checkpoint else None)
         if home is not None and config.checkpoint.resume and RunDirectory(home).holds_run():
             # Also a run that ended before its first checkpoint: it begins anew in its folder.
+            if (home / "config.yaml").is_file():
+                changes = changed_keys(read_tree(home / "config.yaml"), config)
+                if changes:
+                    display.note(f"resumed with another config: {'; '.join(changes)}")
             path = resume_run(home, config, origin.state.step).path
             rewind(path, origin.state)
         else:
@@ -275,8 +302,8 @@ def make_held_out(
     def next_prompt(name: str, columns: dict[str, object]) -> TrainingPrompt:
         return make_prompt(0, name, columns, language.template, language.tokenizer)
 
-    sampling = sampling_of(config, language)
-    return HeldOut(found.prompts, scorer, next_prompt, sampling, config.seed, world)
+    sampling, limit = sampling_of(config, language), config.data.max_prompt_length
+    return HeldOut(found.prompts, scorer, next_prompt, sampling, limit, config.seed, world)
 
 
 def make_trackers(
@@ -315,7 +342,7 @@ class NoTracker:
 def prepared(config: TrainConfig, world: World) -> Iterator[tuple[Trainer, BeforeAfter]]:
     """Everything of a run, ready to start; files and display are closed at the end."""
     began = monotonic()
-    origin = origin_of(config)
+    origin = origin_of(config, world)
     quiet = not world.is_main
     with Display(config.num_steps, origin.state.step, quiet=quiet) as display:
         display.phase("load")
@@ -324,7 +351,7 @@ def prepared(config: TrainConfig, world: World) -> Iterator[tuple[Trainer, Befor
         prompts = load_prompts(records, config.data.path, config, language, display).prompts
         scorer = Scorer(make_reward(config.reward), language.tokenizer)
         held_out = make_held_out(config, language, scorer, world, display)
-        directory = open_directory(config, origin, world)
+        directory = open_directory(config, origin, world, display)
         policy = make_policy(config, language, origin, display)
         reference = make_reference(config, policy, origin, directory, world)
         tracker = (
@@ -368,7 +395,7 @@ def assemble(
     engine = TrainingEngine(policy, config.engine, config.optimiser, world)
     state = origin.state.model_copy()
     if origin.checkpoint is not None:
-        load_checkpoint(origin.checkpoint, engine, state, world)
+        load_checkpoint(origin.checkpoint, engine, world)
     state.world_size, state.zero_stage = world.size, config.engine.zero_stage
     rollout = PolicyRollout(engine, language.pad_id, config.rollout.chunk_size)
     rollout.sync_weights()

@@ -5,6 +5,7 @@ phase does is in the module that bears its name; what a run is made of is put to
 `srl_grpo.run`.
 """
 
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from types import FrameType
 
 from transformers import PreTrainedTokenizerBase
 
-from srl_data.errors import DataError
+from srl_data.errors import CommandError, DataError
 from srl_data.prompts import Template
 from srl_eval.generate import Sampling
 from srl_grpo.checkpoint import TrainerState, mark_best, prune, save_checkpoint
@@ -106,12 +107,22 @@ class Trainer:
         if selection.kept:
             with self.clock("update"):
                 metrics |= self.updater(selection.kept, step, rate)
+            self.check_finite(metrics)
             with self.clock("sync"):
                 self.rollout.sync_weights()
         self.state.step += 1
         with self.clock("log"):
             self.write_rollouts(selection)
         self.after_step(metrics | {"learning_rate": rate}, selection)
+
+    def check_finite(self, metrics: Metrics) -> None:
+        """CommandError where an update was not finite, before its weights are saved."""
+        if not math.isfinite(metrics["grad_norm"]):
+            raise CommandError(
+                f"step {self.state.step + 1}: the gradient norm is {metrics['grad_norm']}; nothing "
+                f"of this step was saved; lower --learning-rate and continue from step "
+                f"{self.saved_step} with --resume auto"
+            )
 
     def fill_batch(self, step: int) -> Selection:
         """Rounds of sampling until the batch is full or the cap is reached (dynamic sampling)."""
@@ -120,6 +131,7 @@ class Trainer:
         while not selection.full and selection.rounds < options.max_rounds:
             selection.add(self.roll_out(step, selection.rounds))
         if not selection.full and options.when_starved == "fail":
+            self.save()
             raise DataError(
                 f"step {step + 1}: {options.max_rounds} rounds of {options.batch_size} prompts "
                 f"gave {len(selection.kept)} groups whose rewards differ by "
@@ -162,15 +174,13 @@ class Trainer:
             self.directory.write_rollouts(self.state.step, records)
 
     def after_step(self, metrics: Metrics, selection: Selection) -> None:
-        """Evaluate and checkpoint where they are due, then log the step with its times."""
+        """Evaluate where it is due, log the step with its times, checkpoint where that is due."""
         step = self.state.step
         tokens = sum(group.tokens for group in selection.seen)
         self.state.num_tokens += tokens
         self.state.position = self.sampler.position
         if self.is_due(self.config.evaluation.eval_every):
             metrics |= self.evaluate()
-        if self.is_due(self.config.checkpoint.checkpoint_every):
-            self.save()
         times = self.clock.metrics()
         metrics |= {
             "num_tokens": float(self.state.num_tokens),
@@ -181,6 +191,9 @@ class Trainer:
         if self.world.is_main:
             self.tracker.log(step, metrics)
             self.display.step(step, metrics)
+        # After the log: a run killed in between resumes with this step's line, or before the step.
+        if self.is_due(self.config.checkpoint.checkpoint_every) or self.state.best_step == step:
+            self.save()
 
     def is_due(self, every: int) -> bool:
         """Whether something done every so many steps is due now."""
@@ -195,7 +208,6 @@ class Trainer:
         self.display.evaluated(self.state.step, metrics)
         if self.state.best_reward is None or found["reward"] > self.state.best_reward:
             self.state.best_step, self.state.best_reward = self.state.step, found["reward"]
-            self.save()
         return metrics
 
     def save(self) -> None:
@@ -206,7 +218,7 @@ class Trainer:
             run, state = self.directory.path, self.state
             save_checkpoint(run, self.engine, self.tokenizer, self.template, state, self.world)
             if self.world.is_main:
-                if state.best_step == state.step and state.best_reward is not None:
-                    mark_best(run, state.step, state.best_reward)
+                if state.best_step is not None and state.best_reward is not None:
+                    mark_best(run, state.best_step, state.best_reward)
                 prune(run, self.config.checkpoint.keep_last, state.best_step)
         self.saved_step = self.state.step

@@ -9,7 +9,7 @@ from srl_data.inspection import InspectConfig, inspect
 from srl_data.synth import SynthConfig, synth
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="srl-data")
 def cli() -> None:
     """Expert solutions in, step-by-step training instances out."""

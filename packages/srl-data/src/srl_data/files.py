@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from srl_data.errors import CommandError
+
 CHUNK = 1 << 20
 
 
@@ -31,6 +33,9 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        # A rename would put a plain file in the place of a device or pipe.
+        raise CommandError(f"{path} is a device or a pipe; give the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -18,7 +18,7 @@ from srl_eval.reading_commands import compare, report, rescore
 from srl_eval.tasks import TASKS, TaskSpec, file_task
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="srl-eval")
 def cli() -> None:
     """Benchmarks for reasoning models: seeded, resumable, with honest errors."""

@@ -137,8 +137,9 @@ def disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, OSError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "StreamWriter" not in str(error):
-            raise  # torch reports a full disk as a RuntimeError of its file writer
+        marks = ("StreamWriter", "inline_container", "iostream")
+        if isinstance(error, RuntimeError) and not any(mark in str(error) for mark in marks):
+            raise  # only torch's file writer reports a full disk as a RuntimeError
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CommandError(
             f"cannot write the checkpoint {folder}: {reason}; free some space, then continue from "

@@ -87,8 +87,14 @@ class SyntheticSection(Section):
     """Expert problems made on the spot."""
     num_heldout: Positive = 200
     """Held-out problems made on the spot."""
-    digits: tuple[Positive, Positive] = (2, 4)
+    digits: tuple[Annotated[int, Field(ge=2, le=6)], Annotated[int, Field(ge=2, le=6)]] = (2, 4)
     """Fewest and most digits of the numbers to add."""
+
+    @model_validator(mode="after")
+    def _digits_in_order(self) -> "SyntheticSection":
+        if self.digits[0] > self.digits[1]:
+            raise ValueError(f"synthetic.digits {list(self.digits)}: fewest first, then most")
+        return self
 
 
 class WarmStartSection(Section):
@@ -274,7 +280,7 @@ class TrainConfig(Section):
     """Run folder; default runs/<UTC time>_<git sha>."""
     num_steps: Positive = 500
     """Rollout batches in the whole run, also when resuming."""
-    seed: int = 42
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 42
     """Base of every seed."""
     model: ModelSection = Field(default_factory=ModelSection.model_construct)
     data: DataSection = DataSection()
@@ -313,6 +319,20 @@ class TrainConfig(Section):
             raise ValueError("evaluation needs held-out data: give --val-data")
         if self.engine.offload_optimizer and not self.engine.zero_stage:
             raise ValueError("engine.offload_optimizer needs ZeRO: give --zero-stage 1, 2 or 3")
+        return self
+
+    @model_validator(mode="after")
+    def _resumable_and_fitting(self) -> "TrainConfig":
+        if self.checkpoint.resume == "auto" and self.output_dir is None:
+            raise ValueError("--resume auto needs --output-dir, to know where to look")
+        if self.model.build is not None:
+            prompt, new = self.data.max_prompt_length, self.rollout.max_new_tokens
+            if prompt + new > self.model.build.max_positions:
+                raise ValueError(
+                    f"max_prompt_length {prompt} + max_new_tokens {new} exceeds the model's "
+                    f"{self.model.build.max_positions} positions; lower --max-prompt-length or "
+                    "--max-new-tokens, or raise --max-positions"
+                )
         return self
 
     @property

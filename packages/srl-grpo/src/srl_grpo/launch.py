@@ -4,6 +4,7 @@ A process that a launcher started (`RANK` is set) trains at once, whichever laun
 """
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -34,6 +35,7 @@ def launch_or_train(config: TrainConfig) -> None:
         return
     from srl_grpo.run import train
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: one line, exit code 130
     train(config)
 
 
@@ -60,6 +62,8 @@ def launch(options: LaunchSection, arguments: Sequence[str]) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
 
+    cores = max(1, (os.cpu_count() or 1) // options.nproc_per_node)
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores))  # else torchrun sets 1, with a banner
     command = torchrun_arguments(options, arguments)
     try:
         main(command)

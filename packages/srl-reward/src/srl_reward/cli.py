@@ -81,11 +81,21 @@ def _score(options: argparse.Namespace) -> int:
         records = _records(source, options.file, needed)
         while batch := list(islice(records, BATCH)):
             _score_batch(reward, batch, options.completion, target)
-            sink.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in batch)
+            sink.writelines(_line(record) for record in batch)
             sink.flush()
             progress.add(len(batch))
         progress.close()
     return 0
+
+
+def _line(record: Record) -> str:
+    """Write a record as JSON; lone surrogates are escaped, since UTF-8 has none."""
+    text = json.dumps(record, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = json.dumps(record)
+    return text + "\n"
 
 
 def _reward(options: argparse.Namespace, target: str) -> Reward:
@@ -137,6 +147,8 @@ def _records(lines: Iterable[bytes], name: str, needed: Sequence[str]) -> Iterat
             record = json.loads(line)
         except ValueError as error:
             raise DataError(f"{name}:{number}: not JSON: {error}") from error
+        except RecursionError as error:
+            raise DataError(f"{name}:{number}: JSON nested too deeply") from error
         if not isinstance(record, dict):
             raise DataError(f"{name}:{number}: {type(record).__name__}, expected an object")
         for field in needed:

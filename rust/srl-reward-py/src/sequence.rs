@@ -13,7 +13,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -123,6 +123,9 @@ const SHORT: usize = 1 << 15;
 
 const THREADS_VARIABLE: &str = "SRL_REWARD_THREADS";
 
+/// How often signals are looked for.
+const LOOK: Duration = Duration::from_millis(50);
+
 fn elements(pair: &Pair) -> usize {
     pair.0.len() + pair.1.len()
 }
@@ -210,17 +213,18 @@ fn parallel<R: Send>(
 /// Receives until the workers are done; a signal's exception stops them.
 fn collect<T>(receiver: &Receiver<T>, stop: &AtomicBool) -> PyResult<Vec<T>> {
     let mut chunks = Vec::new();
+    let mut looked = Instant::now();
     loop {
-        match receiver.recv_timeout(Duration::from_millis(50)) {
+        match receiver.recv_timeout(LOOK.saturating_sub(looked.elapsed())) {
             Ok(done) => chunks.push(done),
             Err(RecvTimeoutError::Disconnected) => return Ok(chunks),
-            Err(RecvTimeoutError::Timeout) => {
-                let raised = Python::attach(|py| py.check_signals());
-                if raised.is_err() {
-                    stop.store(true, Ordering::Relaxed);
-                }
-                raised?;
-            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if looked.elapsed() >= LOOK {
+            let raised = Python::attach(|py| py.check_signals());
+            stop.store(raised.is_err(), Ordering::Relaxed);
+            raised?;
+            looked = Instant::now();
         }
     }
 }

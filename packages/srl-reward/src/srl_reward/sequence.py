@@ -139,7 +139,7 @@ class SequenceMatcher(difflib.SequenceMatcher[T], Generic[T]):
     def ratio(self) -> float:
         """`2.0 * M / T`: M elements in matching blocks, T in both sequences; 1.0 for nothing."""
         if type(self) is SequenceMatcher and self.matching_blocks is None and self._is_plain():
-            return _native.ratio(self.a, self.b, autojunk=self.autojunk)
+            return _native.ratio(self.a, self.b, autojunk=bool(self.autojunk))
         return super().ratio()
 
     def _is_plain(self) -> bool:

@@ -125,7 +125,7 @@ def repetitive(draw):
     return sides
 
 
-@EXAMPLES
+@settings(EXAMPLES, max_examples=50)
 @given(repetitive(), st.booleans())
 def test_repetitive_strings_equal_difflib(sides, autojunk):
     wide = [text.translate({ord(c): 0x4E00 + ord(c) for c in text}) for text in sides]

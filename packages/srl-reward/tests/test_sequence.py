@@ -32,6 +32,8 @@ PAIRS = [
     ([1, 1.0, True, 2], [True, 1, 2.0]),
     ([2**80, -(2**63), 2**63 - 1], [-(2**63), 2**63 - 1, 2**80]),
     ("abc", ["a", "b", "c"]),
+    ("abc", [97, 98, 99]),
+    ([97, 98, 99] * 80, "abcé" * 60),
     (b"bytes and bytes", b"bytes or bytes"),
     (range(50), list(range(10, 60))),
 ]
@@ -137,6 +139,12 @@ def test_results_are_cached_as_in_difflib():
     assert matcher.fullbcount is None
 
 
+def test_autojunk_may_be_any_truth_value():
+    for autojunk in (0, 1, None, "yes"):
+        theirs = difflib.SequenceMatcher(None, "abc" * 90, "bca" * 80, autojunk)
+        assert SequenceMatcher(None, "abc" * 90, "bca" * 80, autojunk).ratio() == theirs.ratio()
+
+
 def test_it_is_a_difflib_matcher():
     assert isinstance(SequenceMatcher(), difflib.SequenceMatcher)
     assert SequenceMatcher[str] is not None
@@ -188,9 +196,10 @@ def test_bad_batches_say_what_is_wrong(monkeypatch):
         ratio_batch(["a"], ["a"])
 
 
-def test_native_refuses_what_it_cannot_read():
-    with pytest.raises(TypeError, match="expected a str"):
-        _native.ratio("abc", 3)
+def test_native_leaves_what_it_cannot_read():
+    assert _native.ratio("abc", 3) is None
+    assert _native.blocks([1, 2.0], [1], True) is None
+    assert _native.ratio_batch(["a", [2**64]], ["a", [1]]) is None
     with pytest.raises(ValueError, match="code 4"):
         _native.JunkIndex([4], [False], True)
     with pytest.raises(ValueError, match="out of order or outside"):
@@ -224,10 +233,11 @@ def test_a_forked_child_can_score():
 
 
 INTERRUPTED = """
-import random, signal, threading, os
+import os, random, signal, sys, threading
 from srl_reward.sequence import ratio_batch
 random.seed(1)
-texts = ["".join(random.choices("ab", k=60_000)) for _ in range(400)]
+texts = ["".join(random.choices("ab", k=int(sys.argv[1]))) for _ in range(100)]
+texts *= int(sys.argv[2])
 threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
     ratio_batch(texts, texts[::-1], autojunk=False, threads=2)
@@ -237,10 +247,15 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
-def test_a_long_batch_can_be_interrupted():
+@pytest.mark.parametrize(("length", "repeats"), [(60_000, 10), (300, 20_000)])
+def test_a_long_batch_can_be_interrupted(length, repeats):
     began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", INTERRUPTED, str(length), str(repeats)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert done.stdout == "interrupted\n"
     assert time.monotonic() - began < 20

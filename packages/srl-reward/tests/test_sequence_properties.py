@@ -110,6 +110,29 @@ def test_bounded_longest_matches_equal_difflib(pair, autojunk, data):
     assert ours.find_longest_match(*bounds) == theirs.find_longest_match(*bounds)
 
 
+@st.composite
+def repetitive(draw):
+    """Pieces repeated many times, with elements of one side alone strewn in: no seed helps here."""
+    pieces = draw(st.lists(st.text("-c=", min_size=1, max_size=30), min_size=1, max_size=3))
+    repeats = st.lists(st.tuples(st.sampled_from(pieces), st.integers(1, 40)), max_size=6)
+    tail = draw(st.text("cdefgh", max_size=80))
+    sides = []
+    for lone in ("XYZ", "uvw"):
+        text = list("".join(piece * count for piece, count in draw(repeats))[:600])
+        for at in range(draw(st.integers(0, 40)), len(text), draw(st.integers(5, 60))):
+            text[at] = lone[at % 3]
+        sides.append("".join(text) + tail)
+    return sides
+
+
+@settings(EXAMPLES, max_examples=50)
+@given(repetitive(), st.booleans())
+def test_repetitive_strings_equal_difflib(sides, autojunk):
+    wide = [text.translate({ord(c): 0x4E00 + ord(c) for c in text}) for text in sides]
+    _assert_equal(*sides, autojunk)
+    _assert_equal(*wide, autojunk)
+
+
 @EXAMPLES
 @given(st.text(max_size=300), st.text(max_size=300), st.booleans())
 def test_any_text_equals_difflib(a, b, autojunk):

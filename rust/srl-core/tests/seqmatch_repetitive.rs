@@ -73,15 +73,38 @@ fn assert_same(a: &[u8], b: &[u8], autojunk: bool) {
     let codes = |text: &[u8]| text.iter().map(|&c| u32::from(c)).collect::<Vec<_>>();
     let index = Index::new(codes(b), &[false; 256], autojunk);
     let expected = index.matching_blocks(&codes(a), Stop::default()).unwrap();
+    let chars = |text: &[u8]| {
+        text.iter()
+            .map(|&c| 0x4E00 + u32::from(c))
+            .collect::<Vec<_>>()
+    };
+    let ints = |text: &[u8]| text.iter().map(|&c| i64::from(c) << 40).collect::<Vec<_>>();
+    let (a_chars, b_chars, a_ints, b_ints) = (chars(a), chars(b), ints(a), ints(b));
     let mut matcher = Matcher::default();
-    let found = matcher.blocks(Seq::Ascii(a), Seq::Ascii(b), autojunk, Stop::default());
-    assert_eq!(
-        found.unwrap(),
-        expected,
-        "{:?} {:?}",
-        a.escape_ascii(),
-        b.escape_ascii()
-    );
+    for (a, b) in [
+        (Seq::Ascii(a), Seq::Ascii(b)),
+        (Seq::Chars(&a_chars), Seq::Chars(&b_chars)),
+        (Seq::Ints(&a_ints), Seq::Ints(&b_ints)),
+    ] {
+        let found = matcher.blocks(a, b, autojunk, Stop::default()).unwrap();
+        assert_eq!(found, expected, "{a:?} {b:?}");
+    }
+}
+
+/// Left of the long block `b` lacks the code that `a` has there, and has elements that `a` lacks.
+#[test]
+fn elements_of_one_side_alone_match_nothing() {
+    let long_block: Vec<u8> = (0..500_u32)
+        .map(|k| b'c' + u8::try_from(k * k % 23).unwrap())
+        .collect();
+    for dashes in [3, 17, 40] {
+        let repeated = |last: u8| [vec![b'-'; dashes], vec![last]].concat().repeat(12);
+        let a = [repeated(b'c'), long_block.clone()].concat();
+        let b = [repeated(b'X'), long_block.clone()].concat();
+        assert_same(&a, &b, false);
+        assert_same(&b, &a, false);
+        assert_same(&a, &b, true);
+    }
 }
 
 #[test]
@@ -175,16 +198,20 @@ proptest! {
     fn patched_repetition_agrees(
         kinds in (0_usize..19, 0_usize..19),
         len in 20_usize..500,
-        patches in proptest::collection::vec((0_usize..900, 1_usize..40, 0_u8..3), 0..8),
+        patches in proptest::collection::vec((0_usize..900, 1_usize..40, 0_u8..6), 0..8),
         autojunk: bool,
     ) {
         let texts = texts(len);
-        let (a, mut b) = (texts[kinds.0].clone(), texts[kinds.1].clone());
+        let (mut a, mut b) = (texts[kinds.0].clone(), texts[kinds.1].clone());
+        let a_len = a.len();
         for (at, size, how) in patches {
             let (at, end) = (at % b.len(), (at % b.len() + size).min(b.len()));
             match how {
                 0 if end - at < b.len() => drop(b.drain(at..end)),
                 1 => b[at..end].fill(b'q'),
+                2 => a[at.min(a_len)..end.min(a_len)].fill(b'p'),
+                3 => (at..end).for_each(|k| b[k] = b'A' + u8::try_from(k % 50).unwrap()),
+                4 => (at..end.min(a_len)).for_each(|k| a[k] = b'0' + u8::try_from(k % 60).unwrap()),
                 _ => { let piece = a[at.min(a.len())..end.min(a.len())].to_vec(); b.splice(at..at, piece); }
             }
         }

@@ -13,9 +13,9 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyList, PyString, PyTuple};
 use pyo3::{ffi, intern};
@@ -51,14 +51,15 @@ impl Held {
         self.seq().len()
     }
 
-    /// Reads a string, or a list or tuple of `int`.
+    /// Reads a string, or a list or tuple of `int`; None for anything else, whose elements only
+    /// Python can compare. Subclasses may iterate or compare otherwise, so they are not read.
     ///
     /// # Safety
     /// The caller keeps `value` alive for as long as it uses the result.
-    unsafe fn read(value: &Bound<'_, PyAny>) -> PyResult<Self> {
-        if let Ok(text) = value.cast::<PyString>() {
+    unsafe fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        if let Ok(text) = value.cast_exact::<PyString>() {
             // SAFETY: the caller keeps `value`, which is `text`, alive.
-            return unsafe { Self::read_text(text) };
+            return unsafe { Self::read_text(text) }.map(Some);
         }
         let ints = if let Ok(list) = value.cast_exact::<PyList>() {
             list.iter().map(|item| read_int(&item)).collect()
@@ -67,8 +68,17 @@ impl Held {
         } else {
             None
         };
-        let refusal = || PyTypeError::new_err("expected a str, or a list or tuple of int");
-        ints.map(Self::Ints).ok_or_else(refusal)
+        Ok(ints.map(Self::Ints))
+    }
+
+    /// # Safety
+    /// As for [`Self::read`].
+    unsafe fn read_pair(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> PyResult<Option<Pair>> {
+        // SAFETY: the caller keeps both alive.
+        let (Some(a), Some(b)) = (unsafe { (Self::read(a)?, Self::read(b)?) }) else {
+            return Ok(None);
+        };
+        Ok(Some((a, b)))
     }
 
     /// # Safety
@@ -122,6 +132,9 @@ const LONG: usize = 1 << 18;
 const SHORT: usize = 1 << 15;
 
 const THREADS_VARIABLE: &str = "SRL_REWARD_THREADS";
+
+/// How often signals are looked for.
+const LOOK: Duration = Duration::from_millis(50);
 
 fn elements(pair: &Pair) -> usize {
     pair.0.len() + pair.1.len()
@@ -210,17 +223,18 @@ fn parallel<R: Send>(
 /// Receives until the workers are done; a signal's exception stops them.
 fn collect<T>(receiver: &Receiver<T>, stop: &AtomicBool) -> PyResult<Vec<T>> {
     let mut chunks = Vec::new();
+    let mut looked = Instant::now();
     loop {
-        match receiver.recv_timeout(Duration::from_millis(50)) {
+        match receiver.recv_timeout(LOOK.saturating_sub(looked.elapsed())) {
             Ok(done) => chunks.push(done),
             Err(RecvTimeoutError::Disconnected) => return Ok(chunks),
-            Err(RecvTimeoutError::Timeout) => {
-                let raised = Python::attach(|py| py.check_signals());
-                if raised.is_err() {
-                    stop.store(true, Ordering::Relaxed);
-                }
-                raised?;
-            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if looked.elapsed() >= LOOK {
+            let raised = Python::attach(|py| py.check_signals());
+            stop.store(raised.is_err(), Ordering::Relaxed);
+            raised?;
+            looked = Instant::now();
         }
     }
 }
@@ -241,19 +255,17 @@ fn all_ints(sequence: &Bound<'_, PyAny>) -> bool {
     }
 }
 
-fn matched_held(py: Python<'_>, pair: &Pair, autojunk: bool) -> PyResult<usize> {
-    compute(py, pair, |matcher, (a, b), stop| {
-        matcher.matched(a.seq(), b.seq(), autojunk, stop)
-    })
-}
-
 #[pyfunction]
 #[pyo3(signature = (a, b, *, autojunk = true))]
-fn ratio(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>, autojunk: bool) -> PyResult<f64> {
+fn ratio(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>, autojunk: bool) -> PyResult<Option<f64>> {
     // SAFETY: the arguments outlive this call.
-    let pair = unsafe { (Held::read(a)?, Held::read(b)?) };
-    let matches = matched_held(a.py(), &pair, autojunk)?;
-    Ok(as_ratio(matches, pair.0.len() + pair.1.len()))
+    let Some(pair) = (unsafe { Held::read_pair(a, b)? }) else {
+        return Ok(None);
+    };
+    let matches = compute(a.py(), &pair, |matcher, (a, b), stop| {
+        matcher.matched(a.seq(), b.seq(), autojunk, stop)
+    })?;
+    Ok(Some(as_ratio(matches, elements(&pair))))
 }
 
 /// difflib's `2.0 * matches / length`, and 1 for nothing against nothing.
@@ -272,15 +284,17 @@ fn blocks(
     a: &Bound<'_, PyAny>,
     b: &Bound<'_, PyAny>,
     autojunk: bool,
-) -> PyResult<Vec<(usize, usize, usize)>> {
+) -> PyResult<Option<Vec<(usize, usize, usize)>>> {
     // SAFETY: the arguments outlive this call.
-    let pair = unsafe { (Held::read(a)?, Held::read(b)?) };
+    let Some(pair) = (unsafe { Held::read_pair(a, b)? }) else {
+        return Ok(None);
+    };
     let found = compute(a.py(), &pair, |matcher, (a, b), stop| {
         matcher
             .blocks(a.seq(), b.seq(), autojunk, stop)
             .map(<[Block]>::to_vec)
     })?;
-    Ok(found.iter().map(as_tuple).collect())
+    Ok(Some(found.iter().map(as_tuple).collect()))
 }
 
 fn as_tuple(block: &Block) -> (usize, usize, usize) {
@@ -295,19 +309,23 @@ fn ratio_batch(
     b: Vec<Bound<'_, PyAny>>,
     autojunk: bool,
     threads: Option<usize>,
-) -> PyResult<Vec<f64>> {
+) -> PyResult<Option<Vec<f64>>> {
     if a.len() != b.len() {
         let (a, b) = (a.len(), b.len());
         let message = format!("a and b must pair up, got {a} and {b} sequences");
         return Err(PyValueError::new_err(message));
     }
     // SAFETY: the vectors hold a reference to each sequence until this call returns.
-    let read = |(a, b)| unsafe { Ok((Held::read(a)?, Held::read(b)?)) };
-    let pairs = a
+    let read = |(a, b)| unsafe { Held::read_pair(a, b) }.transpose();
+    let Some(pairs) = a
         .iter()
         .zip(&b)
         .map(read)
-        .collect::<PyResult<Vec<Pair>>>()?;
+        .collect::<Option<PyResult<Vec<Pair>>>>()
+    else {
+        return Ok(None);
+    };
+    let pairs = pairs?;
     let job = |matcher: &mut Matcher, at: usize, stop: Stop<'_>| {
         let (a, b): &Pair = &pairs[at];
         let matches = matcher.matched(a.seq(), b.seq(), autojunk, stop)?;
@@ -325,9 +343,9 @@ fn ratio_batch(
         let each = |matcher: &mut Matcher, at| job(matcher, at, Stop::default());
         let all = |matcher: &mut Matcher| (0..pairs.len()).map(|at| each(matcher, at)).collect();
         let done: Result<Vec<f64>, Halt> = py.detach(|| with_matcher(longest, all));
-        return done.map_err(halted);
+        return done.map(Some).map_err(halted);
     }
-    parallel(py, (pairs.len(), longest), threads.min(pairs.len()), &job)
+    parallel(py, (pairs.len(), longest), threads.min(pairs.len()), &job).map(Some)
 }
 
 /// The caller's wish, or that of `SRL_REWARD_THREADS`.

@@ -5,22 +5,22 @@ from collections.abc import Sequence
 # Sequence matching
 #
 # A sequence is a `str` (any code points, lone surrogates too), or a list or tuple whose elements
-# are all `int` or `bool` of at most 64 bits; both of a pair are of the same kind. Anything else
-# is a TypeError; `srl_reward.sequence` numbers other elements first. All release the GIL.
+# are all `int` or `bool` of at most 64 bits. For anything else, subclasses included, the answer is
+# None: `srl_reward.sequence` numbers such elements first. All release the GIL.
 
-def ratio(a: object, b: object, *, autojunk: bool = True) -> float:
+def ratio(a: object, b: object, *, autojunk: bool = True) -> float | None:
     """`2.0 * M / T` of the matching blocks; 1.0 for two empty sequences."""
 
 def ratio_batch(
     a: Sequence[object], b: Sequence[object], *, autojunk: bool = True, threads: int | None = None
-) -> list[float]:
+) -> list[float] | None:
     """`ratio` of each pair; `threads` is at least 1, or None to let the work decide.
 
     Raises ValueError for lengths that differ, for `threads` below 1 and for a value of
     SRL_REWARD_THREADS that is no positive integer; KeyboardInterrupt on Ctrl-C.
     """
 
-def blocks(a: object, b: object, autojunk: bool) -> list[tuple[int, int, int]]:
+def blocks(a: object, b: object, autojunk: bool) -> list[tuple[int, int, int]] | None:
     """Return matching blocks (start in a, start in b, length) without the closing one."""
 
 def all_ints(sequence: object) -> bool:

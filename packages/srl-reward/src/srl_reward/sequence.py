@@ -26,9 +26,8 @@ def ratio(a: Sequence[Hashable], b: Sequence[Hashable], *, autojunk: bool = True
     The order of the arguments matters, as it does for difflib. Raises TypeError for an element
     that is not hashable.
     """
-    if _is_native(a, b):
-        return _native.ratio(a, b, autojunk=autojunk)
-    return SequenceMatcher(None, a, b, autojunk).ratio()
+    value = _native.ratio(a, b, autojunk=autojunk)
+    return SequenceMatcher(None, a, b, autojunk).ratio() if value is None else value
 
 
 def ratio_batch(
@@ -44,9 +43,10 @@ def ratio_batch(
     processors that this process may use; a small batch is done on one. Raises ValueError when `a`
     and `b` differ in length or `threads` is below 1.
     """
-    if all(map(_is_native, a, b)):
-        return _native.ratio_batch(a, b, autojunk=autojunk, threads=threads)
-    return [ratio(x, y, autojunk=autojunk) for x, y in zip(a, b, strict=True)]
+    values = _native.ratio_batch(a, b, autojunk=autojunk, threads=threads)
+    if values is None:
+        return [ratio(x, y, autojunk=autojunk) for x, y in zip(a, b, strict=True)]
+    return values
 
 
 def matching_blocks(
@@ -94,7 +94,7 @@ class SequenceMatcher(difflib.SequenceMatcher[T], Generic[T]):
         if b is self.b:
             return
         self._coded = None
-        if self.isjunk or not _is_native(b, b):
+        if self.isjunk or not (type(b) is str or _native.all_ints(b)):
             super().set_seq2(b)
             return
         self.b = b
@@ -138,26 +138,26 @@ class SequenceMatcher(difflib.SequenceMatcher[T], Generic[T]):
 
     def ratio(self) -> float:
         """`2.0 * M / T`: M elements in matching blocks, T in both sequences; 1.0 for nothing."""
-        if type(self) is SequenceMatcher and self.matching_blocks is None and self._is_plain():
-            return _native.ratio(self.a, self.b, autojunk=self.autojunk)
-        return super().ratio()
-
-    def _is_plain(self) -> bool:
-        return not self.isjunk and _is_native(self.a, self.b)
+        value = None
+        if type(self) is SequenceMatcher and self.matching_blocks is None and not self.isjunk:
+            value = _native.ratio(self.a, self.b, autojunk=bool(self.autojunk))
+        return super().ratio() if value is None else value
 
     def _find_blocks(self) -> list[tuple[int, int, int]] | None:
         """Return the native core's blocks, or None where difflib's own loop must run."""
         if type(self).find_longest_match is not SequenceMatcher.find_longest_match:
             return None
-        if self._is_plain():
-            return _native.blocks(self.a, self.b, autojunk=bool(self.autojunk))
+        autojunk = bool(self.autojunk)
+        found = None if self.isjunk else _native.blocks(self.a, self.b, autojunk=autojunk)
+        if found is not None:
+            return found
         coded = self._code()
         if not coded.is_exact:
             return None
         codes = coded.encode(self.a)
         if self.isjunk:
             return coded.index.blocks(codes)
-        return _native.blocks(codes, coded.codes, autojunk=bool(self.autojunk))
+        return _native.blocks(codes, coded.codes, autojunk=autojunk)
 
     def _code(self) -> "_CodedSequence[T]":
         if self._coded is None:
@@ -184,13 +184,6 @@ class _CodedSequence(Generic[T]):
     def encode(self, a: Sequence[T]) -> list[int]:
         unknown = len(self._numbers)
         return [self._numbers.get(element, unknown) for element in a]
-
-
-def _is_native(a: Sequence[Hashable], b: Sequence[Hashable]) -> bool:
-    """Whether the core reads both as they are, and their elements compare alike."""
-    if type(a) is str and type(b) is str:
-        return True
-    return _native.all_ints(a) and _native.all_ints(b)
 
 
 def _within(bounds: tuple[int, int], sequence: Sequence[T]) -> bool:

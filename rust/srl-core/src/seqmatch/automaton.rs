@@ -11,6 +11,9 @@ use super::text::{Code, Text};
 const NONE: u32 = u32::MAX;
 const ROOT: u32 = 0;
 
+/// Stands for the elements that `a` has not: no code of `a`, whatever part of `b` is looked at.
+const FOREIGN: u32 = u32::MAX;
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct State {
     /// Of its longest string.
@@ -38,6 +41,7 @@ pub(crate) struct Automaton {
     ends: Vec<u32>,
     /// The root's edges by code; it alone branches widely.
     root: Vec<u32>,
+    root_foreign: u32,
 }
 
 impl Automaton {
@@ -101,16 +105,17 @@ impl Automaton {
         self.ends.clear();
         self.edges.clear();
         let known = b.iter().filter(|code| **code != C::B_ONLY);
-        let foreign = 1 + known.map(|code| code.index()).max().unwrap_or(0);
-        let index = |code: C| {
+        let top = known.map(|code| code.index()).max();
+        let number = |code: C| {
             if code == C::B_ONLY {
-                foreign
+                FOREIGN
             } else {
-                code.index()
+                position(code.index())
             }
         };
+        self.root_foreign = NONE;
         self.root.clear();
-        self.root.resize(foreign + 1, NONE);
+        self.root.resize(top.map_or(0, |top| top + 1), NONE);
         self.states.push(State {
             len: 0,
             link: NONE,
@@ -119,7 +124,7 @@ impl Automaton {
         });
         let mut last = ROOT;
         for (j, code) in b.iter().enumerate() {
-            last = self.extend(last, position(index(*code)), position(j));
+            last = self.extend(last, number(*code), position(j));
             self.ends.push(last);
         }
     }
@@ -175,7 +180,11 @@ impl Automaton {
     #[inline]
     fn target(&self, state: u32, code: u32) -> u32 {
         if state == ROOT {
-            return self.root.get(code as usize).copied().unwrap_or(NONE);
+            return match self.root.get(code as usize) {
+                Some(to) => *to,
+                None if code == FOREIGN => self.root_foreign,
+                None => NONE,
+            };
         }
         let mut edge = self.states[state as usize].edges;
         while edge != NONE {
@@ -192,9 +201,16 @@ impl Automaton {
         NONE
     }
 
+    fn root_edge(&mut self, code: u32) -> &mut u32 {
+        if code == FOREIGN {
+            return &mut self.root_foreign;
+        }
+        &mut self.root[code as usize]
+    }
+
     fn add_edge(&mut self, state: u32, code: u32, to: u32) {
         if state == ROOT {
-            self.root[code as usize] = to;
+            *self.root_edge(code) = to;
             return;
         }
         let next = self.states[state as usize].edges;
@@ -204,7 +220,7 @@ impl Automaton {
 
     fn redirect(&mut self, state: u32, code: u32, to: u32) {
         if state == ROOT {
-            self.root[code as usize] = to;
+            *self.root_edge(code) = to;
             return;
         }
         let mut edge = self.states[state as usize].edges as usize;

@@ -67,11 +67,11 @@ impl Seeds {
                             steps += 1 + forth / 8;
                         }
                     }
+                    if steps > budget {
+                        runs.truncate(before);
+                        return false;
+                    }
                     j = self.next[at - rect.b_lo];
-                }
-                if steps > budget {
-                    runs.truncate(before);
-                    return false;
                 }
             }
             i += grid.stride;

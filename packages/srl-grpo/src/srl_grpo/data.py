@@ -10,10 +10,16 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
+from srl_data.arithmetic import problems
 from srl_data.errors import DataError
 from srl_data.prompts import Template
 from srl_data.records import OnError, Record, SrlInstance, read_records
+from srl_grpo.config import TrainConfig
+from srl_grpo.warm_start import difficulty_of
 from srl_reward import is_think_prefilled
+
+Note = Callable[[str], None]
+"""Shows a line to the user."""
 
 RECORDS: dict[str, type[Record]] = {"step": SrlInstance}
 """The kind of record that each reward reads."""
@@ -81,11 +87,21 @@ def limited(records: Iterator[Record], limit: int | None) -> Iterator[Record]:
         yield record
 
 
-def load_records(
-    path: Path, reward: str, on_error: OnError, note: Callable[[str], None]
-) -> Iterator[Record]:
-    """Stream the records of a file that `reward` can score; DataError at the first bad line."""
-    return read_records(path, RECORDS[reward], on_error, note)
+def load_records(path: Path, reward: str, on_error: OnError, note: Note) -> Iterator[Record]:
+    """Stream the records of a file that `reward` can score.
+
+    DataError at the first bad line; with `on_error` "skip" each is noted, and at the end their
+    count.
+    """
+    skipped: list[str] = []
+
+    def skip(reason: str) -> None:
+        skipped.append(reason)
+        note(reason)
+
+    yield from read_records(path, RECORDS[reward], on_error, skip)
+    if skipped:
+        note(f"{len(skipped)} bad lines left out of {path}")
 
 
 def require_some(prompts: PromptSet, path: object, max_prompt_length: int) -> None:
@@ -98,3 +114,42 @@ def require_some(prompts: PromptSet, path: object, max_prompt_length: int) -> No
             f"{max_prompt_length} tokens; raise --max-prompt-length"
         )
     raise DataError(f"{path}: no records; expected at least one instance")
+
+
+def training_records(config: TrainConfig, note: Note) -> Iterator[Record]:
+    """The records to train on: made on the spot, or read from a file."""
+    if config.synthetic is not None:
+        section = config.synthetic
+        for problem in problems(config.seed, section.num_problems, difficulty_of(section), "train"):
+            yield from problem.instances()
+        return
+    assert config.data.path is not None
+    yield from load_records(config.data.path, config.reward.reward, config.data.on_error, note)
+
+
+def heldout_records(config: TrainConfig, note: Note) -> Iterator[Record] | None:
+    """The records to evaluate on; None where there are none."""
+    if config.data.val_path is not None:
+        return load_records(config.data.val_path, config.reward.reward, config.data.on_error, note)
+    if config.synthetic is None:
+        return None
+    section = config.synthetic
+    found = problems(config.seed, section.num_heldout, difficulty_of(section), "heldout")
+    return (instance for problem in found for instance in problem.instances())
+
+
+def load_prompts(
+    records: Iterator[Record],
+    name: object,
+    config: TrainConfig,
+    template: Template,
+    tokenizer: PreTrainedTokenizerBase,
+    note: Note,
+) -> PromptSet:
+    """Prompts of `records`; DataError if none is left, a note of those left out."""
+    limit = config.data.max_prompt_length
+    prompts = make_prompts(records, template, tokenizer, limit)
+    require_some(prompts, name, limit)
+    if prompts.too_long:
+        note(f"{prompts.too_long} prompts over {limit} tokens left out of {name}")
+    return prompts

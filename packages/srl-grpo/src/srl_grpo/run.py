@@ -13,11 +13,9 @@ from time import monotonic
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from srl_data.arithmetic import problems
 from srl_data.config import read_tree
 from srl_data.errors import CommandError, ConfigError, DataError, InterruptedRunError
 from srl_data.prompts import Template, get_template
-from srl_data.records import Record
 from srl_eval.generate import Sampling
 from srl_grpo import distributed
 from srl_grpo.checkpoint import (
@@ -30,13 +28,12 @@ from srl_grpo.checkpoint import (
 )
 from srl_grpo.config import ModelSection, TrainConfig
 from srl_grpo.data import (
-    PromptSet,
     TrainingPrompt,
+    heldout_records,
     limited,
-    load_records,
+    load_prompts,
     make_prompt,
-    make_prompts,
-    require_some,
+    training_records,
 )
 from srl_grpo.display import Display
 from srl_grpo.distributed import World
@@ -58,7 +55,7 @@ from srl_grpo.run_directory import RunDirectory, begin_run, resume_run
 from srl_grpo.sampler import PromptSampler
 from srl_grpo.scoring import Scorer, make_reward
 from srl_grpo.summary import BeforeAfter
-from srl_grpo.tracking import MetricsFile, TensorBoardTracker, Tracker, Trackers, WandbTracker
+from srl_grpo.tracking import NoTracker, Tracker, make_trackers
 from srl_grpo.trainer import Trainer
 from srl_grpo.update import Updater
 from srl_grpo.warm_start import difficulty_of, pairs, warm_start
@@ -203,48 +200,6 @@ def check_lengths(config: TrainConfig, model: PreTrainedModel) -> None:
         )
 
 
-def training_records(config: TrainConfig, display: Display) -> Iterator[Record]:
-    """The records to train on: made on the spot, or read from a file."""
-    if config.synthetic is not None:
-        section = config.synthetic
-        for problem in problems(config.seed, section.num_problems, difficulty_of(section), "train"):
-            yield from problem.instances()
-        return
-    assert config.data.path is not None
-    yield from load_records(
-        config.data.path, config.reward.reward, config.data.on_error, display.note
-    )
-
-
-def heldout_records(config: TrainConfig, display: Display) -> Iterator[Record] | None:
-    """The records to evaluate on; None where there are none."""
-    if config.data.val_path is not None:
-        return load_records(
-            config.data.val_path, config.reward.reward, config.data.on_error, display.note
-        )
-    if config.synthetic is None:
-        return None
-    section = config.synthetic
-    found = problems(config.seed, section.num_heldout, difficulty_of(section), "heldout")
-    return (instance for problem in found for instance in problem.instances())
-
-
-def load_prompts(
-    records: Iterator[Record],
-    name: object,
-    config: TrainConfig,
-    language: Language,
-    display: Display,
-) -> PromptSet:
-    """Prompts of `records`; DataError if none is left, a note of those left out."""
-    limit = config.data.max_prompt_length
-    prompts = make_prompts(records, language.template, language.tokenizer, limit)
-    require_some(prompts, name, limit)
-    if prompts.too_long:
-        display.note(f"{prompts.too_long} prompts over {limit} tokens left out of {name}")
-    return prompts
-
-
 def sampling_of(config: TrainConfig, language: Language) -> Sampling:
     """How rollouts are drawn."""
     return Sampling(
@@ -293,49 +248,19 @@ def make_held_out(
     config: TrainConfig, language: Language, scorer: Scorer, world: World, display: Display
 ) -> HeldOut | None:
     """The held-out set, if there is one to evaluate on."""
-    records = heldout_records(config, display)
+    records = heldout_records(config, display.note)
     if records is None or not (config.evaluation.eval_every or config.evaluation.before_after):
         return None
     records = limited(records, config.evaluation.eval_limit)
-    found = load_prompts(records, config.data.val_path, config, language, display)
+    found = load_prompts(
+        records, config.data.val_path, config, language.template, language.tokenizer, display.note
+    )
 
     def next_prompt(name: str, columns: dict[str, object]) -> TrainingPrompt:
         return make_prompt(0, name, columns, language.template, language.tokenizer)
 
     sampling, limit = sampling_of(config, language), config.data.max_prompt_length
     return HeldOut(found.prompts, scorer, next_prompt, sampling, limit, config.seed, world)
-
-
-def make_trackers(
-    config: TrainConfig, directory: RunDirectory, origin: Origin, display: Display
-) -> Tracker:
-    """metrics.jsonl and whatever else the config asks for."""
-    options, resume_step = config.tracking, origin.resume_step
-    others: list[Tracker] = []
-    if options.tensorboard:
-        others.append(TensorBoardTracker(directory.tensorboard, resume_step))
-    if options.wandb != "disabled":
-        others.append(
-            WandbTracker(
-                directory.path,
-                project=options.wandb_project,
-                name=options.run_name,
-                mode=options.wandb,
-                resume_step=resume_step,
-                config=config.model_dump(mode="json"),
-            )
-        )
-    return Trackers(MetricsFile(directory.metrics, resume_step), others, display.note)
-
-
-class NoTracker:
-    """The tracker of ranks that record nothing."""
-
-    def log(self, step: int, metrics: object) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 @contextmanager
@@ -347,15 +272,19 @@ def prepared(config: TrainConfig, world: World) -> Iterator[tuple[Trainer, Befor
     with Display(config.num_steps, origin.state.step, quiet=quiet) as display:
         display.phase("load")
         language = make_language(config, origin, world)
-        records = training_records(config, display)
-        prompts = load_prompts(records, config.data.path, config, language, display).prompts
+        records = training_records(config, display.note)
+        prompts = load_prompts(
+            records, config.data.path, config, language.template, language.tokenizer, display.note
+        ).prompts
         scorer = Scorer(make_reward(config.reward), language.tokenizer)
         held_out = make_held_out(config, language, scorer, world, display)
         directory = open_directory(config, origin, world, display)
         policy = make_policy(config, language, origin, display)
         reference = make_reference(config, policy, origin, directory, world)
         tracker = (
-            make_trackers(config, directory, origin, display) if world.is_main else NoTracker()
+            make_trackers(config, directory, origin.resume_step, display.note)
+            if world.is_main
+            else NoTracker()
         )
         try:
             trainer = assemble(

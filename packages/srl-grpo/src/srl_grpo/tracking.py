@@ -18,7 +18,8 @@ from typing import BinaryIO, Literal, Protocol, cast
 from srl_data.errors import ConfigError, DataError
 from srl_data.files import atomic_writer, write_text
 from srl_data.records import parse_object
-from srl_grpo.run_directory import json_line
+from srl_grpo.config import TrainConfig
+from srl_grpo.run_directory import RunDirectory, json_line
 
 logger = logging.getLogger(__name__)
 
@@ -259,3 +260,38 @@ class Trackers:
                 self._warn(
                     f"{kind} failed: {error!r}; training goes on, later failures stay unsaid"
                 )
+
+
+def make_trackers(
+    config: TrainConfig,
+    directory: RunDirectory,
+    resume_step: int | None,
+    warn: Callable[[str], None],
+) -> Tracker:
+    """metrics.jsonl and whatever else the config asks for."""
+    options = config.tracking
+    others: list[Tracker] = []
+    if options.tensorboard:
+        others.append(TensorBoardTracker(directory.tensorboard, resume_step))
+    if options.wandb != "disabled":
+        others.append(
+            WandbTracker(
+                directory.path,
+                project=options.wandb_project,
+                name=options.run_name,
+                mode=options.wandb,
+                resume_step=resume_step,
+                config=config.model_dump(mode="json"),
+            )
+        )
+    return Trackers(MetricsFile(directory.metrics, resume_step), others, warn)
+
+
+class NoTracker:
+    """The tracker of ranks that record nothing."""
+
+    def log(self, step: int, metrics: object) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""

@@ -1,10 +1,11 @@
 """Sequence matching beside its peers: one interleaved run, medians and their ratios.
 
-Contenders that still have time left in their class take turns, twenty pairs each, so that other
-load on the machine falls on all alike; a ratio compares medians over the same pairs. Each value
-is checked against ours. Texts are English prose and code from CPython's own help pages, in
-three relations: two unrelated places, an edited copy, and a text partly rewritten. Left out:
-anything but the time of a call; memory is not measured.
+Contenders that still have time left in their class take turns, twenty pairs each, and what counts
+is the processor time of the calling thread, less that of an empty call: on a shared machine a long
+call waits more often than a short one, and wall time would flatter the quick. A ratio compares
+medians over the same pairs. Each value is checked against ours. Texts are English prose and code
+from CPython's own help pages, in three relations: two unrelated places, an edited copy, and a text
+partly rewritten. Left out: anything but the time of a call; memory is not measured.
 
     python benchmarks/reward.py --seconds 4 --output docs/benchmarks/reward.md
 """
@@ -54,15 +55,27 @@ class Contender:
 
     def time(self, a: Text, b: Text) -> float:
         """Score one pair and note how long it took."""
-        began = time.perf_counter_ns()
+        began = time.thread_time_ns()
         value = self.score(a, b)
-        self.times.append(time.perf_counter_ns() - began)
+        self.times.append(max(1, time.thread_time_ns() - began - EMPTY_CALL_NS))
         return value
 
     @property
     def median_us(self) -> float:
         """Median of the calls so far, in microseconds."""
         return statistics.median(self.times) / 1_000
+
+
+def empty_call_ns() -> int:
+    """Return what timing a call of nothing shows."""
+    nothing = Contender("nothing", lambda _a, _b: 0.0)
+    for _ in range(10_000):
+        nothing.time("", "")
+    return int(statistics.median(nothing.times))
+
+
+EMPTY_CALL_NS = 0  # while it is being measured
+EMPTY_CALL_NS = empty_call_ns()
 
 
 def contenders(autojunk: bool, is_text: bool) -> list[Contender]:
@@ -281,8 +294,9 @@ def report(seed: int, seconds: float) -> Iterator[str]:
     yield (
         f"`{' '.join(['python', 'benchmarks/reward.py', *sys.argv[1:]])}` on {processor()}, "
         f"{os.cpu_count()} cores, CPython {platform.python_version()}, {versions}; seed {seed}. "
-        "One interleaved run; medians, and in brackets how many times ours that is over the same "
-        "pairs. Other work shared the machine, so read the ratios. CPython, cydifflib and "
+        "One interleaved run; medians of processor time over all pairs a contender had time for, "
+        "and in brackets how many times ours that is over the same pairs. Other work shared the "
+        "machine's caches, so read the ratios. CPython, cydifflib and "
         "difflib-fast give the same floats as ours, which the run checks (CPython is left out at "
         f"more than {PATIENCE:,} characters with autojunk off); rapidfuzz's Indel is "
         "another metric, shown as a yardstick.\n"

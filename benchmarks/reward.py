@@ -41,8 +41,6 @@ MOST_PAIRS = 2_000
 TURN = 20
 # Beyond this many characters CPython takes from ten seconds to a minute with autojunk off.
 PATIENCE = 5_000
-# Characters from which a call is timed by processor time.
-SHORT = 200
 ADVERSARIAL_LENGTH = 20_000
 
 
@@ -57,12 +55,9 @@ class Contender:
 
     def time(self, a: Text, b: Text) -> float:
         """Score one pair and note how long it took."""
-        # Processor time, so that a long call does not count what other processes did meanwhile;
-        # reading that clock takes a quarter of a microsecond, too much for short texts.
-        clock = time.thread_time_ns if len(a) >= SHORT else time.perf_counter_ns
-        began = clock()
+        began = time.thread_time_ns()
         value = self.score(a, b)
-        self.times.append(clock() - began)
+        self.times.append(max(1, time.thread_time_ns() - began - EMPTY_CALL_NS))
         return value
 
     @property
@@ -299,9 +294,9 @@ def report(seed: int, seconds: float) -> Iterator[str]:
     yield (
         f"`{' '.join(['python', 'benchmarks/reward.py', *sys.argv[1:]])}` on {processor()}, "
         f"{os.cpu_count()} cores, CPython {platform.python_version()}, {versions}; seed {seed}. "
-        "One interleaved run; medians, and in brackets how many times ours that is over the same "
-        "pairs. Processor time from 200 elements on, wall time below; other work shared the "
-        "machine, so read the ratios. CPython, cydifflib and "
+        "One interleaved run; medians of processor time over all pairs a contender had time for, "
+        "and in brackets how many times ours that is over the same pairs. Other work shared the "
+        "machine's caches, so read the ratios. CPython, cydifflib and "
         "difflib-fast give the same floats as ours, which the run checks (CPython is left out at "
         f"more than {PATIENCE:,} characters with autojunk off); rapidfuzz's Indel is "
         "another metric, shown as a yardstick.\n"

@@ -16,6 +16,7 @@ from transformers.utils.logging import disable_progress_bar
 from srl_data.config import read_tree
 from srl_data.errors import CommandError, ConfigError, DataError, InterruptedRunError
 from srl_data.prompts import Template, get_template
+from srl_data.records import open_data
 from srl_eval.generate import Sampling
 from srl_grpo import distributed
 from srl_grpo.checkpoint import (
@@ -271,6 +272,9 @@ def prepared(config: TrainConfig, world: World) -> Iterator[tuple[Trainer, Befor
     quiet = not world.is_main
     with Display(config.num_steps, origin.state.step, quiet=quiet) as display:
         display.phase("load")
+        for path in (config.data.path, config.data.val_path):
+            if path is not None:
+                open_data(path).close()  # before a hub is asked for a model
         language = make_language(config, origin, world)
         records = training_records(config, display.note)
         prompts = load_prompts(

@@ -238,6 +238,7 @@ from srl_reward.sequence import ratio_batch
 random.seed(1)
 texts = ["".join(random.choices("ab", k=int(sys.argv[1]))) for _ in range(100)]
 texts *= int(sys.argv[2])
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
 threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
     ratio_batch(texts, texts[::-1], autojunk=False, threads=2)

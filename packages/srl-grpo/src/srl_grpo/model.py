@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
@@ -110,9 +111,7 @@ def load_model(
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise DataError(f"cannot load model {path!r}: {first_line(error)}") from error
-    except Exception as error:
-        if type(error).__name__ != "SafetensorError":
-            raise
+    except SafetensorError as error:
         raise DataError(f"cannot load model {path!r}: bad weights file: {error}") from error
 
 

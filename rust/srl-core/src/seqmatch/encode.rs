@@ -18,6 +18,8 @@ pub(crate) struct Pair<C> {
     pub(crate) a_seeds: Text<C>,
     pub(crate) b_seeds: Text<C>,
     pub(crate) has_popular: bool,
+    /// Codes that both texts may have lie below this.
+    pub(crate) codes: usize,
     counts: Vec<u32>,
 }
 
@@ -90,6 +92,7 @@ impl Encoder {
     pub(crate) fn encode(&mut self, a: Seq<'_>, b: Seq<'_>, autojunk: bool) -> Width {
         match (a, b) {
             (Seq::Ascii(a), Seq::Ascii(b)) => {
+                self.bytes.codes = 256;
                 self.bytes
                     .fill(a.iter().copied(), b.iter().copied(), autojunk);
                 return Width::Byte;
@@ -108,9 +111,9 @@ impl Encoder {
         };
         let (a, b, numbers) = (&self.a_ids, &self.b_ids, &self.numbers);
         match width {
-            Width::Byte => numbers.write(a, b, autojunk, &mut self.bytes),
-            Width::Half => numbers.write(a, b, autojunk, &mut self.halves),
-            Width::Full => numbers.write(a, b, autojunk, &mut self.fulls),
+            Width::Byte => numbers.write(a, b, (common, autojunk), &mut self.bytes),
+            Width::Half => numbers.write(a, b, (common, autojunk), &mut self.halves),
+            Width::Full => numbers.write(a, b, (common, autojunk), &mut self.fulls),
         }
         self.numbers.clear();
         width
@@ -193,7 +196,14 @@ impl Numbers {
         (next - FIRST) as usize
     }
 
-    fn write<C: Code>(&self, a: &[u32], b: &[u32], autojunk: bool, pair: &mut Pair<C>) {
+    fn write<C: Code>(
+        &self,
+        a: &[u32],
+        b: &[u32],
+        (common, autojunk): (usize, bool),
+        pair: &mut Pair<C>,
+    ) {
+        pair.codes = common;
         let code = |other: C| {
             move |&id: &u32| match self.table[id as usize] {
                 UNSEEN | IN_A => other,

@@ -11,21 +11,15 @@
 //! prefix.
 
 use super::automaton::Automaton;
-use super::narrow::{Narrow, is_narrow};
+use super::planes::{self, Planes};
 use super::rect::Rect;
 use super::repeats::{Piece, Repeats};
 use super::runs::{KEY_SIDE, Run, Span, split};
 use super::seeds::{Grid, Seeds};
 use super::singles::Singles;
+use super::sink::Sink;
 use super::text::{Code, Text, common_after, common_before};
-use super::wide::Wide;
 use super::{Block, Halt, Stop};
-
-/// Levels up to which word planes are worth their rows.
-const WIDE_LEVELS: usize = 12;
-
-/// Words of a plane times rows up to which word planes are worth their while.
-const WIDE_WORDS: usize = 1 << 14;
 
 /// What may be spent on single blocks of repetitive rectangles, in elements for each element.
 const CREDIT: usize = 8;
@@ -49,41 +43,43 @@ pub(crate) struct Tools {
     runs: Vec<Run>,
     spare: Vec<Run>,
     seeds: Seeds,
-    narrow: Narrow,
-    wide: Wide,
+    planes: Planes,
     singles: Singles,
     automaton: Automaton,
     repeats: Repeats,
 }
 
 /// One pair being solved.
-pub(crate) struct Solver<'p, C> {
+pub(crate) struct Solver<'p, C, S> {
     /// The texts whose equal runs are blocks.
     pub(crate) seeds: (&'p Text<C>, &'p Text<C>),
     /// The texts over which a block is widened, where they are others.
     pub(crate) full: Option<(&'p Text<C>, &'p Text<C>)>,
+    /// Codes that both texts may have lie below this.
+    pub(crate) codes: usize,
     pub(crate) tools: &'p mut Tools,
-    pub(crate) out: &'p mut Vec<Block>,
+    pub(crate) out: &'p mut S,
     /// Where the starts of runs count from.
     pub(crate) origin: (usize, usize),
     /// What may still be spent on single blocks of repetitive rectangles.
     pub(crate) credit: usize,
 }
 
-impl<C: Code> Solver<'_, C> {
+impl<C: Code, S: Sink> Solver<'_, C, S> {
     /// Appends all blocks in order; touching ones are not joined.
     pub(crate) fn solve(&mut self, stop: Stop<'_>) -> Result<(), Halt> {
         let whole = Rect::whole(self.seeds.0.len(), self.seeds.1.len());
         self.tools.tasks.clear();
         self.tools.runs.clear();
         self.tools.singles.reset();
+        self.tools.planes.reset();
         self.credit = CREDIT * (whole.rows() + whole.cols());
         if whole.has_area() {
             self.tools.tasks.push(Task::Search(whole, usize::MAX));
         }
         while let Some(task) = self.tools.tasks.pop() {
             match task {
-                Task::Emit(block) => self.out.push(block),
+                Task::Emit(block) => self.out.put(block),
                 Task::Split(rect, span, shortest) => self.split(rect, span, shortest),
                 Task::Search(rect, bound) => {
                     stop.check()?;
@@ -96,9 +92,11 @@ impl<C: Code> Solver<'_, C> {
 
     fn search(&mut self, rect: Rect, bound: usize, stop: Stop<'_>) -> Result<(), Halt> {
         let is_plain = self.full.is_none();
-        if is_plain && is_narrow(rect) {
-            let (a, b) = self.seeds;
-            self.tools.narrow.solve(a, b, rect, bound, self.out);
+        let is_short = bound < planes::SHORTEST && planes::fits(rect);
+        if is_plain && (is_short || planes::is_narrow(rect)) {
+            self.tools
+                .planes
+                .solve(self.seeds, self.codes, rect, bound, self.out);
         } else if bound <= 1 {
             self.sweep(rect);
         } else if !self.seed(rect, bound) {
@@ -112,13 +110,7 @@ impl<C: Code> Solver<'_, C> {
     fn search_repetitive(&mut self, rect: Rect, bound: usize, stop: Stop<'_>) -> Result<(), Halt> {
         let (rows, cols) = (rect.rows(), rect.cols());
         let is_huge = rows.max(cols) >= KEY_SIDE;
-        if C::BYTES == 1 && bound <= WIDE_LEVELS && rows * cols.div_ceil(64) < WIDE_WORDS {
-            let found = self
-                .tools
-                .wide
-                .longest(self.seeds.0, self.seeds.1, rect, bound);
-            self.take(rect, found);
-        } else if is_huge || self.credit > rows + cols {
+        if is_huge || self.credit > rows + cols {
             self.credit = self.credit.saturating_sub(rows + cols);
             let found = self
                 .tools
@@ -152,8 +144,12 @@ impl<C: Code> Solver<'_, C> {
 
     /// Finds all runs from a length on; false where no grid fits or there are too many.
     fn seed(&mut self, rect: Rect, bound: usize) -> bool {
-        let Some(grid) = self.grid(rect, bound) else {
-            return false;
+        let grid = self.grid(rect, bound);
+        let has_planes = self.full.is_none() && planes::fits(rect);
+        let shortest = match grid {
+            _ if has_planes => planes::SHORTEST,
+            Some(grid) => grid.shortest(),
+            None => return false,
         };
         if self.tools.runs.is_empty() {
             self.origin = (rect.a_lo, rect.b_lo);
@@ -162,14 +158,16 @@ impl<C: Code> Solver<'_, C> {
         let budget = 256 + 8 * (rect.rows() + rect.cols());
         let limits = (self.origin, budget);
         let tools = &mut *self.tools;
-        if !tools
-            .seeds
-            .find(self.seeds, rect, grid, limits, &mut tools.runs)
-        {
+        let (codes, runs) = (self.codes, &mut tools.runs);
+        let is_done = match grid {
+            Some(grid) if !has_planes => tools.seeds.find(self.seeds, rect, grid, limits, runs),
+            _ => tools.planes.runs(self.seeds, codes, rect, limits, runs),
+        };
+        if !is_done {
             return false;
         }
         let span = Span::of(&tools.runs, from);
-        tools.tasks.push(Task::Split(rect, span, grid.shortest()));
+        tools.tasks.push(Task::Split(rect, span, shortest));
         true
     }
 
@@ -265,7 +263,7 @@ impl<C: Code> Solver<'_, C> {
             },
         );
         if block.len > 0 {
-            self.out.push(block);
+            self.out.put(block);
         }
     }
 
@@ -293,7 +291,7 @@ impl<C: Code> Solver<'_, C> {
                     if let Some(left) = tail.left_of(block) {
                         self.emit_prefix(left);
                     }
-                    self.out.push(block);
+                    self.out.put(block);
                     tail = Rect {
                         a_lo: block.a + block.len,
                         b_lo: block.b + block.len,

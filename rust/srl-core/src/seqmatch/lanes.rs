@@ -4,6 +4,9 @@
 //! x86-64 the same is written with AVX2 and AVX-512, whose moves across words the compiler does
 //! not find by itself. Which of them runs is decided when the program does.
 
+/// Words of the widest rows.
+pub(crate) const MOST_WORDS: usize = 32;
+
 /// A row of `64 * WORDS` bits; bit 0 is the lowest of word 0.
 pub(crate) trait Row: Copy {
     const WORDS: usize;
@@ -19,8 +22,14 @@ pub(crate) trait Row: Copy {
 
     fn and_not(self, other: Self) -> Self;
 
+    /// All bits moved up by `by`, from 1 to 63; what leaves `lower` at its top comes in.
+    fn shl_in(self, lower: Self, by: u32) -> Self;
+
     /// All bits moved up by `by`, from 1 to 63.
-    fn shl(self, by: u32) -> Self;
+    #[inline(always)]
+    fn shl(self, by: u32) -> Self {
+        self.shl_in(Self::empty(), by)
+    }
 
     fn is_empty(self) -> bool;
 
@@ -34,17 +43,17 @@ pub(crate) trait Row: Copy {
     /// The bits `from..to`.
     #[inline(always)]
     fn columns((from, to): (usize, usize)) -> Self {
-        let mut words = [0; 8];
+        let mut words = [0; MOST_WORDS];
         for (word, bits) in words.iter_mut().enumerate() {
             *bits = below(to, word) & !below(from, word);
         }
         Self::load(&words, 0)
     }
 
-    /// The words, and empty ones up to eight.
+    /// The words, and empty ones up to the most there can be.
     #[inline(always)]
-    fn words(self) -> [u64; 8] {
-        let mut words = [0; 8];
+    fn words(self) -> [u64; MOST_WORDS] {
+        let mut words = [0; MOST_WORDS];
         self.store(&mut words, 0);
         words
     }
@@ -53,7 +62,7 @@ pub(crate) trait Row: Copy {
     #[inline(always)]
     fn lowest(self) -> usize {
         let word = self.filled().trailing_zeros() as usize;
-        word * 64 + self.words()[word & 7].trailing_zeros() as usize
+        word * 64 + self.words()[word % MOST_WORDS].trailing_zeros() as usize
     }
 }
 
@@ -96,16 +105,67 @@ impl<const W: usize> Row for [u64; W] {
     }
 
     #[inline(always)]
-    fn shl(self, by: u32) -> Self {
+    fn shl_in(self, lower: Self, by: u32) -> Self {
         std::array::from_fn(|word| {
-            let lower = if word == 0 { 0 } else { self[word - 1] };
-            self[word] << by | lower >> (64 - by)
+            let below = if word == 0 { lower[W - 1] } else { self[word - 1] };
+            self[word] << by | below >> (64 - by)
         })
     }
 
     #[inline(always)]
     fn is_empty(self) -> bool {
         self.iter().fold(0, |any, word| any | word) == 0
+    }
+}
+
+/// Two rows side by side.
+#[derive(Clone, Copy)]
+pub(crate) struct Twice<R>(R, R);
+
+impl<R: Row> Row for Twice<R> {
+    const WORDS: usize = 2 * R::WORDS;
+
+    #[inline(always)]
+    fn empty() -> Self {
+        Self(R::empty(), R::empty())
+    }
+
+    #[inline(always)]
+    fn load(words: &[u64], at: usize) -> Self {
+        let row = &words[at..at + Self::WORDS];
+        Self(R::load(row, 0), R::load(row, R::WORDS))
+    }
+
+    #[inline(always)]
+    fn store(self, words: &mut [u64], at: usize) {
+        let row = &mut words[at..at + Self::WORDS];
+        self.0.store(row, 0);
+        self.1.store(row, R::WORDS);
+    }
+
+    #[inline(always)]
+    fn and(self, other: Self) -> Self {
+        Self(self.0.and(other.0), self.1.and(other.1))
+    }
+
+    #[inline(always)]
+    fn and_not(self, other: Self) -> Self {
+        Self(self.0.and_not(other.0), self.1.and_not(other.1))
+    }
+
+    #[inline(always)]
+    fn shl_in(self, lower: Self, by: u32) -> Self {
+        Self(self.0.shl_in(lower.1, by), self.1.shl_in(self.0, by))
+    }
+
+    #[inline(always)]
+    fn is_empty(self) -> bool {
+        self.0.is_empty() & self.1.is_empty()
+    }
+
+    #[inline(always)]
+    fn filled(self) -> u32 {
+        self.0.filled() | self.1.filled() << R::WORDS
     }
 }
 
@@ -117,7 +177,7 @@ pub(crate) trait Job {
     fn run<R: Row>(self, on: &mut Self::On) -> Self::Result;
 }
 
-/// Runs `job` with rows of `words` words: 1, 2, 4 or 8.
+/// Runs `job` with rows of `words` words, a power of two up to [`MOST_WORDS`].
 #[inline]
 pub(crate) fn widest<J: Job>(on: &mut J::On, words: usize, job: J) -> J::Result {
     #[cfg(target_arch = "x86_64")]
@@ -135,7 +195,9 @@ pub(crate) fn widest<J: Job>(on: &mut J::On, words: usize, job: J) -> J::Result 
         1 => job.run::<[u64; 1]>(on),
         2 => job.run::<[u64; 2]>(on),
         4 => job.run::<[u64; 4]>(on),
-        _ => job.run::<[u64; 8]>(on),
+        8 => job.run::<[u64; 8]>(on),
+        16 => job.run::<[u64; 16]>(on),
+        _ => job.run::<[u64; 32]>(on),
     }
 }
 
@@ -154,7 +216,7 @@ _mm256_loadu_si256, _mm256_or_si256, _mm256_permute2x128_si256,
         _mm512_sll_epi64, _mm512_srl_epi64, _mm512_storeu_si512, _mm512_test_epi64_mask,
     };
 
-    use super::{Job, Row};
+    use super::{Job, Row, Twice};
 
     #[target_feature(enable = "avx512f,avx512vl,avx2,bmi1,bmi2")]
     pub(super) unsafe fn avx512<J: Job>(on: &mut J::On, words: usize, job: J) -> J::Result {
@@ -162,7 +224,9 @@ _mm256_loadu_si256, _mm256_or_si256, _mm256_permute2x128_si256,
             1 => job.run::<[u64; 1]>(on),
             2 => job.run::<[u64; 2]>(on),
             4 => job.run::<Avx2>(on),
-            _ => job.run::<Avx512>(on),
+            8 => job.run::<Avx512>(on),
+            16 => job.run::<Twice<Avx512>>(on),
+            _ => job.run::<Twice<Twice<Avx512>>>(on),
         }
     }
 
@@ -172,7 +236,9 @@ _mm256_loadu_si256, _mm256_or_si256, _mm256_permute2x128_si256,
             1 => job.run::<[u64; 1]>(on),
             2 => job.run::<[u64; 2]>(on),
             4 => job.run::<Avx2>(on),
-            _ => job.run::<Avx2Pair>(on),
+            8 => job.run::<Twice<Avx2>>(on),
+            16 => job.run::<Twice<Twice<Avx2>>>(on),
+            _ => job.run::<Twice<Twice<Twice<Avx2>>>>(on),
         }
     }
 
@@ -230,60 +296,13 @@ _mm256_loadu_si256, _mm256_or_si256, _mm256_permute2x128_si256,
         }
 
         #[inline(always)]
-        fn shl(self, by: u32) -> Self {
-            Self(shl_256(self.0, up(self.0, Self::empty().0), by))
+        fn shl_in(self, lower: Self, by: u32) -> Self {
+            Self(shl_256(self.0, up(self.0, lower.0), by))
         }
 
         #[inline(always)]
         fn is_empty(self) -> bool {
             unsafe { _mm256_testz_si256(self.0, self.0) == 1 }
-        }
-    }
-
-    /// 512 columns by AVX2.
-    #[derive(Clone, Copy)]
-    pub(crate) struct Avx2Pair(Avx2, Avx2);
-
-    impl Row for Avx2Pair {
-        const WORDS: usize = 8;
-
-        #[inline(always)]
-        fn empty() -> Self {
-            Self(Avx2::empty(), Avx2::empty())
-        }
-
-        #[inline(always)]
-        fn load(words: &[u64], at: usize) -> Self {
-            let row = &words[at..at + 8];
-            Self(Avx2::load(row, 0), Avx2::load(row, 4))
-        }
-
-        #[inline(always)]
-        fn store(self, words: &mut [u64], at: usize) {
-            let row = &mut words[at..at + 8];
-            self.0.store(row, 0);
-            self.1.store(row, 4);
-        }
-
-        #[inline(always)]
-        fn and(self, other: Self) -> Self {
-            Self(self.0.and(other.0), self.1.and(other.1))
-        }
-
-        #[inline(always)]
-        fn and_not(self, other: Self) -> Self {
-            Self(self.0.and_not(other.0), self.1.and_not(other.1))
-        }
-
-        #[inline(always)]
-        fn shl(self, by: u32) -> Self {
-            let high = shl_256(self.1.0, up(self.1.0, self.0.0), by);
-            Self(self.0.shl(by), Avx2(high))
-        }
-
-        #[inline(always)]
-        fn is_empty(self) -> bool {
-            Avx2(unsafe { _mm256_or_si256(self.0.0, self.1.0) }).is_empty()
         }
     }
 
@@ -322,9 +341,9 @@ _mm256_loadu_si256, _mm256_or_si256, _mm256_permute2x128_si256,
         }
 
         #[inline(always)]
-        fn shl(self, by: u32) -> Self {
+        fn shl_in(self, lower: Self, by: u32) -> Self {
             unsafe {
-                let lower = _mm512_alignr_epi64::<7>(self.0, Self::empty().0);
+                let lower = _mm512_alignr_epi64::<7>(self.0, lower.0);
                 let (by, back) = (_mm_cvtsi32_si128(by as i32), _mm_cvtsi32_si128(64 - by as i32));
                 Self(_mm512_or_si512(
                     _mm512_sll_epi64(self.0, by),

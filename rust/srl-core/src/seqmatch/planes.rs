@@ -13,19 +13,27 @@ use super::levels::{self, Levels, Part};
 use super::rect::Rect;
 use super::runs::Run;
 use super::sink::Sink;
-use super::text::{Code, Text, common_after, common_before};
+use super::text::{Code, Text, common_after, few_before};
 use super::Block;
 
 /// Columns of eight words, less the bits that a shift must find empty.
-const COLUMNS: usize = 8 * 64;
+const COLUMNS: usize = 2048;
 
-const ROWS: usize = 1024;
+const ROWS: usize = 2048;
 
 /// Runs of this length and more are found by [`Planes::runs`], shorter blocks by [`Planes::solve`].
 pub(crate) const SHORTEST: usize = 8;
 
-/// Whether a rectangle is one for the planes.
-pub(crate) fn fits(rect: Rect) -> bool {
+/// Columns up to which planes find runs sooner than hashed windows do.
+const RUN_COLUMNS: usize = 512;
+
+/// Whether runs are to be found by planes.
+pub(crate) fn finds_runs(rect: Rect) -> bool {
+    rect.cols() <= RUN_COLUMNS && rect.rows() <= ROWS
+}
+
+/// Whether blocks that are shorter than [`SHORTEST`] are to be found by planes.
+pub(crate) fn finds_short(rect: Rect) -> bool {
     rect.cols() <= COLUMNS && rect.rows() <= ROWS
 }
 
@@ -114,7 +122,9 @@ impl Planes {
             0..=64 => 1,
             65..=128 => 2,
             129..=256 => 4,
-            _ => 8,
+            257..=512 => 8,
+            513..=1024 => 16,
+            _ => 32,
         };
         self.region = Some(rect);
         self.fours_to = 0;
@@ -147,7 +157,9 @@ impl Planes {
             1 => self.empty::<C, 1>(a),
             2 => self.empty::<C, 2>(a),
             4 => self.empty::<C, 4>(a),
-            _ => self.empty::<C, 8>(a),
+            8 => self.empty::<C, 8>(a),
+            16 => self.empty::<C, 16>(a),
+            _ => self.empty::<C, 32>(a),
         }
         for (j, code) in b.iter().enumerate() {
             self.planes[code.index() * words + j / 64] |= 1 << (j % 64);
@@ -201,7 +213,6 @@ impl Planes {
             }));
     }
 
-    /// Every run of [`SHORTEST`] elements holds five rows that end in a fourth one.
     #[inline(always)]
     fn find_runs<R: Row, C: Code>(
         &mut self,
@@ -210,38 +221,53 @@ impl Planes {
         (origin, most): ((usize, usize), usize),
         runs: &mut Vec<Run>,
     ) -> bool {
+        let rows = self.find_windows::<R>(rect.rows());
+        for (group, mut rows) in rows.into_iter().enumerate() {
+            while rows != 0 {
+                let step = group * 64 + rows.trailing_zeros() as usize;
+                rows &= rows - 1;
+                let fresh = R::load(&self.fours, step * R::WORDS);
+                let (words, mut filled) = (fresh.words(), fresh.filled());
+                while filled != 0 {
+                    let word = filled.trailing_zeros() as usize;
+                    filled &= filled - 1;
+                    let mut bits = words[word % lanes::MOST_WORDS];
+                    while bits != 0 {
+                        let col = word * 64 + bits.trailing_zeros() as usize;
+                        bits &= bits - 1;
+                        let end = (rect.a_lo + 4 * step + 5, rect.b_lo + col + 1);
+                        runs.extend(run_around(pair, rect, end, origin));
+                    }
+                }
+                if runs.len() > most {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Where five equal elements end in a fourth row, unless the window four rows above led there:
+    /// every run of [`SHORTEST`] elements holds such a window. Returns the rows that have any.
+    #[inline(always)]
+    fn find_windows<R: Row>(&mut self, rows: usize) -> [u64; ROWS / 4 / 64] {
+        let mut filled = [0; ROWS / 4 / 64];
+        if self.fours.len() < rows.div_ceil(4) * R::WORDS {
+            self.fours.resize(rows.div_ceil(4) * R::WORDS, 0);
+        }
         let mut last = R::empty();
         let mut top = self.base::<R>(0);
-        for row in (4..rect.rows()).step_by(4) {
+        for (step, row) in (4..rows).step_by(4).enumerate() {
             let bottom = self.base::<R>(row);
             let upper = top.shl(1).and(self.base(row - 3)).shl(1);
             let lower = upper.and(self.base(row - 2)).shl(1);
             let five = lower.and(self.base(row - 1)).shl(1).and(bottom);
-            top = bottom;
-            // What the window four rows above led to is known.
             let fresh = five.and_not(last.shl(4));
-            last = five;
-            if fresh.is_empty() {
-                continue;
-            }
-            let words = fresh.words();
-            let mut filled = fresh.filled();
-            while filled != 0 {
-                let word = filled.trailing_zeros() as usize;
-                filled &= filled - 1;
-                let mut bits = words[word & 7];
-                while bits != 0 {
-                    let col = word * 64 + bits.trailing_zeros() as usize;
-                    bits &= bits - 1;
-                    let end = (rect.a_lo + row + 1, rect.b_lo + col + 1);
-                    runs.extend(run_around(pair, rect, end, origin));
-                }
-            }
-            if runs.len() > most {
-                return false;
-            }
+            (top, last) = (bottom, five);
+            fresh.store(&mut self.fours, step * R::WORDS);
+            filled[step / 64] |= u64::from(!fresh.is_empty()) << (step % 64);
         }
-        true
+        filled
     }
 
     /// Computes level 4 of the rows of `part`, which come in order.
@@ -405,7 +431,7 @@ fn run_around<C: Code>(
     let forth = common_after(a, i, b, j, room);
     let (i, j) = (i - 5, j - 5);
     let room = (i - rect.a_lo).min(j - rect.b_lo).min(3);
-    let back = common_before(a, i, b, j, room);
+    let back = few_before(a, i, b, j).min(room);
     let len = back + 5 + forth;
     (len >= SHORTEST).then(|| Run::new(i - back - origin.0, j - back - origin.1, len))
 }

@@ -35,6 +35,7 @@ pub(crate) struct Seeds {
 impl Seeds {
     /// Appends the runs of `rect` to `runs`, starts counted from `origin`. Returns false, with
     /// `runs` as it was, when that takes more than `budget` steps.
+    #[inline(never)]
     pub(crate) fn find<C: Code>(
         &mut self,
         (a, b): (&Text<C>, &Text<C>),
@@ -80,6 +81,7 @@ impl Seeds {
     }
 
     /// Chains the windows of `b` inside `rect`; those that cannot match are left out.
+    #[inline(never)]
     fn index<C: Code>(&mut self, b: &Text<C>, rect: Rect, window: usize, mask: u64) {
         let count = rect.cols() + 1 - window;
         let bits = (usize::BITS - count.leading_zeros() + 1).max(4);

@@ -92,7 +92,7 @@ impl<C: Code, S: Sink> Solver<'_, C, S> {
 
     fn search(&mut self, rect: Rect, bound: usize, stop: Stop<'_>) -> Result<(), Halt> {
         let is_plain = self.full.is_none();
-        let is_short = bound < planes::SHORTEST && planes::fits(rect);
+        let is_short = bound < planes::SHORTEST && planes::finds_short(rect);
         if is_plain && (is_short || planes::is_narrow(rect)) {
             self.tools
                 .planes
@@ -145,7 +145,7 @@ impl<C: Code, S: Sink> Solver<'_, C, S> {
     /// Finds all runs from a length on; false where no grid fits or there are too many.
     fn seed(&mut self, rect: Rect, bound: usize) -> bool {
         let grid = self.grid(rect, bound);
-        let has_planes = self.full.is_none() && planes::fits(rect);
+        let has_planes = self.full.is_none() && planes::finds_runs(rect);
         let shortest = match grid {
             _ if has_planes => planes::SHORTEST,
             Some(grid) => grid.shortest(),
@@ -178,8 +178,9 @@ impl<C: Code, S: Sink> Solver<'_, C, S> {
         let side = rect.rows().min(rect.cols());
         let grids: &[(usize, usize, usize, usize)] = match (self.full.is_some(), C::BYTES) {
             (false, 1) => &[
+                (8, 24, 600, 200),
                 (8, 8, 3000, 15),
-                (8, 4, 400, 11),
+                (8, 4, 4000, 11),
                 (5, 4, 0, 11),
                 (5, 2, 1000, 6),
                 (4, 1, 0, 4),

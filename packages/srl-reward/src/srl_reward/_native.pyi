@@ -1,6 +1,7 @@
 """The native half of `srl_reward`: what it takes, what it gives, what it raises."""
 
 from collections.abc import Sequence
+from typing import final
 
 # Sequence matching
 #
@@ -46,14 +47,47 @@ class JunkIndex:
 # All take any `str`, lone surrogates included, run in linear time, return slices of the text they
 # were given, and release the GIL on long texts.
 
-_Step = tuple[int, str | None, str, int, int]
+@final
+class Step:
+    """One step; `text` is as its author wrote it, heading included: `source[start:end]`.
 
-def split_steps(text: str, keep_preamble: bool) -> list[_Step]:
-    """Return (number, title, text, start, end) of each step."""
+    Immutable; equal, hashed, pickled and matched by its five fields. A step that was cut from a
+    text keeps that text alive.
+    """
+
+    __match_args__ = ("number", "title", "text", "start", "end")
+
+    def __new__(cls, number: int, title: str | None, text: str, start: int, end: int) -> Step: ...
+    @property
+    def number(self) -> int:
+        """The number in its heading."""
+
+    @property
+    def title(self) -> str | None:
+        """Its title, without bold and final colon; None where it has none."""
+
+    @property
+    def text(self) -> str:
+        """Its own text, without outer white space."""
+
+    @property
+    def start(self) -> int:
+        """The code point of the source that it starts at."""
+
+    @property
+    def end(self) -> int:
+        """The code point of the source that it ends before."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs__(self) -> tuple[int, str | None, str, int, int]: ...
+
+def split_steps(text: str, keep_preamble: bool) -> list[Step]:
+    """Return the steps of a text."""
 
 def parse_solution(
     text: str, keep_preamble: bool
-) -> tuple[list[_Step], tuple[str, int | None, int | None] | None]:
+) -> tuple[list[Step], tuple[str, int | None, int | None] | None]:
     """Return the steps and None, or no steps and (reason, expected number, found number)."""
 
 def leading_number(text: str) -> int | None:

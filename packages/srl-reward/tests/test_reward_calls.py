@@ -31,9 +31,8 @@ REWARDS: list[Reward] = [
     R1ZeroReward("gold"),
 ]
 every_reward = pytest.mark.parametrize("reward", REWARDS, ids=lambda each: type(each).__name__)
-reading = pytest.mark.parametrize(
-    "reward", [each for each in REWARDS if type(each) != FormatReward]
-)
+WITH_GOLD = [reward for reward in REWARDS if not isinstance(reward, FormatReward)]
+reading = pytest.mark.parametrize("reward", WITH_GOLD)
 
 
 def call(reward: Reward, completions: object, **columns: object) -> list[float | None]:

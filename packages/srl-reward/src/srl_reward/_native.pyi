@@ -3,6 +3,25 @@
 from collections.abc import Sequence
 from typing import final
 
+__all__ = [
+    "JunkIndex",
+    "Step",
+    "all_ints",
+    "blocks",
+    "extract_aime_answer",
+    "extract_boxed",
+    "extract_gsm8k_answer",
+    "is_think_prefilled",
+    "leading_number",
+    "parse_solution",
+    "parse_step_output",
+    "parse_think",
+    "ratio",
+    "ratio_batch",
+    "split_steps",
+    "strip_step_number",
+]
+
 # Sequence matching
 #
 # A sequence is a `str` (any code points, lone surrogates too), or a list or tuple whose elements
@@ -27,6 +46,7 @@ def blocks(a: object, b: object, autojunk: bool) -> list[tuple[int, int, int]] |
 def all_ints(sequence: object) -> bool:
     """Whether this is a list or tuple of nothing but `int` and `bool` of at most 64 bits."""
 
+@final
 class JunkIndex:
     """`b` as codes, indexed for matching with junk elements and bounds."""
 

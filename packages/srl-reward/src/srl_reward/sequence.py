@@ -12,6 +12,7 @@ from difflib import Match
 from typing import Generic, TypeVar
 
 from srl_reward import _native
+from srl_reward._native import ratio
 
 __all__ = ["Match", "SequenceMatcher", "matching_blocks", "ratio", "ratio_batch"]
 
@@ -19,16 +20,6 @@ T = TypeVar("T", bound=Hashable)
 
 _LAZY = ("b2j", "bjunk", "bpopular")
 _CHAIN = "_SequenceMatcher__chain_b"
-
-
-def ratio(a: Sequence[Hashable], b: Sequence[Hashable], *, autojunk: bool = True) -> float:
-    """Similarity in [0, 1]: `difflib.SequenceMatcher(None, a, b, autojunk).ratio()`, exactly.
-
-    The order of the arguments matters, as it does for difflib. Raises TypeError for an element
-    that is not hashable.
-    """
-    value = _native.ratio(a, b, autojunk=autojunk)
-    return SequenceMatcher(None, a, b, autojunk).ratio() if value is None else value
 
 
 def ratio_batch(

@@ -68,7 +68,7 @@ pub(crate) trait Row: Copy {
 
 /// The bits of a word that lie below column `end`.
 #[inline(always)]
-fn below(end: usize, word: usize) -> u64 {
+pub(crate) fn below(end: usize, word: usize) -> u64 {
     match end.saturating_sub(word * 64) {
         0 => 0,
         bits => u64::MAX >> 64_usize.saturating_sub(bits),

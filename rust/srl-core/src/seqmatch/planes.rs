@@ -8,7 +8,7 @@
 //! Rows are arrays of words, so that the compiler makes vector code of them; the widest that the
 //! processor has is chosen when the program runs.
 
-use super::lanes::{self, Job, Row};
+use super::lanes::{self, Job, Row, below};
 use super::levels::{self, Levels, Part};
 use super::rect::Rect;
 use super::runs::Run;
@@ -23,6 +23,9 @@ const ROWS: usize = 2048;
 
 /// Runs of this length and more are found by [`Planes::runs`], shorter blocks by [`Planes::solve`].
 pub(crate) const SHORTEST: usize = 8;
+
+/// Words of planes up to which every code has a plane of its own, of which most are not touched.
+const MOST_BY_CODE: usize = 1 << 16;
 
 /// Columns up to which planes find runs sooner than hashed windows do.
 const RUN_COLUMNS: usize = 512;
@@ -42,6 +45,31 @@ pub(crate) fn is_narrow(rect: Rect) -> bool {
     rect.cols() <= levels::COLUMNS && rect.rows() <= ROWS
 }
 
+/// A set of rows; one word more comes first and stays empty.
+#[derive(Debug)]
+struct Rows([u64; ROWS / 64 + 1]);
+
+impl Default for Rows {
+    fn default() -> Self {
+        Self([0; ROWS / 64 + 1])
+    }
+}
+
+impl Rows {
+    #[inline(always)]
+    fn mark(&mut self, row: usize, is_in: bool) {
+        let word = &mut self.0[row / 64 + 1];
+        *word = *word & !(1 << (row % 64)) | u64::from(is_in) << (row % 64);
+    }
+
+    /// The rows of a group of 64 that are in the set together with the row `above` above them.
+    #[inline(always)]
+    fn both(&self, group: usize, above: u32) -> u64 {
+        let (here, before) = (self.0[group + 1], self.0[group]);
+        here & (here << above | before >> 1 >> (63 - above))
+    }
+}
+
 /// Planes and levels of a region, used again from call to call.
 #[derive(Debug, Default)]
 pub(crate) struct Planes {
@@ -54,8 +82,11 @@ pub(crate) struct Planes {
     /// Where each row's plane begins.
     rows: Vec<u32>,
     fours: Vec<u64>,
-    /// Up to which row they are filled.
-    fours_to: usize,
+    has_one: Rows,
+    has_two: Rows,
+    has_four: Rows,
+    /// Up to which row these four are filled.
+    filled_to: usize,
     region: Option<Rect>,
     levels: Levels,
     later: Vec<(Block, Part)>,
@@ -127,7 +158,7 @@ impl Planes {
             _ => 32,
         };
         self.region = Some(rect);
-        self.fours_to = 0;
+        self.filled_to = 0;
         self.fill(
             &a.codes()[rect.a_lo..rect.a_hi],
             &b.codes()[rect.b_lo..rect.b_hi],
@@ -135,42 +166,42 @@ impl Planes {
         );
     }
 
-    #[inline(never)]
     fn fill<C: Code>(&mut self, a: &[C], b: &[C], codes: usize) {
         self.rows.clear();
-        if C::BYTES == 1 {
-            self.fill_by_code(a, b);
-        } else {
+        if codes * self.words > MOST_BY_CODE {
             self.fill_numbered(a, b, codes);
+            return;
+        }
+        match self.words {
+            1 => self.fill_by_code::<C, 1>(a, b, codes),
+            2 => self.fill_by_code::<C, 2>(a, b, codes),
+            4 => self.fill_by_code::<C, 4>(a, b, codes),
+            8 => self.fill_by_code::<C, 8>(a, b, codes),
+            16 => self.fill_by_code::<C, 16>(a, b, codes),
+            _ => self.fill_by_code::<C, 32>(a, b, codes),
         }
     }
 
-    /// A plane for each of 256 codes. Those that rows have are emptied before columns are set;
-    /// what the others hold is never read.
-    #[inline(never)]
-    fn fill_by_code<C: Code>(&mut self, a: &[C], b: &[C]) {
-        let words = self.words;
-        if self.planes.len() < 257 * words {
-            self.planes.resize(257 * words, 0);
+    /// A plane for each code, one more for what `a` alone has and one for what `b` alone has. Those
+    /// of the rows are emptied before columns are set; what the others hold is never read.
+    fn fill_by_code<C: Code, const W: usize>(&mut self, a: &[C], b: &[C], codes: usize) {
+        // A byte is an index of its own.
+        let place = |code: &C, other: usize| match C::BYTES {
+            1 => code.index() * W,
+            _ => code.index().min(other) * W,
+        };
+        let need = (codes + 3).max(257) * W;
+        if self.planes.len() < need {
+            self.planes.resize(need, 0);
         }
-        match words {
-            1 => self.empty::<C, 1>(a),
-            2 => self.empty::<C, 2>(a),
-            4 => self.empty::<C, 4>(a),
-            8 => self.empty::<C, 8>(a),
-            16 => self.empty::<C, 16>(a),
-            _ => self.empty::<C, 32>(a),
+        let planes = &mut self.planes[..need];
+        for code in a {
+            planes[place(code, codes)..][..W].fill(0);
         }
         for (j, code) in b.iter().enumerate() {
-            self.planes[code.index() * words + j / 64] |= 1 << (j % 64);
+            planes[place(code, codes + 1) + j / 64] |= 1 << (j % 64);
         }
-    }
-
-    fn empty<C: Code, const W: usize>(&mut self, a: &[C]) {
-        for code in a {
-            self.planes[code.index() * W..][..W].fill(0);
-        }
-        self.rows.extend(a.iter().map(|code| (code.index() * W) as u32));
+        self.rows.extend(a.iter().map(|code| place(code, codes) as u32));
     }
 
     /// A plane for each code that the columns have, numbered as they come; plane 0 is empty.
@@ -270,17 +301,17 @@ impl Planes {
         filled
     }
 
-    /// Computes level 4 of the rows of `part`, which come in order.
+    /// Computes level 4 of the rows of `part`, and where levels have bits; parts come in order.
     #[inline(always)]
-    fn fill_fours<R: Row>(&mut self, part: &Part) {
-        let (from, to) = (part.rows.0.max(self.fours_to), part.rows.1);
+    fn fill_levels<R: Row>(&mut self, part: &Part) {
+        let (from, to) = (part.rows.0.max(self.filled_to), part.rows.1);
         if from >= to {
             return;
         }
         if self.fours.len() < to * R::WORDS {
             self.fours.resize(to * R::WORDS, 0);
         }
-        self.fours_to = to;
+        self.filled_to = to;
         let mut twos = [R::empty(); 4];
         let mut above = R::empty();
         for row in from.saturating_sub(3)..to {
@@ -291,6 +322,9 @@ impl Planes {
             above = base;
             if row >= from {
                 four.store(&mut self.fours, row * R::WORDS);
+                self.has_one.mark(row, !base.is_empty());
+                self.has_two.mark(row, !two.is_empty());
+                self.has_four.mark(row, !four.is_empty());
             }
         }
     }
@@ -309,9 +343,7 @@ impl Planes {
                     self.narrow::<R>(&part, origin, out);
                     break;
                 }
-                if part.bound >= 4 {
-                    self.fill_fours::<R>(&part);
-                }
+                self.fill_levels::<R>(&part);
                 let Some((row, col)) = self.first::<R>(&part) else {
                     part.bound -= 1;
                     continue;
@@ -380,10 +412,21 @@ impl Planes {
             return None;
         }
         let columns = R::columns((part.cols.0 + LEN - 1, part.cols.1));
-        for row in part.rows.0 + LEN - 1..part.rows.1 {
-            let hits = self.level::<R, LEN>(row).and(columns);
-            if !hits.is_empty() {
-                return Some((row, hits.lowest()));
+        let (set, above) = match LEN {
+            1 => (&self.has_one, 0),
+            2 | 3 => (&self.has_two, LEN - 2),
+            _ => (&self.has_four, LEN - 4),
+        };
+        let (from, to) = (part.rows.0 + LEN - 1, part.rows.1);
+        for group in from / 64..to.div_ceil(64) {
+            let mut rows = set.both(group, above as u32) & below(to, group) & !below(from, group);
+            while rows != 0 {
+                let row = group * 64 + rows.trailing_zeros() as usize;
+                rows &= rows - 1;
+                let hits = self.level::<R, LEN>(row).and(columns);
+                if !hits.is_empty() {
+                    return Some((row, hits.lowest()));
+                }
             }
         }
         None

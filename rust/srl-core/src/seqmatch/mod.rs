@@ -35,6 +35,7 @@
 mod automaton;
 pub mod classic;
 mod encode;
+mod grams;
 mod lanes;
 mod levels;
 pub mod oracle;
@@ -222,6 +223,8 @@ fn solve_pair<C: Code>(
         out,
         origin: (0, 0),
         credit: 0,
+        has_few_windows: false,
+        patience: 0,
     }
     .solve(stop)
 }

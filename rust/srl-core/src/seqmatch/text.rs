@@ -89,6 +89,17 @@ impl<C: Code> Text<C> {
         }
     }
 
+    /// The elements from `at` on that the masks keep: one word, or two where they are `LONG`.
+    #[inline]
+    pub(crate) fn key<const LONG: bool>(&self, at: usize, masks: (u64, u64)) -> (u64, u64) {
+        let second = if LONG {
+            self.word((at + 8 / C::BYTES).min(self.len)) & masks.1
+        } else {
+            0
+        };
+        (self.word(at) & masks.0, second)
+    }
+
     /// The 64 bytes that start at element `at`, which is at most `len`.
     #[inline(always)]
     fn bytes(&self, at: usize) -> &[u8; 64] {
@@ -228,4 +239,22 @@ pub(crate) fn window_mask<C: Code>(elements: usize) -> u64 {
     } else {
         u64::MAX << (64 - bits)
     }
+}
+
+/// The first `elements` of two words, the rest zero.
+#[inline]
+pub(crate) fn window_masks<C: Code>(elements: usize) -> (u64, u64) {
+    let first = 8 / C::BYTES;
+    let second = match elements.saturating_sub(first) {
+        0 => 0,
+        more => window_mask::<C>(more),
+    };
+    (window_mask::<C>(elements.min(first)), second)
+}
+
+/// Spreads a key over the high bits.
+#[inline]
+pub(crate) fn mix(key: (u64, u64)) -> u64 {
+    let folded = key.0 ^ key.1.rotate_left(29).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    folded.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }

@@ -187,7 +187,10 @@ fn halted(_: Halt) -> PyErr {
 
 /// Matchers at rest, with their buffers. Only ever tried: a child forked while another thread
 /// held the lock makes its own.
-#[allow(clippy::vec_box, reason = "a matcher is large, and moves in and out at every call")]
+#[allow(
+    clippy::vec_box,
+    reason = "a matcher is large, and moves in and out at every call"
+)]
 static AT_REST: Mutex<Vec<Box<Matcher>>> = Mutex::new(Vec::new());
 
 /// Elements of a pair above which a matcher's buffers are given back.
@@ -281,7 +284,7 @@ fn all_ints(sequence: &Bound<'_, PyAny>) -> bool {
 
 /// Similarity in [0, 1]: `difflib.SequenceMatcher(None, a, b, autojunk).ratio()`, exactly.
 ///
-/// The order of the arguments matters, as it does for difflib. Raises TypeError for an element
+/// The order of the arguments matters, as it does for difflib. Raises `TypeError` for an element
 /// that is not hashable.
 #[pyfunction]
 #[pyo3(signature = (a, b, *, autojunk = true))]
@@ -300,9 +303,10 @@ fn ratio(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>, autojunk: bool) -> PyResult
 fn ratio_of_any(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>, autojunk: bool) -> PyResult<f64> {
     let py = a.py();
     let module = py.import(intern!(py, "srl_reward.sequence"))?;
-    let matcher = module
-        .getattr(intern!(py, "SequenceMatcher"))?
-        .call1((py.None(), a, b, autojunk))?;
+    let matcher =
+        module
+            .getattr(intern!(py, "SequenceMatcher"))?
+            .call1((py.None(), a, b, autojunk))?;
     matcher.call_method0(intern!(py, "ratio"))?.extract()
 }
 

@@ -32,10 +32,16 @@
 //!
 //! Left out: opcodes and ratios as floats (Python's part), and elements that are not codes.
 
+#![allow(
+    clippy::inline_always,
+    reason = "vector code must be compiled within the functions that ask for its instructions"
+)]
+
 mod automaton;
 pub mod classic;
 mod encode;
 mod grams;
+mod grids;
 mod lanes;
 mod levels;
 pub mod oracle;
@@ -52,9 +58,11 @@ mod wavelet;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use lanes::Lanes;
+
 use encode::{Encoder, Pair, Width};
-use solve::{Solver, Tools};
 use sink::{Count, Sink};
+use solve::{Solver, Tools};
 use text::Code;
 
 /// A run of `len` equal elements: `a[self.a..][..len] == b[self.b..][..len]`.
@@ -139,6 +147,14 @@ pub struct Matcher {
 }
 
 impl Matcher {
+    /// A matcher that uses no wider registers than `lanes`, for tests and measurements.
+    #[must_use]
+    pub fn limited_to(lanes: Lanes) -> Self {
+        let mut matcher = Self::default();
+        matcher.tools.limit(lanes);
+        matcher
+    }
+
     /// The matching blocks in order, touching blocks joined, without difflib's closing one.
     ///
     /// # Errors

@@ -27,6 +27,7 @@ use srl_core::seqmatch::{Block, Halt, Matcher, Seq, Stop};
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(all_ints, module)?)?;
     module.add_function(wrap_pyfunction!(ratio, module)?)?;
+    module.add_function(wrap_pyfunction!(known_ratio, module)?)?;
     module.add_function(wrap_pyfunction!(ratio_batch, module)?)?;
     module.add_function(wrap_pyfunction!(blocks, module)?)?;
     module.add_class::<JunkIndex>()
@@ -302,17 +303,31 @@ fn all_ints(sequence: &Bound<'_, PyAny>) -> bool {
 #[pyfunction]
 #[pyo3(signature = (a, b, *, autojunk = true))]
 fn ratio(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>, autojunk: bool) -> PyResult<f64> {
+    match known_ratio(a, b, autojunk)? {
+        Some(ratio) => Ok(ratio),
+        None => ratio_of_any(a, b, autojunk),
+    }
+}
+
+/// The same, or None for sequences whose elements only Python can compare.
+#[pyfunction]
+#[pyo3(signature = (a, b, autojunk))]
+fn known_ratio(
+    a: &Bound<'_, PyAny>,
+    b: &Bound<'_, PyAny>,
+    autojunk: bool,
+) -> PyResult<Option<f64>> {
     // SAFETY: the arguments outlive this call.
     let Some(pair) = (unsafe { Held::read_pair(a, b)? }) else {
-        return ratio_of_any(a, b, autojunk);
+        return Ok(None);
     };
     let matches = compute(a.py(), &pair, |matcher, (a, b), stop| {
         matcher.matched(a.seq(), b.seq(), autojunk, stop)
     })?;
-    Ok(as_ratio(matches, elements(&pair)))
+    Ok(Some(as_ratio(matches, elements(&pair))))
 }
 
-/// The ratio of sequences whose elements only Python can compare.
+/// The ratio as difflib's own loop over our matcher finds it.
 fn ratio_of_any(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>, autojunk: bool) -> PyResult<f64> {
     let py = a.py();
     let module = py.import(intern!(py, "srl_reward.sequence"))?;

@@ -33,7 +33,7 @@ const BYTES: [Choice; 6] = [
     choice(8, 24, 600, 200),
     choice(8, 8, 3000, 15),
     choice(8, 4, 4000, 11),
-    choice(5, 4, 0, 11),
+    choice(6, 3, 0, 11),
     choice(5, 2, 1000, 6),
     choice(4, 1, 0, 4),
 ];

@@ -124,7 +124,7 @@ impl Seeds {
 
 /// Extends the window that `a` has at `i` and `b` at `j`, unless that was done at the probe before;
 /// returns how far it went beyond the window.
-#[inline]
+#[inline(always)]
 fn push_run<C: Code>(
     (a, b): (&Text<C>, &Text<C>),
     rect: Rect,

@@ -2,9 +2,9 @@
 //!
 //! Tasks lie on a stack, the leftmost on top, so that blocks come out in order. A rectangle is
 //! seeded for all its runs of at least q elements; these split it down to parts that hold only
-//! shorter blocks, which are seeded again more finely or end in [`super::narrow`],
-//! [`super::wide`] or [`super::singles`]. Where seeds would take too long, one block comes from
-//! [`super::automaton`].
+//! shorter blocks, which are seeded again more finely or end in [`super::planes`] or
+//! [`super::singles`]. Where seeds would take too long, blocks come from [`super::grams`],
+//! [`super::automaton`] or [`super::repeats`].
 //!
 //! With popular elements the runs are those of the texts without them; a block is widened over
 //! whatever is equal inside its rectangle, and a rectangle without a run still has its common

@@ -176,7 +176,7 @@ fn equal_bytes(a: &[u8; 64], b: &[u8; 64]) -> (usize, usize) {
 }
 
 /// How many elements are equal before `a[i]` and `b[j]`, at most `limit`.
-#[inline]
+#[inline(always)]
 pub(crate) fn common_before<C: Code>(
     a: &Text<C>,
     i: usize,

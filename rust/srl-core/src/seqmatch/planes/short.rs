@@ -19,10 +19,11 @@ impl Default for Rows {
 }
 
 impl Rows {
+    /// Replaces those of a group of 64 rows that `among` names.
     #[inline(always)]
-    fn mark(&mut self, row: usize, is_in: bool) {
-        let word = &mut self.0[row / 64 + 1];
-        *word = *word & !(1 << (row % 64)) | u64::from(is_in) << (row % 64);
+    fn set(&mut self, group: usize, rows: u64, among: u64) {
+        let word = &mut self.0[group + 1];
+        *word = *word & !among | rows;
     }
 
     /// The rows of a group of 64 that are in the set together with the row `above` above them.
@@ -30,6 +31,33 @@ impl Rows {
     fn both(&self, group: usize, above: u32) -> u64 {
         let (here, before) = (self.0[group + 1], self.0[group]);
         here & (here << above | before >> 1 >> (63 - above))
+    }
+}
+
+/// What the rows above lead to.
+struct Above<R> {
+    base: R,
+    /// Level 2 of the last rows, each at its number's last two bits.
+    twos: [R; 4],
+}
+
+impl<R: Row> Above<R> {
+    #[inline(always)]
+    fn empty() -> Self {
+        Self {
+            base: R::empty(),
+            twos: [R::empty(); 4],
+        }
+    }
+
+    /// Levels 2 and 4 of a row, from its level 1.
+    #[inline(always)]
+    fn levels(&mut self, row: usize, base: R) -> (R, R) {
+        let two = base.and(self.base.shl(1));
+        let four = two.and(self.twos[(row + 2) & 3].shl(2));
+        self.base = base;
+        self.twos[row & 3] = two;
+        (two, four)
     }
 }
 
@@ -69,20 +97,25 @@ impl Planes {
             self.fours.resize(to * R::WORDS, 0);
         }
         self.filled_to = to;
-        let mut twos = [R::empty(); 4];
-        let mut above = R::empty();
-        for row in from.saturating_sub(3)..to {
-            let base = self.base::<R>(row);
-            let two = base.and(above.shl(1));
-            let four = two.and(twos[(row + 2) & 3].shl(2));
-            twos[row & 3] = two;
-            above = base;
-            if row >= from {
+        let mut last = Above::empty();
+        for row in from.saturating_sub(3)..from {
+            last.levels(row, self.base(row));
+        }
+        for group in from / 64..to.div_ceil(64) {
+            let (mut ones, mut twos, mut fours) = (0, 0, 0);
+            let rows = from.max(group * 64)..to.min(group * 64 + 64);
+            for row in rows.clone() {
+                let base = self.base::<R>(row);
+                let (two, four) = last.levels(row, base);
                 four.store(&mut self.fours, row * R::WORDS);
-                self.has_one.mark(row, !base.is_empty());
-                self.has_two.mark(row, !two.is_empty());
-                self.has_four.mark(row, !four.is_empty());
+                ones |= u64::from(!base.is_empty()) << (row % 64);
+                twos |= u64::from(!two.is_empty()) << (row % 64);
+                fours |= u64::from(!four.is_empty()) << (row % 64);
             }
+            let among = below(rows.end, group) & !below(rows.start, group);
+            self.has_one.set(group, ones, among);
+            self.has_two.set(group, twos, among);
+            self.has_four.set(group, fours, among);
         }
     }
 

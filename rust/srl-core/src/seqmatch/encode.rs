@@ -21,6 +21,7 @@ pub(crate) struct Pair<C> {
     /// Codes that both texts may have lie below this.
     pub(crate) codes: usize,
     counts: Vec<u32>,
+    kept: Vec<C>,
 }
 
 impl<C: Code> Pair<C> {
@@ -67,16 +68,25 @@ impl<C: Code> Pair<C> {
         if counts.iter().all(|count| *count as usize <= limit) {
             return false;
         }
-        let is_popular = |code: C| {
-            counts
-                .get(code.index())
-                .is_some_and(|count| *count as usize > limit)
-        };
-        let without = |other: C| move |&code: &C| if is_popular(code) { other } else { code };
-        self.a_seeds
-            .fill(self.a.codes().iter().map(without(C::A_ONLY)), C::A_ONLY);
-        self.b_seeds
-            .fill(self.b.codes().iter().map(without(C::B_ONLY)), C::B_ONLY);
+        for (seeds, text, other) in [
+            (&mut self.a_seeds, &self.a, C::A_ONLY),
+            (&mut self.b_seeds, &self.b, C::B_ONLY),
+        ] {
+            // What each code becomes, and last what any code beyond becomes.
+            let kept = &mut self.kept;
+            kept.clear();
+            kept.extend((0_u32..).zip(&*counts).map(|(code, count)| {
+                if *count as usize > limit {
+                    other
+                } else {
+                    C::from_index(code)
+                }
+            }));
+            kept.push(other);
+            let last = kept.len() - 1;
+            let keep = |code: &C| kept[code.index().min(last)];
+            seeds.fill(text.codes().iter().map(keep), other);
+        }
         true
     }
 }

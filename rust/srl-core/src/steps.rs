@@ -1,8 +1,8 @@
 //! Splitting a solution into its numbered steps.
 //!
-//! A heading stands at column 0: `1. text`, `1. **Title** text`, `**Step 1:** text`, `Step 1:`,
-//! `### 1. Title`, `### Step 1: Title` and their like. The first one's style says what a heading
-//! is; numbering in any other style is text, and so is what stands in code fences and LaTeX.
+//! A heading stands at column 0, or where the text begins: `1. text`, `1. **Title** text`,
+//! `**Step 1:** text`, `Step 1:`, `### 1. Title`, `### Step 1: Title` and their like. The first
+//! one's style says what a heading is; numbering in any other style is text, and so is what stands in code fences and LaTeX.
 //!
 //! A second list in the headings' own style that starts again at 1 belongs to the step around it.
 //! [`parse_solution`] takes that reading only where the main numbering resumes after it and could
@@ -201,7 +201,12 @@ fn first_line(text: &str) -> &str {
 }
 
 /// Every heading of any style outside fences and LaTeX, found as it is asked for.
+///
+/// White space before the text counts for nothing, since steps come without it: a line that is no
+/// heading for its indent alone would be one in its step.
 fn placed(text: &str) -> impl Iterator<Item = Placed> + '_ {
+    let indent = text.len() - text.trim_start().len();
+    let text = &text[indent..];
     let bytes = text.as_bytes();
     let mut spans = opaque::spans(text).into_iter().peekable();
     opaque::line_starts(bytes).filter_map(move |start| {
@@ -210,7 +215,11 @@ fn placed(text: &str) -> impl Iterator<Item = Placed> + '_ {
             return None;
         }
         let line = &text[start..start + opaque::line_at(bytes, start).len()];
-        heading::parse(line).map(|heading| Placed { start, heading })
+        let heading = heading::parse(line)?;
+        Some(Placed {
+            start: indent + start,
+            heading,
+        })
     })
 }
 

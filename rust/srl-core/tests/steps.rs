@@ -164,6 +164,13 @@ fn outer_space_before_the_first_line_is_no_heading_but_is_stripped() {
 }
 
 #[test]
+fn a_kept_preamble_hides_no_heading_behind_its_indent() {
+    let text = "\r#\t6.\nstart\n1. **a** b\n2. **c** d\n";
+    assert_eq!(refused(text), Reason::DoesNotStartAtOne);
+    assert!(conforms("  1. a\n2. b"));
+}
+
+#[test]
 fn steps_keep_their_own_text_and_stand_apart() {
     let text = "1. **A** a\n\n   more\n\n2. **B** b\r\n\r\n10. **C** c\n";
     assert_eq!(

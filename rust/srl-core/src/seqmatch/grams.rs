@@ -16,7 +16,7 @@ const MOST_BYTES: usize = 16;
 
 /// Whether blocks of at most `bound` elements of this width can be found here.
 pub(crate) fn is_for<C: Code>(bound: usize) -> bool {
-    bound * C::BYTES <= MOST_BYTES
+    bound <= MOST_BYTES / C::BYTES
 }
 
 /// What has been found, in order.

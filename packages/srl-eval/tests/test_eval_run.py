@@ -14,7 +14,7 @@ from srl_data.errors import ConfigError, DataError
 from srl_eval import EvalConfig, Subject, evaluate, get_task, live_subject, read_samples
 from srl_eval.generate import ChunkedEngine
 from srl_eval.grading import Verdict
-from srl_eval.run import prepare
+from srl_eval.plan import prepare
 from srl_eval.samples import decode_sample
 
 AIME = get_task("aime24")

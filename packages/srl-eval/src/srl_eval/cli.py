@@ -45,7 +45,8 @@ def run_task(task: TaskSpec, config: EvalConfig, *, dry_run: bool) -> None:
     from rich.console import Console
 
     from srl_eval.display import announce, show_metrics
-    from srl_eval.run import execute, prepare
+    from srl_eval.plan import prepare
+    from srl_eval.run import execute
 
     with interruptible():
         plan = prepare(task, config)

@@ -30,10 +30,18 @@ def list_tasks() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("task", "problems", "grader", "hub", "about")
+    table = Table("task", "problems", "grader", "what, and where from", box=None, pad_edge=False)
     for task in TASKS.values():
-        name = ", ".join((task.name, *task.aliases))
-        table.add_row(name, str(task.size or ""), task.grader, task.hub, task.description)
+        origin = [f"[dim]{task.hub}[/]"] if task.hub else []
+        examples = (
+            [f"[dim]few-shot: {task.fewshot}, {task.fewshot.split}[/]"] if task.fewshot else []
+        )
+        table.add_row(
+            "\n".join((task.name, *(f"  or {alias}" for alias in task.aliases))),
+            str(task.size or "any"),
+            task.grader,
+            "\n".join([task.description, *origin, *examples]),
+        )
     Console().print(table)
 
 

@@ -9,8 +9,8 @@ from srl_data.files import write_text
 from srl_eval.compare import Comparison, as_markdown, compare, span
 from srl_eval.config import EvalConfig
 from srl_eval.metrics import Metrics, Score
-from srl_eval.report import comparison_page, named_scores
 from srl_eval.plan import Plan, prepare
+from srl_eval.report import comparison_page, named_scores
 from srl_eval.run import execute
 from srl_eval.suite import SuiteConfig, comparable, run_suite
 from srl_eval.tasks import TaskSpec

@@ -7,7 +7,8 @@ the place in the file. Local files are JSON Lines or one JSON list.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +16,17 @@ from pydantic import ValidationError
 
 from srl_data.errors import DataError
 from srl_data.files import sha256_file
-from srl_data.records import PromptAnswer, open_data, read_objects, short_reason
+from srl_data.records import PromptAnswer, short_reason
 from srl_eval.grading import get_grader
 from srl_eval.numbers import parse_number
+from srl_eval.rows import Row, hub_rows, read_rows
 from srl_eval.tasks import TaskSpec
 from srl_reward.answer import extract_boxed
 
 _REQUEST = "\nPlease reason step by step, and put your final answer within \\boxed{}."
 _TEXT_FIELDS = ("problem", "question", "prompt")
 _ID_FIELDS = ("id", "unique_id", "idx")
-Row = dict[str, object]
+_BARE_BOX = re.compile(r"\\boxed\s+([^$]*)")
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,10 @@ def load_problems(
     if path is not None:
         problems, source = to_problems(task, read_rows(path)), str(path)
         sha256 = sha256_file(path)
+    elif task.hub is None:
+        raise DataError(f"task {task.name} is on no hub; name its file with --data-path")
     else:
-        rows, source = hub_rows(task, revision)
+        rows, source = hub_rows(task.hub, revision, "--data-path")
         problems = to_problems(task, rows)
         sha256 = content_digest(problems)
     if not problems:
@@ -69,41 +73,6 @@ def refuse_twins(problems: Sequence[PromptAnswer], source: str) -> None:
         first = seen.setdefault(problem.id, number)
         if first != number:
             raise DataError(f"{source}: problems {first} and {number} have one id, {problem.id!r}")
-
-
-def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """(where, row) for each row of a local file."""
-    if path.suffix != ".json":
-        for number, row in read_objects(path):
-            yield f"{path}:{number}", row
-        return
-    with open_data(path) as file:
-        try:
-            content = json.load(file)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
-        raise DataError(f"{path}: expected a JSON list of objects")
-    for number, row in enumerate(content, 1):
-        yield f"{path}: row {number}", row
-
-
-def hub_rows(task: TaskSpec, revision: str | None) -> tuple[Iterator[tuple[str, Row]], str]:
-    """Rows of the task's data set on the hub, and its name with the commit that was read."""
-    if not task.hub:
-        raise DataError(f"task {task.name} is on no hub; name its file with --data-path")
-    from datasets import load_dataset
-    from huggingface_hub import HfApi
-
-    try:
-        commit = HfApi().dataset_info(task.hub, revision=revision).sha
-        data = load_dataset(task.hub, task.subset or None, split=task.split, revision=commit)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        msg = f"cannot read {task.hub} from the hub: {reason}; name a local file with --data-path"
-        raise DataError(msg) from error
-    source = f"{task.hub}@{commit}"
-    return ((f"{source}: row {n}", dict(row)) for n, row in enumerate(data, 1)), source
 
 
 def to_problems(task: TaskSpec, rows: Iterable[tuple[str, Row]]) -> list[PromptAnswer]:
@@ -145,10 +114,17 @@ def gold_text(task: TaskSpec, row: Row) -> str:
     final = row.get("final_answer")
     if isinstance(final, list) and final:
         return ",".join(str(part) for part in final)
-    boxed = extract_boxed(str(row.get("solution"))) if task.gold_from_solution else None
+    boxed = last_box(str(row.get("solution"))) if task.gold_from_solution else None
     if boxed is None:
         raise ValueError("expected the field answer")
     return boxed
+
+
+def last_box(solution: str) -> str | None:
+    r"""The last box of a reference solution; some of MATH's are `\boxed 2$`, without braces."""
+    boxed = extract_boxed(solution)
+    bare = _BARE_BOX.findall(solution) if boxed is None else []
+    return bare[-1].strip() or None if bare else boxed
 
 
 def grading_notes(row: Row) -> dict[str, object]:

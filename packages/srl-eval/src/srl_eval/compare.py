@@ -79,8 +79,11 @@ def comparison_notes(runs: Sequence[FinishedRun], common: int) -> list[str]:
     if any(len(run.problems) != common for run in runs):
         sizes = ", ".join(f"{run.folder} {len(run.problems)}" for run in runs)
         notes.append(f"only the {common} problems that all runs have are compared ({sizes})")
-    for key in ("data_sha256", "grader", "samples", "temperature", "max_new_tokens", "template"):
-        values = {str(run.identity.get(key)) for run in runs}
+    for key in (
+        *("data_sha256", "grader", "samples", "temperature", "max_new_tokens", "template"),
+        "num_fewshot",
+    ):
+        values = {str(run.identity.get(key, 0)) for run in runs}
         if len(values) > 1:
             notes.append(f"the runs differ in {key}: {', '.join(sorted(values))}")
     return notes

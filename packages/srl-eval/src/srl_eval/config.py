@@ -119,10 +119,22 @@ class PromptSection(Section):
     """Prompt template; by default the one the checkpoint was trained with, else boxed."""
     solve: Solve = "auto"
     """whole: one answer; stepwise: chained steps; auto: as the template was trained."""
+    num_fewshot: int = Field(default=0, ge=0)
+    """Worked examples before each problem, from the task's own source or --fewshot-path."""
+    fewshot_path: Path | None = None
+    """Local .jsonl or .json file of examples: problem, solution (or response), answer."""
+    fewshot_seed: int = 0
+    """Which examples are taken."""
     max_steps: int = Field(default=64, ge=1)
     """Steps after which a stepwise answer is given up."""
     max_step_tokens: int = Field(default=4096, ge=1)
     """Longest single step; bounded by half the model's window."""
+
+    @model_validator(mode="after")
+    def _examples_are_counted(self) -> "PromptSection":
+        if self.fewshot_path is not None and not self.num_fewshot:
+            raise ValueError("--fewshot-path does nothing without --num-fewshot K, K at least 1")
+        return self
 
 
 class DataSection(Section):

@@ -39,6 +39,11 @@ def announce(plan: Plan, console: Console) -> None:
         ("sha256", plan.data.sha256),
         ("model", f"{plan.subject.label} ({plan.config.backend.backend})"),
         ("template", f"{plan.subject.template.name}/{plan.subject.template.version}, {solve}"),
+        *(
+            [("few-shot", f"{len(plan.fewshot.examples)} examples, {plan.fewshot.source}")]
+            if plan.fewshot
+            else []
+        ),
         ("decoding", f"{decoding}, at most {sampling.max_new_tokens} tokens{each}"),
         ("samples", f"{plan.samples} a problem, seed {plan.config.decoding.seed}"),
         ("output", str(plan.output_dir)),

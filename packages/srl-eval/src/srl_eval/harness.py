@@ -41,7 +41,12 @@ class BenchmarkTask(Task):  # type: ignore[misc]  # lm-eval is untyped
     OUTPUT_TYPE = "generate_until"
 
     def __init__(
-        self, name: str, problems: Sequence[PromptAnswer], prompts: Sequence[str], repeats: int
+        self,
+        name: str,
+        problems: Sequence[PromptAnswer],
+        prompts: Sequence[str],
+        repeats: int,
+        num_fewshot: int = 0,
     ) -> None:
         self._documents: list[Document] = [
             {"id": p.id, "problem": p.problem, "answer": p.answer, "prompt": prompt}
@@ -49,8 +54,10 @@ class BenchmarkTask(Task):  # type: ignore[misc]  # lm-eval is untyped
         ]
         super().__init__()
         # lm-eval 0.4.13's Task.__init__ puts a whole `config` mapping into the field `task`.
-        for key, value in {"task": name, "repeats": repeats, "num_fewshot": 0}.items():
-            self.set_config(key, value)
+        self.set_config("task", name)
+        self.set_config("repeats", repeats)
+        # For lm-eval's record alone: the examples are in the prompts already.
+        self.set_config("num_fewshot", num_fewshot)
 
     def download(self, *_args: object, **_kwargs: object) -> None:
         """Nothing: the problems are given."""
@@ -155,6 +162,7 @@ def run_harness(
     prompts: Sequence[str],
     repeats: int,
     complete: Complete,
+    num_fewshot: int = 0,
 ) -> dict[str, float]:
     """Run a benchmark through lm-eval; its metrics by name, standard errors as `NAME_stderr`.
 
@@ -162,7 +170,7 @@ def run_harness(
     be using them. `bootstrap_iters` is there for its closed form of a mean's standard error.
     """
     with only_errors("lm_eval"):
-        task = BenchmarkTask(name, problems, prompts, repeats)
+        task = BenchmarkTask(name, problems, prompts, repeats, num_fewshot)
         results = simple_evaluate(
             model=EngineLM(complete),
             tasks=[task],

@@ -6,11 +6,12 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from srl_data.errors import ConfigError, DataError
 from srl_eval.config import EvalConfig, resolve_sampling
+from srl_eval.fewshot import FewShot, load_fewshot, next_turn_marks, with_examples
 from srl_eval.generate.sampling import Sampling
 from srl_eval.generate.seeds import seed_for
 from srl_eval.models import Subject, open_subject, tokenizer_note
@@ -28,6 +29,7 @@ class Plan:
     config: EvalConfig
     subject: Subject
     data: ProblemSet
+    fewshot: FewShot | None
     sampling: Sampling
     stepwise: bool
     solver: Solver
@@ -59,6 +61,7 @@ class Plan:
             **sampling,
             "stop_token_ids": list(self.sampling.stop_token_ids),
             **(self._step_caps() if self.stepwise else {}),
+            **(self.fewshot.identity() if self.fewshot else {}),
         }
 
     def _step_caps(self) -> dict[str, object]:
@@ -73,11 +76,16 @@ def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) 
     """Load problems and tokenizer, render prompts, settle the caps; no weights yet."""
     data = load_problems(task, config.data.data_path, config.data.data_revision, config.data.limit)
     subject = subject or open_subject(config)
+    stepwise = is_stepwise(config, subject)
+    fewshot = load_fewshot(task, config, data)
+    ends: tuple[str, ...] = ()
+    if fewshot:
+        ends = next_turn_marks(subject.template, subject.tokenizer)
+        subject = show_examples(subject, fewshot, stepwise=stepwise)
     template, tokenizer = subject.template, subject.tokenizer
     columns = [{"problem": problem.problem} for problem in data.problems]
     prompt_ids = [template.prompt_ids(tokenizer, **column) for column in columns]
-    stepwise = is_stepwise(config, subject)
-    notes = list(data_notes(task, data))
+    notes = data_notes(task, data, fewshot)
     room = token_cap(config, subject, prompt_ids, notes, stepwise=stepwise)
     sampling = resolve_sampling(config.decoding, room, subject.stop_token_ids)
     prompts = [template.prompt(tokenizer, **column) for column in columns]
@@ -90,9 +98,10 @@ def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) 
         config=config,
         subject=subject,
         data=data,
+        fewshot=fewshot,
         sampling=sampling,
         stepwise=stepwise,
-        solver=make_solver(config, subject, sampling, stepwise=stepwise),
+        solver=make_solver(config, subject, sampling, ends, stepwise=stepwise),
         work=make_work(task, config, data),
         prompts=prompts,
         prompt_ids=prompt_ids,
@@ -112,13 +121,28 @@ def is_stepwise(config: EvalConfig, subject: Subject) -> bool:
     return config.prompt.solve == "stepwise"
 
 
-def data_notes(task: TaskSpec, data: ProblemSet) -> list[str]:
+def show_examples(subject: Subject, fewshot: FewShot, *, stepwise: bool) -> Subject:
+    """The model, asked with worked examples before each problem."""
+    if stepwise:
+        raise ConfigError(
+            f"few-shot examples are whole solutions, and template {subject.template.name!r} is "
+            "answered step by step; use --solve whole or --num-fewshot 0"
+        )
+    return replace(subject, template=with_examples(subject.template, fewshot.examples))
+
+
+def data_notes(task: TaskSpec, data: ProblemSet, fewshot: FewShot | None) -> list[str]:
     """What a reader should know about the data."""
     notes = []
     if data.partial:
         notes.append(f"partial: the first {len(data.problems)} of {data.total} problems")
     if task.size is not None and data.total != task.size:
         notes.append(f"{data.source} has {data.total} problems, {task.name} has {task.size}")
+    if fewshot and fewshot.left_out:
+        notes.append(
+            f"{fewshot.left_out} problems of {fewshot.source} are asked themselves and are no "
+            "examples"
+        )
     return notes
 
 
@@ -139,7 +163,7 @@ def token_cap(
     if room < 1:
         raise DataError(
             f"the longest prompt has {longest} tokens and {subject.label} takes {window} in all; "
-            "use a model with a longer window or a shorter --template"
+            "use a model with a longer window, a shorter --template or a lower --num-fewshot"
         )
     if room < asked and not stepwise:
         notes.append(
@@ -150,11 +174,16 @@ def token_cap(
 
 
 def make_solver(
-    config: EvalConfig, subject: Subject, sampling: Sampling, *, stepwise: bool
+    config: EvalConfig,
+    subject: Subject,
+    sampling: Sampling,
+    ends: tuple[str, ...],
+    *,
+    stepwise: bool,
 ) -> Solver:
     """The way answers are had."""
     if not stepwise:
-        return WholeSolver(subject.tokenizer, subject.template, sampling)
+        return WholeSolver(subject.tokenizer, subject.template, sampling, ends)
     return StepwiseSolver(
         subject.tokenizer,
         subject.template,

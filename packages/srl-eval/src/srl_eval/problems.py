@@ -31,12 +31,16 @@ _BARE_BOX = re.compile(r"\\boxed\s+([^$]*)")
 
 @dataclass(frozen=True)
 class ProblemSet:
-    """The problems of one run: where they came from, what they are, how many there would be."""
+    """The problems of one run: where they came from, what they are, how many there would be.
+
+    `fingerprints` are of all problems of the data, also of those that a limit leaves out.
+    """
 
     problems: list[PromptAnswer]
     source: str
     sha256: str
     total: int
+    fingerprints: frozenset[str]
 
     @property
     def partial(self) -> bool:
@@ -63,7 +67,13 @@ def load_problems(
     if not problems:
         raise DataError(f"{source}: no problems in it, expected one JSON object a line")
     refuse_twins(problems, source)
-    return ProblemSet(problems[:limit], source, sha256, len(problems))
+    fingerprints = frozenset(fingerprint(problem.problem) for problem in problems)
+    return ProblemSet(problems[:limit], source, sha256, len(problems), fingerprints)
+
+
+def fingerprint(text: str) -> str:
+    """SHA-256 of a problem's text, the same whatever its case and its white space."""
+    return hashlib.sha256(" ".join(text.split()).casefold().encode(errors="replace")).hexdigest()
 
 
 def refuse_twins(problems: Sequence[PromptAnswer], source: str) -> None:
@@ -90,12 +100,7 @@ def to_problems(task: TaskSpec, rows: Iterable[tuple[str, Row]]) -> list[PromptA
 
 def to_problem(task: TaskSpec, row: Row, place: int) -> PromptAnswer:
     """One row; ValueError with the reason where it is no problem with an answer."""
-    name = next((field for field in _TEXT_FIELDS if row.get(field)), None)
-    if name is None:
-        raise ValueError(f"expected one of the fields {', '.join(_TEXT_FIELDS)}")
-    text = str(row[name])
-    if name == "prompt":
-        text = text.removesuffix(_REQUEST)
+    text = problem_text(row)
     ids = (row[field] for field in _ID_FIELDS if row.get(field) is not None)
     grader = get_grader(task.grader)
     return PromptAnswer(
@@ -105,6 +110,15 @@ def to_problem(task: TaskSpec, row: Row, place: int) -> PromptAnswer:
         grader=grader.name,
         meta=grading_notes(row),
     )
+
+
+def problem_text(row: Row) -> str:
+    """The problem's words; ValueError where no known field holds them."""
+    name = next((field for field in _TEXT_FIELDS if row.get(field)), None)
+    if name is None:
+        raise ValueError(f"expected one of the fields {', '.join(_TEXT_FIELDS)}")
+    text = str(row[name])
+    return text.removesuffix(_REQUEST) if name == "prompt" else text
 
 
 def gold_text(task: TaskSpec, row: Row) -> str:

@@ -137,6 +137,8 @@ def describe(plan: Plan) -> dict[str, object]:
         "identity": plan.identity(),
         "data": plan.data.source,
         "config": plan.config.model_dump(mode="json"),
+        "fewshot": plan.fewshot
+        and {"source": plan.fewshot.source, "rows": [e.where for e in plan.fewshot.examples]},
         "notes": plan.notes,
         "first_prompt": plan.prompts[0],
         "versions": package_versions(
@@ -164,6 +166,7 @@ def execute(plan: Plan) -> Metrics:
             plan.prompts,
             plan.samples,
             runner.complete,
+            num_fewshot=plan.config.prompt.num_fewshot,
         )
     finally:
         log.close()

@@ -51,11 +51,12 @@ class Solver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WholeSolver:
-    """One prompt, one completion."""
+    """One prompt, one completion; the answer is over where one of the texts `ends` begins."""
 
     tokenizer: Tokenizer
     template: Template
     sampling: Sampling
+    ends: tuple[str, ...] = ()
 
     def solve(
         self, engine: Engine, problems: Sequence[Mapping[str, object]], seeds: Sequence[int]
@@ -64,16 +65,21 @@ class WholeSolver:
         prompts = [self.template.prompt_ids(self.tokenizer, **columns) for columns in problems]
         completions = engine.generate(prompts, self.sampling, seeds)
         return [
-            Answer(
-                response=(text := completion_text(completion, self.tokenizer)),
-                answer_text=text,
-                finish_reason=completion.finish_reason,
-                prompt_tokens=len(prompt),
-                completion_tokens=len(completion.token_ids),
-                steps=1,
-            )
+            self._answer(prompt, completion)
             for prompt, completion in zip(prompts, completions, strict=True)
         ]
+
+    def _answer(self, prompt: Sequence[int], completion: Completion) -> Answer:
+        text = completion_text(completion, self.tokenizer)
+        found = [place for end in self.ends if (place := text.find(end)) >= 0]
+        return Answer(
+            response=text,
+            answer_text=text[: min(found)] if found else text,
+            finish_reason="stop" if found else completion.finish_reason,
+            prompt_tokens=len(prompt),
+            completion_tokens=len(completion.token_ids),
+            steps=1,
+        )
 
 
 @dataclass

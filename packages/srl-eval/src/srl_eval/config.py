@@ -163,6 +163,16 @@ class OutputSection(Section):
     """Resamples behind each 95 % interval."""
 
 
+class TrackingSection(Section):
+    """Where results go besides the folder."""
+
+    wandb_project: str | None = None
+    """Weights & Biases project for scores and samples; needs the extra wandb. WANDB_MODE=offline
+    keeps them in the folder."""
+    run_name: str | None = None
+    """Name of the run there; by default MODEL_TASK_MODE."""
+
+
 class EvalConfig(Section):
     """Everything about one evaluation but the task."""
 
@@ -172,6 +182,7 @@ class EvalConfig(Section):
     prompt: PromptSection = PromptSection()
     data: DataSection = DataSection()
     output: OutputSection = OutputSection()
+    tracking: TrackingSection = TrackingSection()
 
 
 def resolve_sampling(

@@ -19,6 +19,7 @@ from srl_eval.problems import ProblemSet, load_problems
 from srl_eval.samples import WorkItem
 from srl_eval.solvers import Solver, StepwiseSolver, WholeSolver, step_sampling
 from srl_eval.tasks import TaskSpec
+from srl_eval.tracking import require_wandb
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Plan:
 
 def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) -> Plan:
     """Load problems and tokenizer, render prompts, settle the caps; no weights yet."""
+    require_wandb(config.tracking)
     data = load_problems(task, config.data.data_path, config.data.data_revision, config.data.limit)
     subject = subject or open_subject(config)
     stepwise = is_stepwise(config, subject)
@@ -205,8 +207,12 @@ def make_work(task: TaskSpec, config: EvalConfig, data: ProblemSet) -> list[Work
 
 def default_folder(task: TaskSpec, config: EvalConfig, subject: Subject) -> Path:
     """results/MODEL_TASK_MODE."""
-    model = Path(subject.label).name or "model"
-    return Path("results") / f"{model}_{task.name}_{config.decoding.mode}"
+    return Path("results") / run_name(task, config, subject)
+
+
+def run_name(task: TaskSpec, config: EvalConfig, subject: Subject) -> str:
+    """MODEL_TASK_MODE."""
+    return f"{Path(subject.label).name or 'model'}_{task.name}_{config.decoding.mode}"
 
 
 def prompt_hash(ids: Sequence[int]) -> str:

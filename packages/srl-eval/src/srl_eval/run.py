@@ -6,6 +6,7 @@ clock; the other files have none).
 """
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -22,10 +23,11 @@ from srl_eval.generate.engine import Engine
 from srl_eval.grading import Candidate, Gold, Judgement, Verdict, get_grader, judge
 from srl_eval.metrics import Metrics, compute_metrics
 from srl_eval.models import Subject
-from srl_eval.plan import Plan, prepare, prompt_hash
+from srl_eval.plan import Plan, prepare, prompt_hash, run_name
 from srl_eval.samples import Sample, SampleLog, WorkItem
 from srl_eval.solvers import Answer
 from srl_eval.tasks import TaskSpec
+from srl_eval.tracking import PATIENCE_SECONDS, RUN_ID_FILE, forgive, send
 
 
 class Runner:
@@ -104,7 +106,7 @@ def open_log(plan: Plan) -> SampleLog:
     folder, record = plan.output_dir, plan.output_dir / "run.json"
     results = folder / "results.jsonl"
     if plan.config.output.overwrite:
-        for name in ("results.jsonl", "metrics.json", "timing.json", "run.json"):
+        for name in ("results.jsonl", "metrics.json", "timing.json", "run.json", RUN_ID_FILE):
             (folder / name).unlink(missing_ok=True)
     elif results.exists():
         refuse_another_run(record, plan.identity())
@@ -183,7 +185,21 @@ def execute(plan: Plan) -> Metrics:
     write_json(
         plan.output_dir / "timing.json", {"seconds": seconds, "tokens": runner.generated_tokens}
     )
+    if plan.config.tracking.wandb_project is not None:
+        forgive(lambda: publish(plan, metrics, log.samples), PATIENCE_SECONDS, warn)
     return metrics
+
+
+def publish(plan: Plan, metrics: Metrics, samples: Sequence[Sample]) -> None:
+    """The finished run on Weights & Biases."""
+    config = plan.identity() | {"config": plan.config.model_dump(mode="json")}
+    name = run_name(plan.task, plan.config, plan.subject)
+    send(plan.config.tracking, plan.output_dir, name, config, metrics, samples)
+
+
+def warn(message: str) -> None:
+    """One line on standard error."""
+    print(f"srl-eval: warning: {message}", file=sys.stderr)  # noqa: T201
 
 
 def evaluate(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) -> Metrics:

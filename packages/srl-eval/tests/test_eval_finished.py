@@ -3,7 +3,10 @@
 import json
 import random
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,8 @@ from srl_eval.compare import as_markdown, compare, short_names
 from srl_eval.finished import read_run, rescore
 from srl_eval.generate import ChunkedEngine
 from srl_eval.grading import Verdict
-from srl_eval.report import comparison_page, render_report
+from srl_eval.metrics import NO_WIDTH
+from srl_eval.report import comparison_page, render_report, write_report
 from srl_eval.suite import SuiteConfig, comparable, entries
 
 Run = Callable[..., Path]
@@ -97,7 +101,8 @@ def test_report_holds_every_sample_and_no_network(run: Run) -> None:
     )
     data = json.loads(inner)
     assert len(data["samples"]) == 32
-    assert data["samples"][0]["response"].startswith("</script><b>&\\boxed{")
+    (response,) = data["samples"][0]["response"]
+    assert response.startswith("</script><b>&\\boxed{")
     assert [name for name, _ in data["scores"]] == [
         "avg@4",
         "pass@2",
@@ -105,7 +110,8 @@ def test_report_holds_every_sample_and_no_network(run: Run) -> None:
         *data_majority(data),
     ]
     assert not re.search(
-        r"(?:src|href)=|https?://(?!www\.w3\.org/2000/svg)", page.replace(inner, "")
+        r"(?:src|href)=|https?://(?!www\.w3\.org/(?:2000/svg|1998/Math/MathML))",
+        page.replace(inner, ""),
     )
 
 
@@ -147,6 +153,59 @@ def test_folders_that_are_no_finished_runs(run: Run, tmp_path: Path) -> None:
     results.write_bytes(b"".join(results.read_bytes().splitlines(keepends=True)[:9]))
     with pytest.raises(IncompleteError, match="has 9 of 32 samples"):
         read_run(folder)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_the_page_typesets_and_searches(run: Run, tmp_path: Path) -> None:
+    """The page's own script, over a stand-in for the browser that refuses to parse markup."""
+    text = "<img src=x onerror=alert(1)> so $\\frac{1}{2}<x$, \\href{a}{b} and $\\href{js:1}{y}$ "
+    folder = run("m", 0.5, text=text)
+    path = write_report(folder)
+    stub = Path(__file__).parent / "page_stub.mjs"
+    command = [shutil.which("node") or "", str(stub), str(path), "FRAC{1}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    problem, response = shown["texts"][0]
+    assert problem == "Problem 0?"
+    assert response.startswith("<img src=x onerror=alert(1)> so 12<x, \\href{a}{b} and y \\boxed{")
+    space = "http://www.w3.org/1998/Math/MathML"
+    assert shown["formulas"][:2] == [
+        [space, {"display": "inline"}, "12<x"],
+        [space, {"display": "inline"}, "y"],
+    ]
+    assert "$\\frac{1}{2}<x$" in shown["titles"]
+    assert shown["count"] == "32 of 32 samples"
+    assert shown["plain"][0][1].startswith(text)
+
+
+def test_long_responses_keep_the_report_small(run: Run) -> None:
+    folder = run("m", 0.5, decoding={"mode": "avg4", "max_new_tokens": 40_000})
+    small = len(render_report(read_run(folder)))
+    finished = read_run(folder)
+    long = "".join(f"$a_{{{n}}}+\\frac{{{n}}}{{2}}$ " for n in range(2000))
+    samples = [
+        replace(sample, response=long.replace("a", "abcdefgh"[sample.sample]))
+        for sample in finished.samples
+    ]
+    page = render_report(replace(finished, samples=samples))
+    assert len(page) - small < 32 * 2 * 8000 + 4 * 450 * 600
+    assert "characters, see results.jsonl" in page
+
+
+def test_an_interval_without_width_has_a_footnote(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sure, mixed = run("sure", 1.1), run("mixed", 0.5)
+    assert execute(cli, "srl-eval", ["rescore", str(sure)]) == 0
+    assert "an interval of width 0 means" in " ".join(capsys.readouterr().out.split())
+    assert execute(cli, "srl-eval", ["rescore", str(mixed)]) == 0
+    assert "width 0" not in capsys.readouterr().out
+    assert "an interval of width 0 means" in render_report(read_run(sure))
+    assert "width 0" not in render_report(read_run(mixed))
+    assert compare([sure, mixed], resamples=100).notes == [NO_WIDTH]
+    assert execute(cli, "srl-eval", ["compare", str(sure), str(mixed)]) == 0
+    assert "width 0" in capsys.readouterr().out
 
 
 def test_commands(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

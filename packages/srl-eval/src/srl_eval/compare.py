@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srl_eval.finished import FinishedRun, paired_scores, read_run
+from srl_eval.metrics import NO_WIDTH, has_no_width
 from srl_eval.stats import bootstrap_interval, clustered_stderr
 
 
@@ -59,7 +60,10 @@ def compare(folders: Sequence[Path], resamples: int = 10_000) -> Comparison:
                 losses=int((change_P < 0).sum()),
             )
         )
-    return Comparison(runs[0].task, len(ids), rows, comparison_notes(runs, len(ids)))
+    notes = comparison_notes(runs, len(ids))
+    intervals = [ends for row in rows for ends in (row.interval, row.difference_interval) if ends]
+    notes += [NO_WIDTH] if has_no_width(intervals) else []
+    return Comparison(runs[0].task, len(ids), rows, notes)
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:

@@ -8,7 +8,7 @@ from rich.text import Text
 from srl_data.files import write_text
 from srl_eval.compare import Comparison, as_markdown, compare, span
 from srl_eval.config import EvalConfig
-from srl_eval.metrics import Metrics, Score
+from srl_eval.metrics import Metrics, Score, footnotes
 from srl_eval.plan import Plan, prepare
 from srl_eval.report import comparison_page, named_scores
 from srl_eval.run import execute
@@ -101,6 +101,8 @@ def comparison_table(comparison: Comparison) -> Table:
 def show_metrics(metrics: Metrics, console: Console) -> None:
     """The table and the counts under it."""
     console.print(results_table(metrics))
+    for note in footnotes([score for _, score in named_scores(metrics)]):
+        console.print(f"note: {note}", style="dim")
     counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in metrics.verdicts.items())
     console.print(f"samples: {counts}; {metrics.cut_off} cut off by a cap")
     console.print(
@@ -117,7 +119,7 @@ def run_and_show_suite(suite: SuiteConfig) -> None:
         plan = prepare(task, config)
         announce(plan, errors)
         metrics = execute(plan)
-        console.print(results_table(metrics))
+        show_metrics(metrics, console)
         return metrics
 
     run_suite(suite, run)
@@ -125,5 +127,7 @@ def run_and_show_suite(suite: SuiteConfig) -> None:
         for name, folders in comparable(suite).items():
             comparison = compare(folders)
             console.print(comparison_table(comparison))
+            for note in comparison.notes:
+                console.print(f"note: {note}", style="dim")
             write_text(suite.output_dir / f"compare_{name}.md", as_markdown(comparison))
             write_text(suite.output_dir / f"compare_{name}.html", comparison_page(comparison))

@@ -5,7 +5,7 @@ interval over problems.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -71,6 +71,22 @@ def score(
     score_P = np.array([of_problem(group) for group in groups])
     low, high = bootstrap_interval(score_P, resamples, seed=0)
     return Score(float(score_P.mean()), clustered_stderr(score_P), low, high)
+
+
+NO_WIDTH = (
+    "an interval of width 0 means that all problems scored alike, not that the score is certain: "
+    "resampling problems that are all alike finds no spread"
+)
+
+
+def footnotes(scores: Sequence[Score]) -> list[str]:
+    """What must be said under a table of scores."""
+    return [NO_WIDTH] if has_no_width((score.low, score.high) for score in scores) else []
+
+
+def has_no_width(intervals: Iterable[tuple[float, float]]) -> bool:
+    """Whether any interval is a point."""
+    return any(low == high for low, high in intervals)
 
 
 def correct_count(group: Sequence[Sample]) -> int:

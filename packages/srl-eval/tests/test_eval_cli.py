@@ -82,7 +82,11 @@ def test_a_tokenizer_that_transformers_replaces_is_noted(
     ("extra", "code", "reason"),
     [
         (["--mode", "avg0"], 2, "expected greedy, stepwise, or avgN"),
-        (["--backend", "server"], 2, "backend server is not built yet"),
+        (["--backend", "server"], 2, "--backend server needs --base-url http://HOST:PORT/v1"),
+        (["--base-url", "http://h:1/v1"], 2, "--base-url is for --backend server, not hf"),
+        (["--base-url", "h:1/v1"], 2, "expected http://HOST:PORT/v1"),
+        (["--base-url", "http://me:pw@h/v1"], 2, "without user, query and fragment"),
+        (["--base-url", "http://h:99999/v1"], 2, "port out of range"),
         (["--backend", "vllm"], 2, "uv sync --extra vllm"),
         (["--template", "boxd"], 2, "did you mean 'boxed'?"),
         (["--data-path", "nowhere.jsonl"], 3, "no such data file: nowhere.jsonl"),

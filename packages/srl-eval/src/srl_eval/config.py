@@ -8,6 +8,7 @@ Every field is a flag of `srl-eval TASK` and a key of its YAML file. Defaults th
 import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -56,13 +57,44 @@ class BackendSection(Section):
     """What runs the model."""
 
     backend: Backend = "hf"
-    """hf: transformers in this process; vllm: needs the extra; server: an HTTP endpoint."""
+    """hf: transformers in this process; vllm: needs the extra; server: the one at --base-url."""
     chunk_size: int = Field(default=32, ge=1)
     """Completions generated as one batch; also the unit of resuming."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)
     """Share of the GPU's memory that vLLM takes."""
     tensor_parallel_size: int = Field(default=1, ge=1)
     """GPUs that vLLM spreads the model over."""
+    base_url: str | None = None
+    """OpenAI-compatible server, http://HOST:PORT/v1; its key, if any, is SRL_EVAL_API_KEY."""
+    served_model: str | None = None
+    """The model's name at the server; by default as --model, which names the tokenizer too."""
+    concurrency: int = Field(default=64, ge=1, le=1024)
+    """Requests to the server at a time; no more than a chunk has."""
+    request_timeout: float = Field(default=1800.0, gt=0.0)
+    """Seconds until a request must be answered whole."""
+    request_attempts: int = Field(default=6, ge=1)
+    """Attempts at a request that meets 429, 5xx or a broken connection, with growing pauses."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _plain_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        _ = parts.port  # ValueError where it is none
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("expected http://HOST:PORT/v1")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("expected a URL without user, query and fragment")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _server_has_a_url(self) -> "BackendSection":
+        if self.backend == "server" and self.base_url is None:
+            raise ValueError("--backend server needs --base-url http://HOST:PORT/v1")
+        if self.backend != "server" and self.base_url is not None:
+            raise ValueError(f"--base-url is for --backend server, not {self.backend}")
+        return self
 
 
 class DecodingSection(Section):

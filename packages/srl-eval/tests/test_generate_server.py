@@ -260,6 +260,7 @@ def test_what_does_not_pass_names_the_url_and_the_way_on(
     [
         (fail(400, b'{"error": "max_tokens is too large"}'), "status 400: .*max_tokens is too"),
         (fail(401, b"no"), "set the key in SRL_EVAL_API_KEY"),
+        (fail(404), "--base-url usually ends in /v1"),
         (fail(404, b"\x1b[31m\x00\xff no such route"), r"status 404: \[31m \ufffd no such route"),
         (fail(302, Location="http://elsewhere/"), "it redirects"),
         (fail(200, b"<html>"), "something else than JSON"),
@@ -374,6 +375,12 @@ def test_the_first_failure_ends_the_chunk_and_its_requests(server: Server) -> No
     ):
         time.sleep(0.02)
     assert not [t for t in threading.enumerate() if t.name == "srl-eval-request"]
+
+
+def test_a_server_that_hangs_is_not_waited_for_again_and_again(server: Server) -> None:
+    server.state.faults = [fail(500), hang, fail(500), hang, hang]
+    with pytest.raises(ServerError, match=r"no whole answer within 0.3 s \(attempts: 4\)"):
+        engine(server, attempts=9, timeout=0.3).generate([[5]], SAMPLING, [1])
 
 
 def test_a_pause_asked_for_is_kept_and_a_foolish_one_is_not(server: Server) -> None:

@@ -72,8 +72,8 @@ class BackendSection(Section):
     """Requests to the server at a time; no more than a chunk has."""
     request_timeout: float = Field(default=1800.0, gt=0.0)
     """Seconds until a request must be answered whole."""
-    request_attempts: int = Field(default=6, ge=1)
-    """Attempts at a request that meets 429, 5xx or a broken connection, with growing pauses."""
+    request_attempts: int = Field(default=10, ge=1)
+    """Attempts at a request that meets 429, 5xx or a broken connection: 10 take two minutes."""
 
     @field_validator("base_url")
     @classmethod

@@ -10,6 +10,7 @@ vLLM was started with `--logprobs-mode processed_logprobs`. Weights are the serv
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE = "SRL_EVAL_API_KEY"
 _SIGNED = 1 << 63
+_FIRST_SECONDS, _FIRST_ATTEMPTS = 30.0, 3
 _EXPECTED = (
     "expected an OpenAI-compatible server that knows return_token_ids: vLLM 0.10.2 or later, or a "
     "recent sglang"
@@ -78,8 +80,14 @@ def start_server(model: "ModelSection", backend: "BackendSection") -> "ServerEng
         backend.base_url, backend.request_timeout, backend.request_attempts, api_key()
     )
     name = backend.served_model or model.name
+    # A wrong address should show at once; only requests under way are worth long waiting.
+    first = replace(
+        address,
+        timeout=min(address.timeout, _FIRST_SECONDS),
+        attempts=min(address.attempts, _FIRST_ATTEMPTS),
+    )
     try:
-        with Client(address) as client:
+        with Client(first) as client:
             reply = client.call("/models")
         served = _ModelsReply.model_validate(reply).data
     except ServerError as error:

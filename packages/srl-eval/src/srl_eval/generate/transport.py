@@ -28,14 +28,24 @@ from srl_data.errors import CommandError, DataError
 T = TypeVar("T")
 
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+_HINTS = {
+    401: "; set the key in SRL_EVAL_API_KEY",
+    403: "; set the key in SRL_EVAL_API_KEY",
+    404: "; --base-url usually ends in /v1",
+}
 _GREATEST = 256 << 20  # bytes of an answer
 _BLOCK = 1 << 16
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0  # seconds
 _CONNECT_SECONDS = 10.0
+_MOST_HANGS = 2  # of one request: each may have cost half an hour
 
 
 class ServerError(CommandError):
     """A server that failed to the last attempt; the evaluation can be resumed."""
+
+
+class _LateError(OSError):
+    """No whole answer within the time."""
 
 
 class _PassingError(Exception):
@@ -91,18 +101,19 @@ class Client:
         that no attempt would better.
         """
         url = f"{self._address.base_url.rstrip('/')}{path}"
-        reason = ""
-        for attempt in range(self._address.attempts):
+        reason, tried, hangs = "", 0, 0
+        while tried < self._address.attempts and hangs < _MOST_HANGS:
             try:
                 return self._once(url, path, body)
             except _PassingError as error:
                 reason = str(error)
-                delay = min(self._address.first_delay * 2**attempt, _LONGEST_DELAY)
-                last = attempt == self._address.attempts - 1
-                if self._over.wait(0 if last else max(delay, error.delay)):
+                hangs += isinstance(error.__cause__, _LateError)
+                delay = min(self._address.first_delay * 2**tried, _LONGEST_DELAY)
+                tried += 1
+                if tried < self._address.attempts and self._over.wait(max(delay, error.delay)):
                     break
         raise ServerError(
-            f"{url}: {reason} (attempts: {self._address.attempts}); see to the server and run the "
+            f"{url}: {reason} (attempts: {tried}); see to the server and run the "
             "same command again: it goes on where it was"
         )
 
@@ -125,8 +136,7 @@ class Client:
             raise _PassingError(reason, _seconds(after))
         if 300 <= status < 400:
             raise DataError(f"{url}: {reason}; it redirects, give the final address as --base-url")
-        hint = "; set the key in SRL_EVAL_API_KEY" if status in (401, 403) else ""
-        raise DataError(f"{url} refused the request: {reason}{hint}")
+        raise DataError(f"{url} refused the request: {reason}{_HINTS.get(status, '')}")
 
     def _exchange(
         self, path: str, body: Mapping[str, object] | None
@@ -152,7 +162,7 @@ class Client:
                 except (OSError, HTTPException) as error:
                     if expired.is_set() or isinstance(error, TimeoutError):
                         limit = f"{self._address.timeout:g} s"
-                        raise TimeoutError(f"no whole answer within {limit}") from error
+                        raise _LateError(f"no whole answer within {limit}") from error
                     raise
             return response.status, response.getheader("Retry-After"), content
         finally:

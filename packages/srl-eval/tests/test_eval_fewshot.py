@@ -14,6 +14,7 @@ from srl_data.errors import ConfigError, DataError
 from srl_data.prompts import get_template
 from srl_eval import EvalConfig, Subject, evaluate, get_task, live_subject, read_samples
 from srl_eval.cli import cli
+from srl_eval.compare import compare
 from srl_eval.fewshot import Example, load_fewshot, to_example, with_examples
 from srl_eval.generate import ChunkedEngine
 from srl_eval.plan import Plan, prepare
@@ -156,6 +157,18 @@ def test_the_choice_is_recorded_and_compared(
         evaluate(AIME, configure(tmp_path, 3), subject())
     with pytest.raises(ConfigError, match="fewshot_sha256"):
         evaluate(AIME, configure(tmp_path, fewshot_seed=5), subject())
+
+
+def test_a_comparison_says_that_the_examples_differ(
+    tmp_path: Path, subject: Callable[..., Subject]
+) -> None:
+    folders = [tmp_path / "none", tmp_path / "two"]
+    for folder, count in zip(folders, (0, 2), strict=True):
+        config = configure(tmp_path, count, **({} if count else {"fewshot_path": None}))
+        output = config.output.model_copy(update={"output_dir": folder})
+        evaluate(AIME, config.model_copy(update={"output": output}), subject())
+    notes = compare(folders, resamples=100).notes
+    assert "the runs differ in num_fewshot: 0, 2" in notes
 
 
 def test_a_file_with_an_evaluated_problem_is_refused(

@@ -102,7 +102,7 @@ def show_metrics(metrics: Metrics, console: Console) -> None:
     """The table and the counts under it."""
     console.print(results_table(metrics))
     for note in footnotes([score for _, score in named_scores(metrics)]):
-        console.print(f"note: {note}", style="dim")
+        console.print(f"note: {note}", style="dim", markup=False)
     counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in metrics.verdicts.items())
     console.print(f"samples: {counts}; {metrics.cut_off} cut off by a cap")
     console.print(
@@ -128,6 +128,6 @@ def run_and_show_suite(suite: SuiteConfig) -> None:
             comparison = compare(folders)
             console.print(comparison_table(comparison))
             for note in comparison.notes:
-                console.print(f"note: {note}", style="dim")
+                console.print(f"note: {note}", style="dim", markup=False)
             write_text(suite.output_dir / f"compare_{name}.md", as_markdown(comparison))
             write_text(suite.output_dir / f"compare_{name}.html", comparison_page(comparison))

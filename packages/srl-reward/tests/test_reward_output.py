@@ -1,6 +1,6 @@
 """The output grammar and answers through Python; the cases themselves are tested in Rust."""
 
-import time
+import os
 
 import pytest
 from hypothesis import given
@@ -14,9 +14,11 @@ from srl_reward import (
     extract_boxed,
     extract_gsm8k_answer,
     is_think_prefilled,
+    parse_solution,
     parse_step_output,
     render_step_output,
     split_steps,
+    strip_step_number,
 )
 
 
@@ -67,6 +69,36 @@ def test_answers_come_through() -> None:
     assert extract_gsm8k_answer("18") is None
 
 
+OUTPUT_PIECES = [
+    "<think>",
+    "</think>",
+    "x ",
+    "2. ",
+    "3. y\n",
+    "**Step 4:** ",
+    "\u3000",
+    "\ud800",
+    "1. z\n",
+]
+
+
+@given(st.lists(st.sampled_from(OUTPUT_PIECES)).map("".join), st.booleans())
+def test_what_is_valid_renders_to_what_parses_the_same(text: str, prefilled: bool) -> None:
+    parsed = parse_step_output(text, think_prefilled=prefilled)
+    if isinstance(parsed, ParsedOutput):
+        again = parse_step_output(render_step_output(parsed.thinking, parsed.action))
+        assert again == parsed
+
+
+@given(
+    st.text().map(str.strip).filter(lambda text: "think>" not in text),
+    st.from_regex(r"[a-z$*\#]{1,9}( [a-z0-9é]{1,9}){0,3}", fullmatch=True),
+)
+def test_rendered_output_comes_back(thinking: str, action: str) -> None:
+    parsed = parse_step_output(render_step_output(thinking, action))
+    assert parsed == ParsedOutput(thinking, action, None)
+
+
 HOSTILE = [
     "<think>",
     "</think>",
@@ -76,7 +108,17 @@ HOSTILE = [
     "}",
     "1. a\n",
     "2.\n",
+    "2. **T**\n",
+    "2. **\u00e9**\n",
+    "Step 2:\n",
     "**Step 1:**",
+    "<",
+    "9",
+    "\\",
+    "\\boxed ",
+    "\\,",
+    "\u3000",
+    "\r\n",
     "```\n",
     "````\n~~~\n",
     "$$",
@@ -97,7 +139,7 @@ HOSTILE = [
 @pytest.mark.parametrize("unit", [*HOSTILE, "fences"])
 def test_a_megabyte_of_anything_takes_a_fraction_of_a_second(unit: str) -> None:
     text = (unit * (1_000_000 // len(unit))) if unit != "fences" else _falling_fences(1_000_000)
-    _time_all(text, 0.5)
+    _time_all(text, 0.2)
 
 
 @pytest.mark.slow
@@ -116,11 +158,16 @@ def _time_all(text: str, seconds: float) -> None:
     boxed = f"\\boxed{{{text}}}"
     for call in (
         lambda: parse_step_output(f"<think>{text}</think>x{text}"),
-        lambda: split_steps(f"1. {text.replace('2.', '1.')}"),
+        lambda: parse_step_output(text, think_prefilled=True),
+        lambda: split_steps(text),
+        lambda: split_steps(f"1. {text}"),
+        lambda: parse_solution(text),
+        lambda: strip_step_number(text),
         lambda: extract_boxed(text),
         lambda: extract_aime_answer(boxed),
         lambda: extract_gsm8k_answer(text),
     ):
-        start = time.perf_counter()
+        # User time: what the kernel takes to hand out memory is the machine's affair.
+        start = os.times().user
         call()
-        assert time.perf_counter() - start < seconds
+        assert os.times().user - start < seconds

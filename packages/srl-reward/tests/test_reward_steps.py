@@ -1,5 +1,6 @@
 """`split_steps` and `parse_solution` through Python: values, offsets in code points, reasons."""
 
+import copy
 import pickle
 
 import pytest
@@ -94,6 +95,22 @@ def test_stripping_keeps_a_bold_title_bold() -> None:
     assert strip_step_number("no number") == "no number"
     assert leading_step_number("### Step 12: x") == 12
     assert leading_step_number("x") is None
+
+
+def test_a_step_is_a_value() -> None:
+    (step,) = split_steps("\n1. **Ü** a")
+    same = Step(number=1, title="Ü", text="1. **Ü** a", start=1, end=11)
+    assert step == same
+    assert hash(step) == hash(same)
+    assert step != Step(1, None, "1. **Ü** a", 1, 11)
+    assert step != (1, "Ü", "1. **Ü** a", 1, 11)
+    assert repr(step) == "Step(number=1, title='Ü', text='1. **Ü** a', start=1, end=11)"
+    assert pickle.loads(pickle.dumps(step)) == copy.deepcopy(step) == step
+    with pytest.raises(AttributeError):
+        step.number = 2  # type: ignore[misc]
+    match step:
+        case Step(number, title):
+            assert (number, title) == (1, "Ü")
 
 
 @given(PIECES)

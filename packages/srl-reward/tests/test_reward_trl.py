@@ -1,6 +1,8 @@
 """TRL's `GRPOTrainer(reward_funcs=[StepReward()])`: three steps on a tiny model."""
 
+import functools
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ pytestmark = [
     # TRL's and torch's own warnings are not this package's to judge.
     pytest.mark.filterwarnings("ignore"),
 ]
+
+README = Path(__file__).parents[1] / "README.md"
 
 
 def test_grpo_trainer_takes_the_rewards_as_they_are(
@@ -61,6 +65,34 @@ def test_grpo_trainer_takes_the_rewards_as_they_are(
     assert [log["rewards/format_reward/mean"] for log in logs] == [0.0] * 3
     assert [log["step_reward/invalid"] for log in logs] == [1.0] * 3
     assert all(math.isfinite(log["grad_norm"]) for log in logs)
+
+
+@pytest.mark.skipif(not README.exists(), reason="tests run away from the checkout")
+def test_the_readmes_example_runs_with_a_model_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trl = pytest.importorskip("trl")
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    _model().save_pretrained("model")
+    _tokenizer().save_pretrained("model")
+    # No hub and no bf16 here: the model's name and the precision are all that differs.
+    config = functools.partial(
+        trl.GRPOConfig, max_steps=1, use_cpu=True, bf16=False, report_to=[], max_completion_length=4
+    )
+    monkeypatch.setattr(trl, "GRPOConfig", config)
+    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert "Qwen/Qwen2.5-0.5B-Instruct" in example
+    names: dict[str, object] = {
+        "dataset": datasets.Dataset.from_dict({"prompt": ["1+1"] * 8, "target_step": ["1. 2"] * 8})
+    }
+    exec(example.replace("Qwen/Qwen2.5-0.5B-Instruct", "model"), names)
+    trainer = names["trainer"]
+    assert isinstance(trainer, trl.GRPOTrainer)
+    (log,) = [log for log in trainer.state.log_history if "rewards/step_reward/mean" in log]
+    shown = {name for name in log if "step_reward/" in name}
+    assert shown >= {"rewards/step_reward/mean", "step_reward/exact", "step_reward/invalid"}
 
 
 def _tokenizer():  # type: ignore[no-untyped-def]

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use crate::steps::{self, Preamble};
+use crate::steps;
 
 /// The tag that opens the thinking.
 pub const OPEN: &str = "<think>";
@@ -84,7 +84,7 @@ pub fn parse_step_output(
         return Err(InvalidReason::EmptyAction);
     }
     let body = &text[action.clone()];
-    if steps::split_steps(body, Preamble::Keep).len() > 1 {
+    if steps::has_several_steps(body) {
         return Err(InvalidReason::SeveralSteps);
     }
     Ok(ParsedOutput {

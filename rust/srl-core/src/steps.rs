@@ -13,6 +13,7 @@
 mod heading;
 mod opaque;
 
+use std::borrow::Borrow;
 use std::ops::Range;
 
 use heading::Heading;
@@ -111,15 +112,13 @@ struct Placed {
 /// leave gaps. Linear in the length of `text`.
 #[must_use]
 pub fn split_steps(text: &str, preamble: Preamble) -> Vec<Step> {
-    let headings = of_first_style(placed(text));
-    let mut main = Vec::with_capacity(headings.len());
-    for run in runs(&headings) {
-        let inner = !main.is_empty() && headings[run.start].heading.number == 1;
-        if !inner {
-            main.extend(&headings[run]);
-        }
-    }
-    cut(text, preamble, &main)
+    cut(text, preamble, outer(text))
+}
+
+/// Whether [`split_steps`] would find more than one step; reads no further than the second.
+#[must_use]
+pub fn has_several_steps(text: &str) -> bool {
+    outer(text).nth(1).is_some()
 }
 
 /// Splits a solution whose steps are numbered 1, 2, … and refuses any other with the reason.
@@ -128,7 +127,7 @@ pub fn split_steps(text: &str, preamble: Preamble) -> Vec<Step> {
 ///
 /// [`NonConforming`], with the first [`Reason`] met.
 pub fn parse_solution(text: &str, preamble: Preamble) -> Result<Vec<Step>, NonConforming> {
-    let all = placed(text);
+    let all: Vec<Placed> = placed(text).collect();
     let Some(first) = all.first() else {
         return Err(NonConforming::new(Reason::NoHeadings));
     };
@@ -145,7 +144,7 @@ pub fn parse_solution(text: &str, preamble: Preamble) -> Result<Vec<Step>, NonCo
     if main.len() == 1 {
         return Err(NonConforming::new(Reason::SingleStep));
     }
-    let steps = cut(text, preamble, &main);
+    let steps = cut(text, preamble, main.iter().copied());
     match main
         .iter()
         .zip(&steps)
@@ -201,22 +200,36 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or("")
 }
 
-/// Every heading of any style outside fences and LaTeX.
-fn placed(text: &str) -> Vec<Placed> {
+/// Every heading of any style outside fences and LaTeX, found as it is asked for.
+fn placed(text: &str) -> impl Iterator<Item = Placed> + '_ {
     let bytes = text.as_bytes();
     let mut spans = opaque::spans(text).into_iter().peekable();
-    let mut found = Vec::new();
-    for start in opaque::line_starts(bytes) {
+    opaque::line_starts(bytes).filter_map(move |start| {
         while spans.next_if(|span| span.end <= start).is_some() {}
         if spans.peek().is_some_and(|span| span.start < start) {
-            continue;
+            return None;
         }
         let line = &text[start..start + opaque::line_at(bytes, start).len()];
-        if let Some(heading) = heading::parse(line) {
-            found.push(Placed { start, heading });
+        heading::parse(line).map(|heading| Placed { start, heading })
+    })
+}
+
+/// The headings of the first one's style, without the lists inside steps.
+fn outer(text: &str) -> impl Iterator<Item = Placed> + '_ {
+    let mut style = None;
+    let (mut last, mut inner) = (0, false);
+    placed(text).filter(move |placed| {
+        let number = placed.heading.number;
+        if *style.get_or_insert(placed.heading.style) != placed.heading.style {
+            return false;
         }
-    }
-    found
+        // What counts up by one goes on; what starts again at 1 is inside the step before it.
+        if number != last + 1 {
+            inner = number == 1;
+        }
+        last = number;
+        !inner
+    })
 }
 
 fn of_first_style(mut headings: Vec<Placed>) -> Vec<Placed> {
@@ -290,30 +303,34 @@ fn main_numbering(headings: &[Placed]) -> Result<Vec<&Placed>, NonConforming> {
 }
 
 /// Cuts `text` before each of the headings.
-fn cut(text: &str, preamble: Preamble, headings: &[&Placed]) -> Vec<Step> {
-    let ends = headings
-        .iter()
-        .skip(1)
-        .map(|next| next.start)
-        .chain([text.len()]);
-    let mut steps: Vec<Step> = headings
-        .iter()
-        .zip(ends)
-        .map(|(placed, end)| {
-            let shift = |range: &Range<usize>| placed.start + range.start..placed.start + range.end;
-            let title = placed.heading.title.as_ref().map(shift);
-            let end = placed.start + text[placed.start..end].trim_end().len();
-            Step {
-                number: placed.heading.number,
-                title,
-                span: placed.start..end,
-            }
-        })
-        .collect();
+fn cut(
+    text: &str,
+    preamble: Preamble,
+    headings: impl IntoIterator<Item = impl Borrow<Placed>>,
+) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for placed in headings {
+        let Placed { start, heading } = placed.borrow();
+        end_last(text, &mut steps, *start);
+        let shift = |range: &Range<usize>| start + range.start..start + range.end;
+        steps.push(Step {
+            number: heading.number,
+            title: heading.title.as_ref().map(shift),
+            span: *start..*start,
+        });
+    }
+    end_last(text, &mut steps, text.len());
     if let (Preamble::Keep, Some(first)) = (preamble, steps.first_mut()) {
         first.span.start = text.len() - text.trim_start().len();
     }
     steps
+}
+
+/// Ends the last step before `end`.
+fn end_last(text: &str, steps: &mut [Step], end: usize) {
+    if let Some(Step { span, .. }) = steps.last_mut() {
+        span.end = span.start + text[span.start..end].trim_end().len();
+    }
 }
 
 fn is_empty(text: &str, placed: &Placed, step: &Step) -> bool {

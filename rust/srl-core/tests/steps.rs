@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use srl_core::steps::{
-    NonConforming, Preamble, Reason, leading_number, parse_solution, split_steps, strip_number,
+    NonConforming, Preamble, Reason, has_several_steps, leading_number, parse_solution,
+    split_steps, strip_number,
 };
 
 fn numbers(text: &str) -> Vec<u32> {
@@ -359,6 +360,12 @@ proptest! {
             prop_assert_eq!(leading_number(own), Some(step.number));
             end = step.span.end;
         }
+    }
+
+    #[test]
+    fn several_steps_are_told_without_cutting_them(text in document()) {
+        let steps = split_steps(&text, Preamble::Keep);
+        prop_assert_eq!(has_several_steps(&text), steps.len() > 1);
     }
 
     #[test]

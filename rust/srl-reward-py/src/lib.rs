@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 
 mod sequence;
+mod step;
 mod text;
 
 /// The native half of `srl_reward`; `_native.pyi` documents it.

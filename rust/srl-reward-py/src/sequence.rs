@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PyValueError};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyInt, PyList, PyString, PyTuple};
 use pyo3::{ffi, intern};
 use srl_core::seqmatch::classic::{Index, Rect};
@@ -85,7 +86,7 @@ impl Held {
     /// The caller keeps `text` alive for as long as it uses the result.
     unsafe fn read_text(text: &Bound<'_, PyString>) -> PyResult<Self> {
         let py = text.py();
-        if text.call_method0(intern!(py, "isascii"))?.is_truthy()? {
+        if is_ascii(text)? {
             let mut len: ffi::Py_ssize_t = 0;
             // SAFETY: `text` is a live str; for ASCII the pointer is to the string's own bytes,
             // which never move and live as long as the string.
@@ -109,6 +110,23 @@ impl Held {
         unsafe { chars.set_len(len) };
         Ok(Self::Chars(chars))
     }
+}
+
+/// What `text.isascii()` says, without a bound method made for the question.
+fn is_ascii(text: &Bound<'_, PyString>) -> PyResult<bool> {
+    static METHOD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = text.py();
+    let method = METHOD.get_or_try_init(py, || {
+        let method = py.get_type::<PyString>().getattr(intern!(py, "isascii"))?;
+        Ok::<_, PyErr>(method.unbind())
+    })?;
+    // SAFETY: both are live objects, and the list of arguments ends with a null.
+    let answer = unsafe {
+        let none = std::ptr::null_mut::<ffi::PyObject>();
+        let answer = ffi::PyObject_CallFunctionObjArgs(method.as_ptr(), text.as_ptr(), none);
+        Bound::from_owned_ptr_or_err(py, answer)?
+    };
+    Ok(answer.is(&*PyBool::new(py, true)))
 }
 
 /// The value of an exact `int` or `bool`; a subclass may compare otherwise.
@@ -140,17 +158,22 @@ fn elements(pair: &Pair) -> usize {
     pair.0.len() + pair.1.len()
 }
 
-/// Computes one pair with the GIL released; a long one can be interrupted.
+/// Elements of work below which handing the GIL over takes longer than the work.
+const TINY: usize = 1 << 7;
+
+/// Computes one pair with the GIL released, unless it is tiny; a long one can be interrupted.
 fn compute<R: Send>(
     py: Python<'_>,
     pair: &Pair,
     work: impl Fn(&mut Matcher, &Pair, Stop<'_>) -> Result<R, Halt> + Send + Sync,
 ) -> PyResult<R> {
     let size = elements(pair);
+    let plainly = || with_matcher(size, |matcher| work(matcher, pair, Stop::default()));
+    if size < TINY {
+        return plainly().map_err(halted);
+    }
     if size < LONG {
-        let result =
-            py.detach(|| with_matcher(size, |matcher| work(matcher, pair, Stop::default())));
-        return result.map_err(halted);
+        return py.detach(plainly).map_err(halted);
     }
     let mut results = parallel(py, (1, size), 1, &|matcher, _, stop| {
         work(matcher, pair, stop)
@@ -164,7 +187,8 @@ fn halted(_: Halt) -> PyErr {
 
 /// Matchers at rest, with their buffers. Only ever tried: a child forked while another thread
 /// held the lock makes its own.
-static AT_REST: Mutex<Vec<Matcher>> = Mutex::new(Vec::new());
+#[allow(clippy::vec_box, reason = "a matcher is large, and moves in and out at every call")]
+static AT_REST: Mutex<Vec<Box<Matcher>>> = Mutex::new(Vec::new());
 
 /// Elements of a pair above which a matcher's buffers are given back.
 const HUGE: usize = 1 << 21;
@@ -255,17 +279,31 @@ fn all_ints(sequence: &Bound<'_, PyAny>) -> bool {
     }
 }
 
+/// Similarity in [0, 1]: `difflib.SequenceMatcher(None, a, b, autojunk).ratio()`, exactly.
+///
+/// The order of the arguments matters, as it does for difflib. Raises TypeError for an element
+/// that is not hashable.
 #[pyfunction]
 #[pyo3(signature = (a, b, *, autojunk = true))]
-fn ratio(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>, autojunk: bool) -> PyResult<Option<f64>> {
+fn ratio(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>, autojunk: bool) -> PyResult<f64> {
     // SAFETY: the arguments outlive this call.
     let Some(pair) = (unsafe { Held::read_pair(a, b)? }) else {
-        return Ok(None);
+        return ratio_of_any(a, b, autojunk);
     };
     let matches = compute(a.py(), &pair, |matcher, (a, b), stop| {
         matcher.matched(a.seq(), b.seq(), autojunk, stop)
     })?;
-    Ok(Some(as_ratio(matches, elements(&pair))))
+    Ok(as_ratio(matches, elements(&pair)))
+}
+
+/// The ratio of sequences whose elements only Python can compare.
+fn ratio_of_any(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>, autojunk: bool) -> PyResult<f64> {
+    let py = a.py();
+    let module = py.import(intern!(py, "srl_reward.sequence"))?;
+    let matcher = module
+        .getattr(intern!(py, "SequenceMatcher"))?
+        .call1((py.None(), a, b, autojunk))?;
+    matcher.call_method0(intern!(py, "ratio"))?.extract()
 }
 
 /// difflib's `2.0 * matches / length`, and 1 for nothing against nothing.

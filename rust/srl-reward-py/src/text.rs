@@ -8,22 +8,16 @@ use std::ops::Range;
 
 use pyo3::exceptions::PyUnicodeEncodeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PySlice, PyString};
+use pyo3::types::{PyBytes, PyString};
 use srl_core::answer;
 use srl_core::output;
-use srl_core::steps::{self, NonConforming, Preamble, Step};
+use srl_core::steps::{self, NonConforming, Preamble};
+
+use crate::step::{Step, slice};
 
 /// Texts shorter than this are read without releasing the GIL.
 const RELEASE_BYTES: usize = 1 << 14;
 
-/// (number, title, text, start, end).
-type StepTuple<'py> = (
-    u32,
-    Option<Bound<'py, PyAny>>,
-    Bound<'py, PyAny>,
-    usize,
-    usize,
-);
 /// (reason, expected, found).
 type RefusalTuple = (&'static str, Option<u32>, Option<u32>);
 /// (thinking, what follows) and no reason, or none and the reason.
@@ -62,55 +56,56 @@ impl<'a, 'py> Text<'a, 'py> {
         }
     }
 
-    /// The code points before each of `bytes`, which must ascend.
-    fn code_points(&self, bytes: impl IntoIterator<Item = usize>) -> Vec<usize> {
-        let (mut at, mut count) = (0, 0);
-        let advance = |byte: usize| {
-            count += self.utf8[at..byte].chars().count();
-            at = byte;
-            count
-        };
-        bytes.into_iter().map(advance).collect()
-    }
-
-    fn slice(&self, start: usize, end: usize) -> PyResult<Bound<'py, PyAny>> {
-        let slice = PySlice::new(
-            self.object.py(),
-            isize::try_from(start)?,
-            isize::try_from(end)?,
-            1,
-        );
-        self.object.as_any().get_item(slice)
-    }
-
     fn slice_bytes(&self, range: &Range<usize>) -> PyResult<Bound<'py, PyAny>> {
-        let points = self.code_points([range.start, range.end]);
-        self.slice(points[0], points[1])
+        let mut points = CodePoints::new(&self.utf8);
+        let start = points.before(range.start);
+        slice(self.object, (start, points.before(range.end)))
     }
 
-    fn steps(&self, steps: &[Step]) -> PyResult<Vec<StepTuple<'py>>> {
-        let bytes = steps.iter().flat_map(|step| {
+    fn steps(&self, steps: &[steps::Step]) -> PyResult<Vec<Py<Step>>> {
+        let mut points = CodePoints::new(&self.utf8);
+        let cut = |step: &steps::Step| {
+            let start = points.before(step.span.start);
             let title = step
                 .title
-                .clone()
-                .unwrap_or(step.span.start..step.span.start);
-            [step.span.start, title.start, title.end, step.span.end]
-        });
-        let points = self.code_points(bytes);
-        steps
-            .iter()
-            .zip(points.chunks_exact(4))
-            .map(|(step, at)| self.step(step, at))
-            .collect()
+                .as_ref()
+                .map(|title| (points.before(title.start), points.before(title.end)));
+            let span = (start, points.before(step.span.end));
+            Py::new(
+                self.object.py(),
+                Step::cut(step.number, self.object, title, span),
+            )
+        };
+        steps.iter().map(cut).collect()
+    }
+}
+
+/// Turns ascending bytes of a text into code points.
+struct CodePoints<'t> {
+    text: &'t str,
+    is_ascii: bool,
+    at: usize,
+    count: usize,
+}
+
+impl<'t> CodePoints<'t> {
+    fn new(text: &'t str) -> Self {
+        CodePoints {
+            text,
+            is_ascii: text.is_ascii(),
+            at: 0,
+            count: 0,
+        }
     }
 
-    fn step(&self, step: &Step, at: &[usize]) -> PyResult<StepTuple<'py>> {
-        let title = step
-            .title
-            .as_ref()
-            .map(|_| self.slice(at[1], at[2]))
-            .transpose()?;
-        Ok((step.number, title, self.slice(at[0], at[3])?, at[0], at[3]))
+    /// The code points before `byte`, which is no less than the one asked for before.
+    fn before(&mut self, byte: usize) -> usize {
+        if self.is_ascii {
+            return byte;
+        }
+        self.count += self.text[self.at..byte].chars().count();
+        self.at = byte;
+        self.count
     }
 }
 
@@ -131,20 +126,17 @@ fn preamble(keep: bool) -> Preamble {
 }
 
 #[pyfunction]
-fn split_steps<'py>(
-    text: &Bound<'py, PyString>,
-    keep_preamble: bool,
-) -> PyResult<Vec<StepTuple<'py>>> {
+fn split_steps(text: &Bound<'_, PyString>, keep_preamble: bool) -> PyResult<Vec<Py<Step>>> {
     let text = Text::new(text)?;
     let steps = text.read(|text| steps::split_steps(text, preamble(keep_preamble)));
     text.steps(&steps)
 }
 
 #[pyfunction]
-fn parse_solution<'py>(
-    text: &Bound<'py, PyString>,
+fn parse_solution(
+    text: &Bound<'_, PyString>,
     keep_preamble: bool,
-) -> PyResult<(Vec<StepTuple<'py>>, Option<RefusalTuple>)> {
+) -> PyResult<(Vec<Py<Step>>, Option<RefusalTuple>)> {
     let text = Text::new(text)?;
     match text.read(|text| steps::parse_solution(text, preamble(keep_preamble))) {
         Ok(steps) => Ok((text.steps(&steps)?, None)),
@@ -228,6 +220,7 @@ fn extract_gsm8k_answer(text: &Bound<'_, PyString>) -> PyResult<Option<String>> 
 
 /// Adds this module's functions to `_native`.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Step>()?;
     module.add_function(wrap_pyfunction!(split_steps, module)?)?;
     module.add_function(wrap_pyfunction!(parse_solution, module)?)?;
     module.add_function(wrap_pyfunction!(leading_number, module)?)?;

@@ -1,6 +1,26 @@
 """The native half of `srl_reward`: what it takes, what it gives, what it raises."""
 
 from collections.abc import Sequence
+from typing import final
+
+__all__ = [
+    "JunkIndex",
+    "Step",
+    "all_ints",
+    "blocks",
+    "extract_aime_answer",
+    "extract_boxed",
+    "extract_gsm8k_answer",
+    "is_think_prefilled",
+    "leading_number",
+    "parse_solution",
+    "parse_step_output",
+    "parse_think",
+    "ratio",
+    "ratio_batch",
+    "split_steps",
+    "strip_step_number",
+]
 
 # Sequence matching
 #
@@ -26,6 +46,7 @@ def blocks(a: object, b: object, autojunk: bool) -> list[tuple[int, int, int]] |
 def all_ints(sequence: object) -> bool:
     """Whether this is a list or tuple of nothing but `int` and `bool` of at most 64 bits."""
 
+@final
 class JunkIndex:
     """`b` as codes, indexed for matching with junk elements and bounds."""
 
@@ -46,14 +67,47 @@ class JunkIndex:
 # All take any `str`, lone surrogates included, run in linear time, return slices of the text they
 # were given, and release the GIL on long texts.
 
-_Step = tuple[int, str | None, str, int, int]
+@final
+class Step:
+    """One step; `text` is as its author wrote it, heading included: `source[start:end]`.
 
-def split_steps(text: str, keep_preamble: bool) -> list[_Step]:
-    """Return (number, title, text, start, end) of each step."""
+    Immutable; equal, hashed, pickled and matched by its five fields. A step that was cut from a
+    text keeps that text alive.
+    """
+
+    __match_args__ = ("number", "title", "text", "start", "end")
+
+    def __new__(cls, number: int, title: str | None, text: str, start: int, end: int) -> Step: ...
+    @property
+    def number(self) -> int:
+        """The number in its heading."""
+
+    @property
+    def title(self) -> str | None:
+        """Its title, without bold and final colon; None where it has none."""
+
+    @property
+    def text(self) -> str:
+        """Its own text, without outer white space."""
+
+    @property
+    def start(self) -> int:
+        """The code point of the source that it starts at."""
+
+    @property
+    def end(self) -> int:
+        """The code point of the source that it ends before."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs__(self) -> tuple[int, str | None, str, int, int]: ...
+
+def split_steps(text: str, keep_preamble: bool) -> list[Step]:
+    """Return the steps of a text."""
 
 def parse_solution(
     text: str, keep_preamble: bool
-) -> tuple[list[_Step], tuple[str, int | None, int | None] | None]:
+) -> tuple[list[Step], tuple[str, int | None, int | None] | None]:
     """Return the steps and None, or no steps and (reason, expected number, found number)."""
 
 def leading_number(text: str) -> int | None:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, cast
 
-from srl_reward.completions import Completion, Sample, read_column, read_samples
+from srl_reward.completions import Completion, Sample, read_answers, read_column, read_samples
 from srl_reward.grading import Grader, Verdict, check_grader, find_answer, grade_batch
 from srl_reward.output import InvalidReason
 from srl_reward.reward import Reward, Scored
@@ -60,7 +60,7 @@ class AnswerReward(Reward):
     def score(self, completions: Sequence[Completion], **columns: object) -> list[Scored | None]:
         """Score each completion; `action` is the answer found, `reason` why there is none."""
         samples = read_samples(completions, columns, self.think_prefilled)
-        golds = read_column(columns, self.answer, len(samples), type(self).__name__)
+        golds = read_answers(columns, self.answer, len(samples), type(self).__name__)
         graders = self._graders(columns, len(samples))
         answers = [_answer(sample, grader) for sample, grader in zip(samples, graders, strict=True)]
         verdicts = self._verdicts(graders, golds, answers)
@@ -80,12 +80,12 @@ class AnswerReward(Reward):
         return [cast(Grader, name) for name in names]
 
     def _verdicts(
-        self, graders: Sequence[Grader], golds: Sequence[object], answers: Sequence["_Answer"]
+        self, graders: Sequence[Grader], golds: Sequence[str | None], answers: Sequence["_Answer"]
     ) -> dict[int, Verdict]:
         by_grader: defaultdict[Grader, dict[int, tuple[str, str]]] = defaultdict(dict)
         for index, (grader, gold, answer) in enumerate(zip(graders, golds, answers, strict=True)):
             if gold is not None and answer.text is not None:
-                by_grader[grader][index] = (str(gold), answer.text)
+                by_grader[grader][index] = (gold, answer.text)
         verdicts: dict[int, Verdict] = {}
         for grader, pairs in by_grader.items():
             graded = grade_batch(grader, list(pairs.values()), seconds=self.seconds)

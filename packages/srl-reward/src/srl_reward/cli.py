@@ -5,52 +5,84 @@ reward than those chosen by `--reward`, and any file format but JSON Lines.
 """
 
 import argparse
-import json
 import os
 import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import islice
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn
 
+from srl_reward._jsonl import DataError, Line, open_sink, open_source, read_batches, write_lines
+from srl_reward._progress import Progress
+from srl_reward.completions import is_completion
 from srl_reward.reward import Reward
+from srl_reward.sequence import ratio_batch
 from srl_reward.similarity import METRICS
 
-BATCH = 256
-Record = dict[str, object]
 REWARDS = ("step", "format", "boxed_think", "r1_zero", "answer")
-
-
-class DataError(Exception):
-    """Bad or missing input, with file, line and reason."""
+COLUMNS = {
+    "truncated": "truncated",
+    "finish_reason": "finish_reason",
+    "think_prefilled": "think_prefilled",
+    "prompt": "prompts",
+}
+"""Optional fields of a record, and the columns that they are to a reward."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    options = _parser().parse_args(argv)
     try:
-        return _score(options)
+        return _score(_parser().parse_args(argv))
     except DataError as error:
         return _fail(3, str(error))
     except KeyboardInterrupt:
-        return _fail(130, "interrupted; what was written so far is complete lines")
-    except BrokenPipeError:
-        # The reader has gone, as `head` does. Keep Python from flushing into the closed pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _fail(130, "interrupted")
+    except BrokenPipeError:  # the reader has gone, as `head` does
+        _drop_output()
         return 1
-    except (OSError, ImportError) as error:
+    except OSError as error:
+        _drop_output()
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(1, f"{where}{error.strerror or error}")
+    except (ImportError, RuntimeError) as error:
         return _fail(1, str(error))
 
 
 def _fail(code: int, message: str) -> int:
-    sys.stderr.write(f"srl-reward: {message}\n")
+    if sys.stderr is not None:
+        sys.stderr.write(f"srl-reward: error: {message}\n")
     return code
 
 
+def _drop_output() -> None:
+    """Point a standard output that fails at nothing, since Python flushes it once more at exit."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors in one line, as the other commands of the house write them."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"srl-reward: error: {message} (see {self.prog} --help)\n")
+
+
+class _Version(argparse.Action):
+    """`--version`; the metadata, slow to read, is read only when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"srl-reward, version {version('srl-reward')}\n")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="srl-reward", description="Score model outputs.")
+    parser = _Parser(prog="srl-reward", description="Score model outputs.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     score = commands.add_parser(
         "score",
@@ -60,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = score.add_argument
     add("file", metavar="FILE.jsonl", help="records, one JSON object a line; - is standard input")
-    add("-o", "--output", metavar="FILE", type=Path, help="write here instead, once all is done")
+    add("-o", "--output", metavar="FILE", default="-",
+        help="write here instead, once all is done")  # fmt: skip
     add("--reward", choices=REWARDS, default="step", help="which reward (default: step)")
     add("--completion", metavar="FIELD", default="completion", help="default: completion")
     add("--target", metavar="FIELD", help="default: target_step for step, answer for the others")
@@ -73,29 +106,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _score(options: argparse.Namespace) -> int:
+    if Path(options.output).is_dir():
+        return _fail(2, f"--output {options.output} is a folder, expected a file")
     target = options.target or ("target_step" if options.reward == "step" else "answer")
-    reward = _reward(options, target)
-    needed = [options.completion] + ([] if options.reward == "format" else [target])
-    with _source(options.file) as source, _sink(options.output) as sink:
-        progress = _Progress()
-        records = _records(source, options.file, needed)
-        while batch := list(islice(records, BATCH)):
-            _score_batch(reward, batch, options.completion, target)
-            sink.writelines(_line(record) for record in batch)
-            sink.flush()
-            progress.add(len(batch))
-        progress.close()
-    return 0
-
-
-def _line(record: Record) -> str:
-    """Write a record as JSON; lone surrogates are escaped, since UTF-8 has none."""
-    text = json.dumps(record, ensure_ascii=False)
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        text = json.dumps(record)
-    return text + "\n"
+        ratio_batch([], [])  # refuses a bad SRL_REWARD_THREADS
+        reward = _reward(options, target)
+    except ValueError as error:
+        return _fail(2, str(error))
+    needed = [options.completion] + ([] if options.reward == "format" else [target])
+    with open_source(options.file) as source, open_sink(options.output) as sink:
+        total = os.fstat(source.fileno()).st_size if options.file != "-" else None
+        with closing(Progress(total, records_on_stdout=options.output == "-")) as progress:
+            for batch in read_batches(source, options.file):
+                _score_batch(reward, batch, needed)
+                write_lines(sink, batch)
+                progress.add(len(batch), sum(line.size for line in batch))
+    return 0
 
 
 def _reward(options: argparse.Namespace, target: str) -> Reward:
@@ -120,107 +147,31 @@ def _reward(options: argparse.Namespace, target: str) -> Reward:
     return AnswerReward(target, grader=options.grader, think_prefilled=prefilled)
 
 
-def _score_batch(reward: Reward, batch: list[Record], completion: str, target: str) -> None:
-    columns: dict[str, object] = {target: [record.get(target) for record in batch]}
-    for name, column in (
-        ("truncated", "truncated"),
-        ("finish_reason", "finish_reason"),
-        ("think_prefilled", "think_prefilled"),
-        ("prompt", "prompts"),
-    ):
-        if any(name in record for record in batch):
-            columns[column] = [record.get(name) for record in batch]
-    completions = [record[completion] for record in batch]
-    scored = reward.score(completions, **columns)  # type: ignore[arg-type]
-    for record, each in zip(batch, scored, strict=True):
-        record["reward"] = None if each is None else each.reward
-        record["reason"] = None if each is None else each.reason
-        record["exact"] = None if each is None else each.exact
-
-
-def _records(lines: Iterable[bytes], name: str, needed: Sequence[str]) -> Iterator[Record]:
-    """Read records, refusing the first bad line with its number and reason."""
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{name}:{number}: not JSON: {error}") from error
-        except RecursionError as error:
-            raise DataError(f"{name}:{number}: JSON nested too deeply") from error
-        if not isinstance(record, dict):
-            raise DataError(f"{name}:{number}: {type(record).__name__}, expected an object")
-        for field in needed:
-            if field not in record:
-                raise DataError(f"{name}:{number}: no field {field!r}, only {sorted(record)}")
-        completion = record[needed[0]]
-        if not _is_completion(completion):
-            raise DataError(f"{name}:{number}: {needed[0]!r} is neither a text nor messages")
-        yield record
-
-
-def _is_completion(value: object) -> bool:
-    if isinstance(value, list):
-        return all(isinstance(message, dict) for message in value)
-    return isinstance(value, str)
-
-
-@contextmanager
-def _source(name: str) -> Iterator[Iterable[bytes]]:
-    if name == "-":
-        yield sys.stdin.buffer
-        return
-    path = Path(name)
-    if not path.exists() or path.is_dir():
-        raise DataError(f"{name}: {'is a folder' if path.is_dir() else 'no such file'}")
-    with path.open("rb") as file:
-        yield file
-
-
-@contextmanager
-def _sink(path: Path | None) -> Iterator[TextIO]:
-    """Open standard output, or a temporary file that takes the name once all is written."""
-    if path is None:
-        if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(encoding="utf-8", errors="surrogatepass")
-        yield sys.stdout
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _score_batch(reward: Reward, batch: Sequence[Line], needed: Sequence[str]) -> None:
+    """Add reward, reason and exact to each record; refuse the first that can't be scored."""
+    for line in batch:
+        for name in needed:
+            if name not in line.record:
+                raise DataError(f"{line.place}: no field {name!r}, only {sorted(line.record)}")
+        if not is_completion(line.record[needed[0]]):
+            raise DataError(f"{line.place}: {needed[0]!r} is neither a text nor messages")
+    columns = {
+        column: [line.record.get(name) for line in batch]
+        for name, column in (*COLUMNS.items(), *((name, name) for name in needed[1:]))
+        if any(name in line.record for line in batch)
+    }
+    completions = [line.record[needed[0]] for line in batch]
     try:
-        with temporary.open("w", encoding="utf-8", errors="surrogatepass") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-class _Progress:
-    """Records scored and pairs a second, on standard error if that is a terminal."""
-
-    def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
-        self._start = self._last = time.monotonic()
-        self._count = 0
-
-    def add(self, count: int) -> None:
-        self._count += count
-        now = time.monotonic()
-        if self._shown and now - self._last >= 0.2:
-            self._last = now
-            self._write("\r")
-
-    def close(self) -> None:
-        if self._shown:
-            self._write("\r")
-            sys.stderr.write("\n")
-
-    def _write(self, prefix: str) -> None:
-        rate = self._count / max(time.monotonic() - self._start, 1e-9)
-        sys.stderr.write(f"{prefix}{self._count:,} records, {rate:,.0f} pairs a second ")
-        sys.stderr.flush()
+        scored = reward.score(completions, **columns)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        if len(batch) > 1:  # find the line
+            for line in batch:
+                _score_batch(reward, [line], needed)
+        raise DataError(f"{batch[0].place}: {error}") from error
+    for line, each in zip(batch, scored, strict=True):
+        line.record["reward"] = None if each is None else each.reward
+        line.record["reason"] = None if each is None else each.reason
+        line.record["exact"] = None if each is None else each.exact
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from srl_reward import _native
 from srl_reward.answer import extract_boxed
-from srl_reward.completions import Completion, Sample, read_column, read_samples
+from srl_reward.completions import Completion, Sample, read_answers, read_samples
 from srl_reward.grading import Grader, Verdict, check_grader, grade_batch
 from srl_reward.output import InvalidOutput, InvalidReason, parse_step_output
 from srl_reward.reward import Reward, Scored
@@ -90,9 +90,9 @@ class BoxedThinkReward(Reward):
     def score(self, completions: Sequence[Completion], **columns: object) -> list[Scored | None]:
         """Score each completion; `action` is the box's content."""
         samples = read_samples(completions, columns, self.think_prefilled)
-        answers = read_column(columns, self.answer, len(samples), type(self).__name__)
+        answers = read_answers(columns, self.answer, len(samples), type(self).__name__)
         return [
-            None if gold is None else _score_boxed(sample, str(gold))
+            None if gold is None else _score_boxed(sample, gold)
             for sample, gold in zip(samples, answers, strict=True)
         ]
 
@@ -154,10 +154,10 @@ class R1ZeroReward(Reward):
     def score(self, completions: Sequence[Completion], **columns: object) -> list[Scored | None]:
         """Score each completion; `action` is the answer tag's content."""
         samples = read_samples(completions, columns, self.think_prefilled)
-        golds = read_column(columns, self.answer, len(samples), type(self).__name__)
+        golds = read_answers(columns, self.answer, len(samples), type(self).__name__)
         parsed = [_parse_r1_zero(sample) for sample in samples]
         pairs = {
-            index: (str(gold), _answer_in(output[1]))
+            index: (gold, _answer_in(output[1]))
             for index, (output, gold) in enumerate(zip(parsed, golds, strict=True))
             if not isinstance(output, str) and gold is not None
         }

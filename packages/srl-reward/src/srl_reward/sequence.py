@@ -12,22 +12,14 @@ from difflib import Match
 from typing import Generic, TypeVar
 
 from srl_reward import _native
+from srl_reward._native import ratio
 
 __all__ = ["Match", "SequenceMatcher", "matching_blocks", "ratio", "ratio_batch"]
 
 T = TypeVar("T", bound=Hashable)
 
 _LAZY = ("b2j", "bjunk", "bpopular")
-
-
-def ratio(a: Sequence[Hashable], b: Sequence[Hashable], *, autojunk: bool = True) -> float:
-    """Similarity in [0, 1]: `difflib.SequenceMatcher(None, a, b, autojunk).ratio()`, exactly.
-
-    The order of the arguments matters, as it does for difflib. Raises TypeError for an element
-    that is not hashable.
-    """
-    value = _native.ratio(a, b, autojunk=autojunk)
-    return SequenceMatcher(None, a, b, autojunk).ratio() if value is None else value
+_CHAIN = "_SequenceMatcher__chain_b"
 
 
 def ratio_batch(
@@ -64,8 +56,12 @@ class SequenceMatcher(difflib.SequenceMatcher[T], Generic[T]):
 
     It is a subclass, so what is not computed here is the running CPython's own. `b2j`, `bjunk`
     and `bpopular` are made when they are first read, unless `isjunk` is given. A subclass that
-    replaces `find_longest_match` gets difflib's loop over it. Like difflib, it holds the
-    sequences: do not change them between calls.
+    replaces `find_longest_match`, or the method in which difflib makes `b2j`, gets difflib's loop.
+
+    Three things differ on purpose: `b2j`, `bjunk` and `bpopular` are for reading, editing them
+    changes no result; a list edited after it was set may be seen as it was or as it is (with
+    difflib: half of each); and `ratio()` leaves the attribute `matching_blocks` as it was, since
+    it needs no blocks.
     """
 
     a: Sequence[T]
@@ -94,7 +90,8 @@ class SequenceMatcher(difflib.SequenceMatcher[T], Generic[T]):
         if b is self.b:
             return
         self._coded = None
-        if self.isjunk or not (type(b) is str or _native.all_ints(b)):
+        lazy = type(b) is str or _native.all_ints(b)
+        if self.isjunk or not lazy or self._chains_otherwise():
             super().set_seq2(b)
             return
         self.b = b
@@ -121,10 +118,14 @@ class SequenceMatcher(difflib.SequenceMatcher[T], Generic[T]):
         """Longest block of `a[alo:ahi]` and `b[blo:bhi]`, earliest in `a`, then in `b`."""
         a_bounds = (alo, len(self.a) if ahi is None else ahi)
         b_bounds = (blo, len(self.b) if bhi is None else bhi)
-        coded = self._code()
-        if not (coded.is_exact and _within(a_bounds, self.a) and _within(b_bounds, self.b)):
+        coded = None
+        inside = _within(a_bounds, self.a) and _within(b_bounds, self.b)
+        if inside and not self._chains_otherwise():
+            coded = self._code()
+        if coded is None:
             return super().find_longest_match(alo, ahi, blo, bhi)
-        return Match(*coded.index.longest(coded.encode(self.a), a_bounds, b_bounds))
+        b_coded, codes = coded
+        return Match(*b_coded.index.longest(codes, a_bounds, b_bounds))
 
     def get_matching_blocks(self) -> list[Match]:
         """All blocks in order, ending with `Match(len(a), len(b), 0)`; computed once."""
@@ -145,24 +146,41 @@ class SequenceMatcher(difflib.SequenceMatcher[T], Generic[T]):
 
     def _find_blocks(self) -> list[tuple[int, int, int]] | None:
         """Return the native core's blocks, or None where difflib's own loop must run."""
-        if type(self).find_longest_match is not SequenceMatcher.find_longest_match:
+        own = SequenceMatcher.find_longest_match
+        if getattr(self.find_longest_match, "__func__", None) is not own:
+            return None
+        if self._chains_otherwise():
             return None
         autojunk = bool(self.autojunk)
         found = None if self.isjunk else _native.blocks(self.a, self.b, autojunk=autojunk)
         if found is not None:
             return found
         coded = self._code()
-        if not coded.is_exact:
+        if coded is None:
             return None
-        codes = coded.encode(self.a)
+        b_coded, codes = coded
         if self.isjunk:
-            return coded.index.blocks(codes)
-        return _native.blocks(codes, coded.codes, autojunk=autojunk)
+            return b_coded.index.blocks(codes)
+        return _native.blocks(codes, b_coded.codes, autojunk=autojunk)
 
-    def _code(self) -> "_CodedSequence[T]":
-        if self._coded is None:
-            self._coded = _CodedSequence(self.b, self.bjunk, bool(self.autojunk))
-        return self._coded
+    def _chains_otherwise(self) -> bool:
+        """Whether a subclass makes `b2j` in its own way, by the method that difflib has for it."""
+        return getattr(type(self), _CHAIN, None) is not getattr(
+            difflib.SequenceMatcher, _CHAIN, None
+        )
+
+    def _code(self) -> "tuple[_CodedSequence[T], list[int]] | None":
+        """Number the elements of both; None where difflib's own loop must run.
+
+        That is so where an element of either isn't hashable: difflib may never come to it, or
+        raises at another place.
+        """
+        try:
+            if self._coded is None:
+                self._coded = _CodedSequence(self.b, self.bjunk, bool(self.autojunk))
+            return (self._coded, self._coded.encode(self.a)) if self._coded.is_exact else None
+        except TypeError:
+            return None
 
 
 class _CodedSequence(Generic[T]):
@@ -187,4 +205,7 @@ class _CodedSequence(Generic[T]):
 
 
 def _within(bounds: tuple[int, int], sequence: Sequence[T]) -> bool:
-    return 0 <= bounds[0] <= bounds[1] <= len(sequence)
+    """Whether these are ints, in order and inside; difflib raises at what is not, in its way."""
+    return all(type(bound) is int for bound in bounds) and 0 <= bounds[0] <= bounds[1] <= len(
+        sequence
+    )

@@ -7,7 +7,7 @@ thinking is free. Left out: parsing (`srl_reward.output`) and comparing (`srl_re
 from collections.abc import Sequence
 from typing import ClassVar
 
-from srl_reward.completions import Completion, Sample, read_column, read_samples
+from srl_reward.completions import Completion, Sample, read_samples, read_texts
 from srl_reward.output import InvalidOutput, ParsedOutput, parse_step_output
 from srl_reward.reward import Reward, Scored
 from srl_reward.similarity import METRICS, Metric, similarities
@@ -68,17 +68,17 @@ class StepReward(Reward):
     def score(self, completions: Sequence[Completion], **columns: object) -> list[Scored | None]:
         """Score each completion; `exact` says that the action equals the expert's step."""
         samples = read_samples(completions, columns, self.think_prefilled)
-        targets = read_column(columns, self.target, len(samples), type(self).__name__)
+        targets = read_texts(columns, self.target, len(samples), type(self).__name__)
         outputs = [_parse(sample) for sample in samples]
         pairs = {
             index: (self._comparable(output.action), self._comparable(target))
             for index, (output, target) in enumerate(zip(outputs, targets, strict=True))
-            if isinstance(output, ParsedOutput) and isinstance(target, str)
+            if isinstance(output, ParsedOutput) and target is not None
         }
         values = dict(zip(pairs, self._similarities(list(pairs.values())), strict=True))
         scored: list[Scored | None] = []
         for index, (output, target) in enumerate(zip(outputs, targets, strict=True)):
-            if not isinstance(target, str):
+            if target is None:
                 scored.append(None)
             elif isinstance(output, InvalidOutput):
                 scored.append(Scored(self.invalid, output.reason))

@@ -10,6 +10,19 @@ from enum import StrEnum
 from typing import Literal
 
 from srl_reward import _native
+from srl_reward._native import Step
+
+__all__ = [
+    "NonConforming",
+    "NonConformingReason",
+    "Preamble",
+    "Solution",
+    "Step",
+    "leading_step_number",
+    "parse_solution",
+    "split_steps",
+    "strip_step_number",
+]
 
 Preamble = Literal["keep", "drop"]
 
@@ -31,17 +44,6 @@ class NonConformingReason(StrEnum):
     """There is only one step."""
     EMPTY_STEP = "empty_step"
     """A heading has neither title nor text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step; `text` is as its author wrote it, heading included: `source[start:end]`."""
-
-    number: int
-    title: str | None
-    text: str
-    start: int
-    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def split_steps(text: str, *, preamble: Preamble = "keep") -> list[Step]:
     Raises:
         ValueError: `preamble` is neither "keep" nor "drop".
     """
-    return [Step(*fields) for fields in _native.split_steps(text, _keeps(preamble))]
+    return _native.split_steps(text, _keeps(preamble))
 
 
 def parse_solution(text: str, *, preamble: Preamble = "keep") -> Solution | NonConforming:
@@ -94,7 +96,7 @@ def parse_solution(text: str, *, preamble: Preamble = "keep") -> Solution | NonC
     """
     steps, refusal = _native.parse_solution(text, _keeps(preamble))
     if refusal is None:
-        return Solution(tuple(Step(*fields) for fields in steps))
+        return Solution(tuple(steps))
     reason, expected, found = refusal
     return NonConforming(NonConformingReason(reason), expected, found)
 

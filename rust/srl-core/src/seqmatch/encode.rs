@@ -18,6 +18,8 @@ pub(crate) struct Pair<C> {
     pub(crate) a_seeds: Text<C>,
     pub(crate) b_seeds: Text<C>,
     pub(crate) has_popular: bool,
+    /// Codes that both texts may have lie below this.
+    pub(crate) codes: usize,
     counts: Vec<u32>,
 }
 
@@ -31,6 +33,19 @@ impl<C: Code> Pair<C> {
             None
         };
         self.has_popular = limit.is_some_and(|limit| self.take_out_popular(limit));
+    }
+
+    /// Takes over what [`Numbers::number`] has made of the ids.
+    fn fill_numbered(&mut self, a: &[u32], b: &[u32], common: usize, autojunk: bool) {
+        let code = |other: C| {
+            move |&number: &u32| match number {
+                UNSEEN | IN_A => other,
+                number => C::from_index(number - FIRST),
+            }
+        };
+        self.codes = common;
+        let (a, b) = (a.iter().map(code(C::A_ONLY)), b.iter().map(code(C::B_ONLY)));
+        self.fill(a, b, autojunk);
     }
 
     /// Fills the second pair; false when nothing is popular.
@@ -90,6 +105,7 @@ impl Encoder {
     pub(crate) fn encode(&mut self, a: Seq<'_>, b: Seq<'_>, autojunk: bool) -> Width {
         match (a, b) {
             (Seq::Ascii(a), Seq::Ascii(b)) => {
+                self.bytes.codes = 256;
                 self.bytes
                     .fill(a.iter().copied(), b.iter().copied(), autojunk);
                 return Width::Byte;
@@ -100,20 +116,22 @@ impl Encoder {
                 chars(b, &mut self.b_ids);
             }
         }
-        let common = self.numbers.number(&self.a_ids, &self.b_ids);
-        let width = match common {
-            0..=0xFE => Width::Byte,
-            0xFF..=0xFFFE => Width::Half,
-            _ => Width::Full,
-        };
-        let (a, b, numbers) = (&self.a_ids, &self.b_ids, &self.numbers);
-        match width {
-            Width::Byte => numbers.write(a, b, autojunk, &mut self.bytes),
-            Width::Half => numbers.write(a, b, autojunk, &mut self.halves),
-            Width::Full => numbers.write(a, b, autojunk, &mut self.fulls),
+        let common = self.numbers.number(&mut self.a_ids, &mut self.b_ids);
+        let (a, b) = (&self.a_ids, &self.b_ids);
+        match common {
+            0..=0xFE => {
+                self.bytes.fill_numbered(a, b, common, autojunk);
+                Width::Byte
+            }
+            0xFF..=0xFFFE => {
+                self.halves.fill_numbered(a, b, common, autojunk);
+                Width::Half
+            }
+            _ => {
+                self.fulls.fill_numbered(a, b, common, autojunk);
+                Width::Full
+            }
         }
-        self.numbers.clear();
-        width
     }
 }
 
@@ -155,7 +173,9 @@ fn small_ids(a: &[i64], b: &[i64], a_ids: &mut Vec<u32>, b_ids: &mut Vec<u32>) {
     b_ids.extend(b.iter().map(&mut id));
 }
 
+/// Of `b` alone.
 const UNSEEN: u32 = 0;
+/// Of `a`, and not of `b` as far as it has been read.
 const IN_A: u32 = 1;
 /// Numbers of common elements start here.
 const FIRST: u32 = 2;
@@ -168,48 +188,39 @@ struct Numbers {
 }
 
 impl Numbers {
-    /// Numbers the ids that occur in both; returns how many there are.
-    fn number(&mut self, a: &[u32], b: &[u32]) -> usize {
-        let top = 1 + a.iter().chain(b).copied().max().unwrap_or(0) as usize;
+    /// Puts numbers in place of the ids: those that occur in both from [`FIRST`] on, in the order
+    /// of `b`, and less for all others. Returns how many there are.
+    fn number(&mut self, a: &mut [u32], b: &mut [u32]) -> usize {
+        let top = 1 + a.iter().chain(&*b).copied().max().unwrap_or(0) as usize;
         if self.table.len() < top {
             // Fresh zeroed pages cost nothing until they are touched.
             self.table = vec![UNSEEN; top.next_power_of_two()];
         }
-        for &id in a {
+        if self.touched.len() <= a.len() {
+            self.touched.resize(a.len() + 1, 0);
+        }
+        // Nothing here branches on what the elements are: which are new is anyone's guess.
+        let mut count = 0;
+        for &mut id in &mut *a {
             let entry = &mut self.table[id as usize];
-            if *entry == UNSEEN {
-                *entry = IN_A;
-                self.touched.push(id);
-            }
+            self.touched[count] = id;
+            count += usize::from(*entry == UNSEEN);
+            *entry = IN_A;
         }
         let mut next = FIRST;
-        for &id in b {
-            let entry = &mut self.table[id as usize];
-            if *entry == IN_A {
-                *entry = next;
-                next += 1;
-            }
+        for id in b {
+            let entry = &mut self.table[*id as usize];
+            let is_first = *entry == IN_A;
+            *entry = if is_first { next } else { *entry };
+            next += u32::from(is_first);
+            *id = *entry;
         }
-        (next - FIRST) as usize
-    }
-
-    fn write<C: Code>(&self, a: &[u32], b: &[u32], autojunk: bool, pair: &mut Pair<C>) {
-        let code = |other: C| {
-            move |&id: &u32| match self.table[id as usize] {
-                UNSEEN | IN_A => other,
-                number => C::from_index(number - FIRST),
-            }
-        };
-        pair.fill(
-            a.iter().map(code(C::A_ONLY)),
-            b.iter().map(code(C::B_ONLY)),
-            autojunk,
-        );
-    }
-
-    fn clear(&mut self) {
-        for id in self.touched.drain(..) {
+        for id in a {
+            *id = self.table[*id as usize];
+        }
+        for &id in &self.touched[..count] {
             self.table[id as usize] = UNSEEN;
         }
+        (next - FIRST) as usize
     }
 }

@@ -35,22 +35,26 @@
 mod automaton;
 pub mod classic;
 mod encode;
-mod narrow;
+mod grams;
+mod lanes;
+mod levels;
 pub mod oracle;
+mod planes;
 mod rect;
 mod repeats;
 mod runs;
 mod seeds;
 mod singles;
+mod sink;
 mod solve;
 mod text;
 mod wavelet;
-mod wide;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use encode::{Encoder, Pair, Width};
 use solve::{Solver, Tools};
+use sink::{Count, Sink};
 use text::Code;
 
 /// A run of `len` equal elements: `a[self.a..][..len] == b[self.b..][..len]`.
@@ -146,7 +150,11 @@ impl Matcher {
         autojunk: bool,
         stop: Stop<'_>,
     ) -> Result<&[Block], Halt> {
-        self.solve(a, b, autojunk, stop)?;
+        let mut found = std::mem::take(&mut self.out);
+        found.clear();
+        let done = self.solve(a, b, autojunk, &mut found, stop);
+        self.out = found;
+        done?;
         join(&mut self.out);
         Ok(&self.out)
     }
@@ -162,8 +170,9 @@ impl Matcher {
         autojunk: bool,
         stop: Stop<'_>,
     ) -> Result<usize, Halt> {
-        self.solve(a, b, autojunk, stop)?;
-        Ok(self.out.iter().map(|block| block.len).sum())
+        let mut count = Count::default();
+        self.solve(a, b, autojunk, &mut count, stop)?;
+        Ok(count.0)
     }
 
     fn solve(
@@ -171,21 +180,21 @@ impl Matcher {
         a: Seq<'_>,
         b: Seq<'_>,
         autojunk: bool,
+        out: &mut impl Sink,
         stop: Stop<'_>,
     ) -> Result<(), Halt> {
-        self.out.clear();
         if a.is_empty() || b.is_empty() {
             return Ok(());
         }
         if a.equals(b) {
-            self.out.push(Block {
+            out.put(Block {
                 a: 0,
                 b: 0,
                 len: a.len(),
             });
             return Ok(());
         }
-        let (tools, out) = (&mut self.tools, &mut self.out);
+        let tools = &mut self.tools;
         match self.encoder.encode(a, b, autojunk) {
             Width::Byte => solve_pair(&self.encoder.bytes, tools, out, stop),
             Width::Half => solve_pair(&self.encoder.halves, tools, out, stop),
@@ -197,7 +206,7 @@ impl Matcher {
 fn solve_pair<C: Code>(
     pair: &Pair<C>,
     tools: &mut Tools,
-    out: &mut Vec<Block>,
+    out: &mut impl Sink,
     stop: Stop<'_>,
 ) -> Result<(), Halt> {
     let whole = (&pair.a, &pair.b);
@@ -209,10 +218,13 @@ fn solve_pair<C: Code>(
     Solver {
         seeds,
         full,
+        codes: pair.codes,
         tools,
         out,
         origin: (0, 0),
         credit: 0,
+        has_few_windows: false,
+        patience: 0,
     }
     .solve(stop)
 }

@@ -62,6 +62,13 @@ impl Rect {
         self.a_lo <= self.a_hi && self.a_hi <= a_len && self.b_lo <= self.b_hi && self.b_hi <= b_len
     }
 
+    pub(crate) fn contains(self, other: Self) -> bool {
+        self.a_lo <= other.a_lo
+            && other.a_hi <= self.a_hi
+            && self.b_lo <= other.b_lo
+            && other.b_hi <= self.b_hi
+    }
+
     pub(crate) fn has_area(self) -> bool {
         self.a_lo < self.a_hi && self.b_lo < self.b_hi
     }

@@ -13,7 +13,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use super::automaton::Automaton;
-use super::narrow::is_narrow;
+use super::planes::is_narrow;
 use super::rect::Rect;
 use super::text::{Code, Text};
 use super::wavelet::Wavelet;

@@ -6,7 +6,7 @@
 
 use super::rect::Rect;
 use super::runs::Run;
-use super::text::{Code, Text, common_after, window_mask};
+use super::text::{Code, Text, common_after, mix, window_masks};
 
 const NONE: u32 = u32::MAX;
 
@@ -37,50 +37,74 @@ impl Seeds {
     /// `runs` as it was, when that takes more than `budget` steps.
     pub(crate) fn find<C: Code>(
         &mut self,
-        (a, b): (&Text<C>, &Text<C>),
+        pair: (&Text<C>, &Text<C>),
         rect: Rect,
         grid: Grid,
-        (origin, budget): ((usize, usize), usize),
+        limits: ((usize, usize), usize),
         runs: &mut Vec<Run>,
     ) -> bool {
         let before = runs.len();
         if rect.rows() < grid.window || rect.cols() < grid.window {
             return true;
         }
-        let mask = window_mask::<C>(grid.window);
-        self.index(b, rect, grid.window, mask);
+        let is_done = if grid.window * C::BYTES <= 8 {
+            self.find_windows::<C, false>(pair, rect, grid, limits, runs)
+        } else {
+            self.find_windows::<C, true>(pair, rect, grid, limits, runs)
+        };
+        if !is_done {
+            runs.truncate(before);
+        }
+        is_done
+    }
+
+    /// Windows take one word, or two where they are `LONG`.
+    fn find_windows<C: Code, const LONG: bool>(
+        &mut self,
+        (a, b): (&Text<C>, &Text<C>),
+        rect: Rect,
+        grid: Grid,
+        (origin, budget): ((usize, usize), usize),
+        runs: &mut Vec<Run>,
+    ) -> bool {
+        let masks = window_masks::<C>(grid.window);
+        self.index::<C, LONG>(b, rect, grid.window, masks);
         let mut steps = 0;
         let mut met = (0, 0);
-        let mut i = rect.a_lo;
-        while i + grid.window <= rect.a_hi {
-            if a.codes()[i] != C::A_ONLY {
-                let key = a.word(i) & mask;
-                let mut j = self.heads[self.slot(key)];
-                while j != NONE {
-                    steps += 1;
-                    let at = j as usize;
-                    // Inside the run met last the hit on its diagonal is no news.
-                    let is_met = i.wrapping_sub(at) == met.0 && i + grid.window <= met.1;
-                    if !is_met && b.word(at) & mask == key {
-                        if let Some(forth) = push_run((a, b), rect, grid, origin, (i, at), runs) {
-                            met = (i.wrapping_sub(at), i + grid.window + forth);
-                            steps += 1 + forth / 8;
-                        }
-                    }
-                    if steps > budget {
-                        runs.truncate(before);
-                        return false;
-                    }
-                    j = self.next[at - rect.b_lo];
-                }
+        for i in (rect.a_lo..=rect.a_hi - grid.window).step_by(grid.stride) {
+            if a.codes()[i] == C::A_ONLY {
+                continue;
             }
-            i += grid.stride;
+            let key = a.key::<LONG>(i, masks);
+            let mut j = self.heads[self.slot(key)];
+            while j != NONE {
+                steps += 1;
+                let at = j as usize;
+                // Inside the run met last the hit on its diagonal is no news.
+                let is_met = i.wrapping_sub(at) == met.0 && i + grid.window <= met.1;
+                if !is_met && b.key::<LONG>(at, masks) == key {
+                    if let Some(forth) = push_run((a, b), rect, grid, origin, (i, at), runs) {
+                        met = (i.wrapping_sub(at), i + grid.window + forth);
+                        steps += 1 + forth / 8;
+                    }
+                }
+                if steps > budget {
+                    return false;
+                }
+                j = self.next[at - rect.b_lo];
+            }
         }
         true
     }
 
     /// Chains the windows of `b` inside `rect`; those that cannot match are left out.
-    fn index<C: Code>(&mut self, b: &Text<C>, rect: Rect, window: usize, mask: u64) {
+    fn index<C: Code, const LONG: bool>(
+        &mut self,
+        b: &Text<C>,
+        rect: Rect,
+        window: usize,
+        masks: (u64, u64),
+    ) {
         let count = rect.cols() + 1 - window;
         let bits = (usize::BITS - count.leading_zeros() + 1).max(4);
         self.shift = 64 - bits;
@@ -94,7 +118,7 @@ impl Seeds {
             if b.codes()[j] == C::B_ONLY {
                 continue;
             }
-            let slot = self.slot(b.word(j) & mask);
+            let slot = self.slot(b.key::<LONG>(j, masks));
             self.next[offset] = self.heads[slot];
             self.heads[slot] = position(j);
         }
@@ -105,8 +129,8 @@ impl Seeds {
         clippy::cast_possible_truncation,
         reason = "shifted to the size of the table"
     )]
-    fn slot(&self, key: u64) -> usize {
-        (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize
+    fn slot(&self, key: (u64, u64)) -> usize {
+        (mix(key) >> self.shift) as usize
     }
 }
 

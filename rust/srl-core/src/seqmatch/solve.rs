@@ -11,24 +11,22 @@
 //! prefix.
 
 use super::automaton::Automaton;
-use super::narrow::{Narrow, is_narrow};
+use super::grams::{self, Grams};
+use super::planes::{self, Planes};
 use super::rect::Rect;
 use super::repeats::{Piece, Repeats};
 use super::runs::{KEY_SIDE, Run, Span, split};
 use super::seeds::{Grid, Seeds};
 use super::singles::Singles;
+use super::sink::Sink;
 use super::text::{Code, Text, common_after, common_before};
-use super::wide::Wide;
 use super::{Block, Halt, Stop};
-
-/// Levels up to which word planes are worth their rows.
-const WIDE_LEVELS: usize = 12;
-
-/// Words of a plane times rows up to which word planes are worth their while.
-const WIDE_WORDS: usize = 1 << 14;
 
 /// What may be spent on single blocks of repetitive rectangles, in elements for each element.
 const CREDIT: usize = 8;
+
+/// Steps for eight elements that seeds may take at first; four times less after each failure.
+const MOST_PATIENCE: usize = 64;
 
 /// Area from which parts that hold blocks of four elements are seeded again.
 const FINE_AREA: usize = 1 << 14;
@@ -49,41 +47,49 @@ pub(crate) struct Tools {
     runs: Vec<Run>,
     spare: Vec<Run>,
     seeds: Seeds,
-    narrow: Narrow,
-    wide: Wide,
+    planes: Planes,
     singles: Singles,
+    grams: Grams,
     automaton: Automaton,
     repeats: Repeats,
 }
 
 /// One pair being solved.
-pub(crate) struct Solver<'p, C> {
+pub(crate) struct Solver<'p, C, S> {
     /// The texts whose equal runs are blocks.
     pub(crate) seeds: (&'p Text<C>, &'p Text<C>),
     /// The texts over which a block is widened, where they are others.
     pub(crate) full: Option<(&'p Text<C>, &'p Text<C>)>,
+    /// Codes that both texts may have lie below this.
+    pub(crate) codes: usize,
     pub(crate) tools: &'p mut Tools,
-    pub(crate) out: &'p mut Vec<Block>,
+    pub(crate) out: &'p mut S,
     /// Where the starts of runs count from.
     pub(crate) origin: (usize, usize),
     /// What may still be spent on single blocks of repetitive rectangles.
     pub(crate) credit: usize,
+    /// Whether short windows have turned out to be too common here.
+    pub(crate) has_few_windows: bool,
+    /// How many steps for eight elements seeds may take.
+    pub(crate) patience: usize,
 }
 
-impl<C: Code> Solver<'_, C> {
+impl<C: Code, S: Sink> Solver<'_, C, S> {
     /// Appends all blocks in order; touching ones are not joined.
     pub(crate) fn solve(&mut self, stop: Stop<'_>) -> Result<(), Halt> {
         let whole = Rect::whole(self.seeds.0.len(), self.seeds.1.len());
         self.tools.tasks.clear();
         self.tools.runs.clear();
         self.tools.singles.reset();
+        self.tools.planes.reset();
+        self.patience = MOST_PATIENCE;
         self.credit = CREDIT * (whole.rows() + whole.cols());
         if whole.has_area() {
             self.tools.tasks.push(Task::Search(whole, usize::MAX));
         }
         while let Some(task) = self.tools.tasks.pop() {
             match task {
-                Task::Emit(block) => self.out.push(block),
+                Task::Emit(block) => self.out.put(block),
                 Task::Split(rect, span, shortest) => self.split(rect, span, shortest),
                 Task::Search(rect, bound) => {
                     stop.check()?;
@@ -96,9 +102,11 @@ impl<C: Code> Solver<'_, C> {
 
     fn search(&mut self, rect: Rect, bound: usize, stop: Stop<'_>) -> Result<(), Halt> {
         let is_plain = self.full.is_none();
-        if is_plain && is_narrow(rect) {
-            let (a, b) = self.seeds;
-            self.tools.narrow.solve(a, b, rect, bound, self.out);
+        let is_short = bound < planes::SHORTEST && planes::finds_short(rect);
+        if is_plain && (is_short || planes::is_narrow(rect)) {
+            self.tools
+                .planes
+                .solve(self.seeds, self.codes, rect, bound, self.out);
         } else if bound <= 1 {
             self.sweep(rect);
         } else if !self.seed(rect, bound) {
@@ -107,17 +115,14 @@ impl<C: Code> Solver<'_, C> {
         Ok(())
     }
 
-    /// Seeds are of no use here. One block after the other is the quickest where each leaves
-    /// little; once that has cost too much, all blocks of the rectangle are found at once.
+    /// Seeds are of no use here. Short blocks come length by length. Else one after the other is
+    /// the quickest where each leaves little; once that has cost too much, all long blocks of the
+    /// rectangle are found at once.
     fn search_repetitive(&mut self, rect: Rect, bound: usize, stop: Stop<'_>) -> Result<(), Halt> {
         let (rows, cols) = (rect.rows(), rect.cols());
         let is_huge = rows.max(cols) >= KEY_SIDE;
-        if C::BYTES == 1 && bound <= WIDE_LEVELS && rows * cols.div_ceil(64) < WIDE_WORDS {
-            let found = self
-                .tools
-                .wide
-                .longest(self.seeds.0, self.seeds.1, rect, bound);
-            self.take(rect, found);
+        if grams::is_for::<C>(bound) && !is_huge {
+            self.search_length(rect, bound);
         } else if is_huge || self.credit > rows + cols {
             self.credit = self.credit.saturating_sub(rows + cols);
             let found = self
@@ -129,6 +134,21 @@ impl<C: Code> Solver<'_, C> {
             self.search_all(rect, stop)?;
         }
         Ok(())
+    }
+
+    /// All blocks of `len` elements, the longest there can be.
+    fn search_length(&mut self, rect: Rect, len: usize) {
+        let (full, tools) = (self.full, &mut *self.tools);
+        let widen = |part, core| widen(full, part, core);
+        let found = tools.grams.solve(self.seeds, rect, len, widen);
+        let tasks = found.iter().rev().filter_map(|piece| match *piece {
+            grams::Piece::Block(block) => Some(Task::Emit(block)),
+            grams::Piece::Part(part) if len > 1 || full.is_some() => {
+                Some(Task::Search(part, len - 1))
+            }
+            grams::Piece::Part(_) => None,
+        });
+        tools.tasks.extend(tasks);
     }
 
     /// All blocks at once; parts that have become narrow are left to the masks.
@@ -152,36 +172,54 @@ impl<C: Code> Solver<'_, C> {
 
     /// Finds all runs from a length on; false where no grid fits or there are too many.
     fn seed(&mut self, rect: Rect, bound: usize) -> bool {
-        let Some(grid) = self.grid(rect, bound) else {
-            return false;
+        let size = rect.rows() + rect.cols();
+        if self.full.is_none() && planes::finds_runs(rect) {
+            return self.find_runs(rect, None, 256 + 8 * size);
+        }
+        let long = self.long_grid(rect, bound);
+        let usual = self.grid(rect, bound).filter(|_| long.is_none() || !self.has_few_windows);
+        // Of common text a window has few copies; where it has many, longer ones have fewer.
+        let budget = 256 + if long.is_some() { size } else { self.patience * size / 8 };
+        if usual.is_some_and(|grid| self.find_runs(rect, Some(grid), budget)) {
+            self.patience = MOST_PATIENCE.min(2 * self.patience);
+            return true;
+        }
+        self.has_few_windows |= usual.is_some();
+        let budget = 256 + self.patience * size / 8;
+        let is_done = long.is_some_and(|grid| self.find_runs(rect, Some(grid), budget));
+        self.patience = match is_done {
+            true => MOST_PATIENCE.min(2 * self.patience),
+            false => (self.patience / 4).max(1),
         };
-        if self.tools.runs.is_empty() {
+        is_done
+    }
+
+    /// Lists the runs of a rectangle by a grid, or by planes, and leaves it to be split by them.
+    fn find_runs(&mut self, rect: Rect, grid: Option<Grid>, budget: usize) -> bool {
+        let tools = &mut *self.tools;
+        if tools.runs.is_empty() {
             self.origin = (rect.a_lo, rect.b_lo);
         }
-        let from = self.tools.runs.len();
-        let budget = 256 + 8 * (rect.rows() + rect.cols());
-        let limits = (self.origin, budget);
-        let tools = &mut *self.tools;
-        if !tools
-            .seeds
-            .find(self.seeds, rect, grid, limits, &mut tools.runs)
-        {
-            return false;
+        let (from, limits, runs) = (tools.runs.len(), (self.origin, budget), &mut tools.runs);
+        let is_done = match grid {
+            Some(grid) => tools.seeds.find(self.seeds, rect, grid, limits, runs),
+            None => tools.planes.runs(self.seeds, self.codes, rect, limits, runs),
+        };
+        if is_done {
+            let span = Span::of(&tools.runs, from);
+            let shortest = grid.map_or(planes::SHORTEST, Grid::shortest);
+            tools.tasks.push(Task::Split(rect, span, shortest));
         }
-        let span = Span::of(&tools.runs, from);
-        tools.tasks.push(Task::Split(rect, span, grid.shortest()));
-        true
+        is_done
     }
 
     fn grid(&self, rect: Rect, bound: usize) -> Option<Grid> {
-        if rect.rows().max(rect.cols()) >= KEY_SIDE {
-            return None;
-        }
         let side = rect.rows().min(rect.cols());
         let grids: &[(usize, usize, usize, usize)] = match (self.full.is_some(), C::BYTES) {
             (false, 1) => &[
+                (8, 24, 600, 200),
                 (8, 8, 3000, 15),
-                (8, 4, 400, 11),
+                (8, 4, 4000, 11),
                 (5, 4, 0, 11),
                 (5, 2, 1000, 6),
                 (4, 1, 0, 4),
@@ -194,10 +232,25 @@ impl<C: Code> Solver<'_, C> {
         let fits = |grid: &&(usize, usize, usize, usize)| side >= grid.2 && bound >= grid.3;
         let &(window, stride, ..) = grids.iter().find(fits)?;
         let is_fine = C::BYTES == 1 && self.full.is_none() && window == 4;
-        if is_fine && rect.rows() * rect.cols() < FINE_AREA {
+        if rect.rows().max(rect.cols()) >= KEY_SIDE
+            || is_fine && rect.rows() * rect.cols() < FINE_AREA
+        {
             return None;
         }
         Some(Grid { window, stride })
+    }
+
+    /// A grid of windows that take two words, for text of few different ones.
+    fn long_grid(&self, rect: Rect, bound: usize) -> Option<Grid> {
+        let window = 16 / C::BYTES;
+        let stride = match (bound + 1).checked_sub(window)? {
+            0 => return None,
+            most if most >= window => window,
+            most if most >= window / 2 => window / 2,
+            _ => 1,
+        };
+        let is_plain = self.full.is_none() && rect.rows().max(rect.cols()) < KEY_SIDE;
+        is_plain.then_some(Grid { window, stride })
     }
 
     /// Takes a block found by itself, and leaves its two sides to be searched.
@@ -265,7 +318,7 @@ impl<C: Code> Solver<'_, C> {
             },
         );
         if block.len > 0 {
-            self.out.push(block);
+            self.out.put(block);
         }
     }
 
@@ -293,7 +346,7 @@ impl<C: Code> Solver<'_, C> {
                     if let Some(left) = tail.left_of(block) {
                         self.emit_prefix(left);
                     }
-                    self.out.push(block);
+                    self.out.put(block);
                     tail = Rect {
                         a_lo: block.a + block.len,
                         b_lo: block.b + block.len,

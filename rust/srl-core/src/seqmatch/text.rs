@@ -4,7 +4,7 @@
 //! that a comparison stops at a text's end by itself and eight-byte loads need no bounds.
 
 /// Codes before the first and after the last element.
-const PAD: usize = 8;
+const PAD: usize = 64;
 
 /// A fixed-width element code. The two highest values stand for elements that one text alone has.
 pub(crate) trait Code: Copy + Eq + Default {
@@ -78,7 +78,7 @@ impl<C: Code> Text<C> {
     #[inline]
     pub(crate) fn word(&self, at: usize) -> u64 {
         debug_assert!(at <= self.len);
-        // SAFETY: `padded` holds PAD = 8 codes beyond element `len`, so eight bytes lie within it
+        // SAFETY: `padded` holds PAD = 64 codes beyond element `len`, so eight bytes lie within it
         // from any element up to `len`; a u64 may have any bits and the read is unaligned.
         unsafe {
             self.padded
@@ -89,11 +89,31 @@ impl<C: Code> Text<C> {
         }
     }
 
+    /// The elements from `at` on that the masks keep: one word, or two where they are `LONG`.
+    #[inline]
+    pub(crate) fn key<const LONG: bool>(&self, at: usize, masks: (u64, u64)) -> (u64, u64) {
+        let second = if LONG {
+            self.word((at + 8 / C::BYTES).min(self.len)) & masks.1
+        } else {
+            0
+        };
+        (self.word(at) & masks.0, second)
+    }
+
+    /// The 64 bytes that start at element `at`, which is at most `len`.
+    #[inline(always)]
+    fn bytes(&self, at: usize) -> &[u8; 64] {
+        debug_assert!(at <= self.len);
+        // SAFETY: `padded` holds PAD = 64 codes beyond element `len`, so 64 bytes lie within it
+        // from any element up to `len`; any bits are bytes.
+        unsafe { &*self.padded.as_ptr().add(PAD + at).cast::<[u8; 64]>() }
+    }
+
     /// The eight bytes that end before element `at`, which is at most `len`.
     #[inline]
     pub(crate) fn word_before(&self, at: usize) -> u64 {
         debug_assert!(at <= self.len);
-        // SAFETY: PAD = 8 codes lie before element 0, so eight bytes lie within `padded` before
+        // SAFETY: PAD = 64 codes lie before element 0, so eight bytes lie within `padded` before
         // any element up to `len`; a u64 may have any bits and the read is unaligned.
         unsafe {
             self.padded
@@ -106,7 +126,7 @@ impl<C: Code> Text<C> {
 }
 
 /// How many elements are equal from `a[i]` and `b[j]` on, at most `limit`.
-#[inline]
+#[inline(always)]
 pub(crate) fn common_after<C: Code>(
     a: &Text<C>,
     i: usize,
@@ -116,14 +136,51 @@ pub(crate) fn common_after<C: Code>(
 ) -> usize {
     let mut len = 0;
     while len < limit {
-        let differ = a.word(i + len) ^ b.word(j + len);
-        if differ != 0 {
-            len += first_difference(differ) / C::BYTES;
+        let (bytes, all) = equal_bytes(a.bytes(i + len), b.bytes(j + len));
+        len += bytes / C::BYTES;
+        if bytes < all {
             break;
         }
-        len += 8 / C::BYTES;
     }
     len.min(limit)
+}
+
+/// How many elements are equal before `a[i]` and `b[j]`, up to those of eight bytes.
+#[inline(always)]
+pub(crate) fn few_before<C: Code>(a: &Text<C>, i: usize, b: &Text<C>, j: usize) -> usize {
+    match a.word_before(i) ^ b.word_before(j) {
+        0 => 8 / C::BYTES,
+        differ => last_difference(differ) / C::BYTES,
+    }
+}
+
+/// How many of the first bytes are equal, and how many were looked at.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn equal_bytes(a: &[u8; 64], b: &[u8; 64]) -> (usize, usize) {
+    use std::arch::x86_64::{__m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8};
+    let mut equal = 0_u64;
+    for at in 0..4 {
+        // SAFETY: SSE2 is part of x86-64, and 16 bytes lie at each quarter of 64.
+        let bits = unsafe {
+            let (a, b) = (a.as_ptr().add(16 * at), b.as_ptr().add(16 * at));
+            let (a, b) = (_mm_loadu_si128(a.cast::<__m128i>()), _mm_loadu_si128(b.cast()));
+            _mm_movemask_epi8(_mm_cmpeq_epi8(a, b))
+        };
+        equal |= u64::from(bits as u16) << (16 * at);
+    }
+    (equal.trailing_ones() as usize, 64)
+}
+
+/// How many of the first bytes are equal, and how many were looked at.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn equal_bytes(a: &[u8; 64], b: &[u8; 64]) -> (usize, usize) {
+    let word = |bytes: &[u8; 64]| u64::from_ne_bytes(std::array::from_fn(|at| bytes[at]));
+    match word(a) ^ word(b) {
+        0 => (8, 8),
+        differ => (first_difference(differ), 8),
+    }
 }
 
 /// How many elements are equal before `a[i]` and `b[j]`, at most `limit`.
@@ -148,6 +205,7 @@ pub(crate) fn common_before<C: Code>(
 }
 
 /// Equal bytes before the first that differs, in memory order.
+#[cfg(not(target_arch = "x86_64"))]
 #[inline]
 fn first_difference(differ: u64) -> usize {
     let bits = if cfg!(target_endian = "little") {
@@ -181,4 +239,22 @@ pub(crate) fn window_mask<C: Code>(elements: usize) -> u64 {
     } else {
         u64::MAX << (64 - bits)
     }
+}
+
+/// The first `elements` of two words, the rest zero.
+#[inline]
+pub(crate) fn window_masks<C: Code>(elements: usize) -> (u64, u64) {
+    let first = 8 / C::BYTES;
+    let second = match elements.saturating_sub(first) {
+        0 => 0,
+        more => window_mask::<C>(more),
+    };
+    (window_mask::<C>(elements.min(first)), second)
+}
+
+/// Spreads a key over the high bits.
+#[inline]
+pub(crate) fn mix(key: (u64, u64)) -> u64 {
+    let folded = key.0 ^ key.1.rotate_left(29).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    folded.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }

@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+from typing import TextIO
 
 MEMORY_BYTES = 4 << 30
 """Address space past which an answer is refused rather than the machine filled."""
@@ -18,19 +19,30 @@ MEMORY_BYTES = 4 << 30
 def main() -> None:
     """Say that the libraries are loaded, then answer pairs of gold and prediction."""
     _limit_memory()
+    answers = _take_stdout()
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     logging.disable(logging.CRITICAL)
     import math_verify
 
-    _write("ready")
+    print("ready", file=answers, flush=True)
     for line in sys.stdin:
-        gold, prediction = json.loads(line)
-        try:
-            parsed = [_parse(math_verify, text) for text in (gold, prediction)]
-            equal = all(parsed) and math_verify.verify(*parsed, timeout_seconds=None)
-            _write("correct" if equal else "wrong" if all(parsed) else "unparsable")
-        except Exception:  # noqa: BLE001 - whatever sympy raises on a model's text is a verdict
-            _write("unparsable")
+        verdict = _verdict(math_verify, *json.loads(line))
+        print(verdict, file=answers, flush=True)
+        if verdict == "crashed":
+            return
+
+
+def _verdict(math_verify: object, gold: str, prediction: str) -> str:
+    try:
+        parsed = [_parse(math_verify, text) for text in (gold, prediction)]
+        if not all(parsed):
+            return "unparsable"
+        equal = math_verify.verify(*parsed, timeout_seconds=None)  # type: ignore[attr-defined]
+        return "correct" if equal else "wrong"
+    except MemoryError:  # what filled it may be in sympy's caches now, at the next answer's cost
+        return "crashed"
+    except Exception:  # noqa: BLE001 - whatever sympy raises on a model's text is a verdict
+        return "unparsable"
 
 
 def _parse(math_verify: object, text: str) -> list[object]:
@@ -39,9 +51,11 @@ def _parse(math_verify: object, text: str) -> list[object]:
     return result
 
 
-def _write(verdict: str) -> None:
-    sys.stdout.write(verdict + "\n")
-    sys.stdout.flush()
+def _take_stdout() -> TextIO:
+    """Keep the pipe for answers alone: what a library prints would be read as a verdict."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
 
 
 def _limit_memory() -> None:

@@ -153,6 +153,14 @@ MATH: list[Row] = [
     (r"-\infty", r"\infty", False, "mathematics"),
     (r"\binom{5}{2}", "10", True, "mathematics"),
     ("-50", "50", False, "mathematics"),
+    ("1 2", "12", False, "two numbers"),
+    (r"\frac{37}{4} m", r"\frac{37}{4}m", True, "spaces are none of TeX's mathematics"),
+    (r"\text{4.5}", "4.5", True, "models: as text"),
+    (r"\mathbf{4.5}", "4.5", True, "models: in bold"),
+    (r"58,500\,", "58,500", True, "a thin space behind"),
+    ("t(0, 4]", "4", False, "no LaTeX: its last number is not the answer"),
+    ("(((( 4", "4", False, "no LaTeX: its last number is not the answer"),
+    ("wrong] 7 ) 4", "4", False, "no LaTeX: its last number is not the answer"),
 ]
 
 MINERVA: list[Row] = [
@@ -209,6 +217,14 @@ LIMITS: list[tuple[str, str, str, bool, str]] = [
     ("math", r"\frac12", r"\sin 30^\circ", False, "math-verify: degrees within a function"),
     ("math", r"45^\circ", r"\frac{\pi}{4}", False, "math-verify: degrees are no unit of angles"),
     ("math", "52", "52_8", True, "math-verify: a missing base"),
+    ("math", "N = n + 17", "N = n", True, "math-verify: N and n are one letter"),
+    (
+        "math",
+        r"\frac{2}{3} E_{1}+\frac{2}{3} E_{2}",
+        r"\frac{1}{3} E_{1}+\frac{2}{3} E_{2}",
+        True,
+        "math-verify: E with an index is lost, 2/3 is left",
+    ),
     ("math", r"\underline{33}", "33", False, "math-verify: a line below"),
     ("math", r"\text{The answer is } 33", "33", False, "math-verify: words before"),
     ("math", "1e2", "100", False, "math-verify: a program's number"),

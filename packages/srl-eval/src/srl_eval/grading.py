@@ -187,8 +187,14 @@ def _then_math(pairs: Sequence[Pair], is_equal: Sequence[bool]) -> list[Verdict]
 
 def _minerva(pairs: Sequence[Pair]) -> list[Verdict]:
     # Its golds are rounded measurements; 1e-4 is the tolerance of Qwen2.5-Math's evaluation.
-    python = [(Gold(gold.answer.replace("np.", "\\"), gold.meta), found) for gold, found in pairs]
-    return _then_math(python, [_equal_numbers(*pair, relative=1e-4) for pair in python])
+    typeset = [
+        (Gold(_from_numpy(gold.answer), gold.meta), _from_numpy(found)) for gold, found in pairs
+    ]
+    return _then_math(typeset, [_equal_numbers(*pair, relative=1e-4) for pair in typeset])
+
+
+def _from_numpy(text: str) -> str:
+    return text.replace("np.", "\\")
 
 
 def _olympiad_gold(answer: str) -> str:

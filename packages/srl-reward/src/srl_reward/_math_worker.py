@@ -22,33 +22,43 @@ def main() -> None:
     answers = _take_stdout()
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     logging.disable(logging.CRITICAL)
-    import math_verify
-
+    expressions = _Expressions()
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
-        verdict = _verdict(math_verify, *json.loads(line))
+        verdict = expressions.verdict(*json.loads(line))
         print(verdict, file=answers, flush=True)
         if verdict == "crashed":
             return
 
 
-def _verdict(math_verify: object, gold: str, prediction: str) -> str:
-    try:
-        parsed = [_parse(math_verify, text) for text in (gold, prediction)]
-        if not all(parsed):
+class _Expressions:
+    """math-verify, reading a box's whole content or nothing of it."""
+
+    def __init__(self) -> None:
+        import math_verify
+
+        self._library = math_verify
+        # Without its other way of reading: that takes the last number of a text that is no LaTeX,
+        # so that `t(0, 4]` was 4.
+        self._ways = [math_verify.LatexExtractionConfig(boxed_match_priority=0)]
+
+    def verdict(self, gold: str, prediction: str) -> str:
+        """One word for the pipe."""
+        try:
+            parsed = [self._parse(text) for text in (gold, prediction)]
+            if not all(parsed):
+                return "unparsable"
+            equal = self._library.verify(*parsed, timeout_seconds=None)
+        except MemoryError:  # what filled it may be in sympy's caches now, at the next one's cost
+            return "crashed"
+        except Exception:  # noqa: BLE001 - whatever sympy raises on a model's text is a verdict
             return "unparsable"
-        equal = math_verify.verify(*parsed, timeout_seconds=None)  # type: ignore[attr-defined]
         return "correct" if equal else "wrong"
-    except MemoryError:  # what filled it may be in sympy's caches now, at the next answer's cost
-        return "crashed"
-    except Exception:  # noqa: BLE001 - whatever sympy raises on a model's text is a verdict
-        return "unparsable"
 
-
-def _parse(math_verify: object, text: str) -> list[object]:
-    parse = math_verify.parse  # type: ignore[attr-defined]
-    result: list[object] = parse(f"\\boxed{{{text}}}", parsing_timeout=None)
-    return result
+    def _parse(self, text: str) -> list[object]:
+        boxed = f"\\boxed{{{text}}}"
+        result: list[object] = self._library.parse(boxed, self._ways, parsing_timeout=None)
+        return result
 
 
 def _take_stdout() -> TextIO:

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import Literal, get_args
 
 from srl_reward.answer import extract_aime_answer, extract_boxed, extract_gsm8k_answer
-from srl_reward.notation import is_other_relation, is_same_words, plain_pair
+from srl_reward.notation import is_other_relation, is_same_text, plain_pair
 
 Grader = Literal["exact", "aime", "gsm8k", "math"]
 GRADERS: tuple[Grader, ...] = get_args(Grader)
@@ -149,7 +149,7 @@ def _known(pair: tuple[str, str]) -> Verdict | None:
         return Verdict.CORRECT
     if not prediction or max(len(gold), len(prediction)) > MAX_CHARS:
         return Verdict.UNPARSABLE
-    if is_same_words(gold, prediction):
+    if is_same_text(gold, prediction):
         return Verdict.CORRECT
     if is_other_relation(gold, prediction):
         return Verdict.WRONG

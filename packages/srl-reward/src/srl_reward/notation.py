@@ -15,9 +15,12 @@ _THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?!\d)", re.ASCII)
 _NO_DIGIT = re.compile(r"\D+", re.ASCII)
 _BARE_COMMA = re.compile(r",(?=\d)")
 _OPENING = re.compile(r"\s*(?:\\left\s*)?(?:\\\{|[(\[])")
-_STOP = re.compile(r"(?<![.\s\\])\s*(?:[.,;]|\\\\)\s*(\$?)$")
+_STOP = re.compile(r"(?<![.\s\\])\s*(?:[.,;]|\\\\|(?:\\[,;:! ]|\\q?quad|~)+)\s*(\$?)$")
+_DRESSED = re.compile(r"\\(?:text|mathrm|mbox|textbf|mathbf|boldsymbol|bm)\s*\{([-+\d.,/\s]+)\}")
+"""A number as text or in bold; math-verify reads integers so, but not decimals."""
 _RELATION = re.compile(r"\\(?:neq?|not|leq?|geq?|lt|gt|leqslant|geqslant)(?![a-zA-Z])|[<>≠≤≥]")
 _WORDS = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mbox)\s*\{([^{}\\]*[a-zA-Z][^{}\\]*)\}")
+_BLANK = re.compile(r"(?<!\d)\s+|\s+(?!\d)")  # `3 4` is not 34
 _DRESS = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mbox)(?![a-zA-Z])|\\ |[{}$~\s]")
 
 
@@ -40,13 +43,17 @@ def is_other_relation(gold: str, prediction: str) -> bool:
     return found is not None and _RELATION.search(gold) is None
 
 
-def is_same_words(gold: str, prediction: str) -> bool:
-    r"""Whether an answer in words (`\text{June 20}`) was given, in whatever dress."""
+def is_same_text(gold: str, prediction: str) -> bool:
+    r"""Whether the same signs were given, or an answer in words (`\text{June 20}`) in any dress."""
+    if _BLANK.sub("", gold) == _BLANK.sub("", prediction):
+        return True
     words = _WORDS.fullmatch(gold)
     return words is not None and _undressed(words[1]) == _undressed(prediction)
 
 
 def _plain(text: str) -> str:
+    dressed = _DRESSED.fullmatch(text)
+    text = dressed[1].strip() if dressed else text
     return _JOINED.sub(lambda match: _NO_DIGIT.sub("", match[0]), _STOP.sub(r"\1", text))
 
 

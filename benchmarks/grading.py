@@ -158,7 +158,9 @@ def report(path: Path, seed: int) -> Iterator[str]:
         f"{os.cpu_count()} cores, CPython {platform.python_version()}, {versions}; seed {seed}. "
         f"{len(pairs):,} pairs from the answers of MATH-500, each in {len(WRITINGS)} writings, one "
         f"of them altered; one interleaved run in blocks of {BLOCK}, wall time, no cache. Other "
-        "work shared the machine, so read the ratios, which are medians over the same blocks.\n"
+        f"work shared the machine (load average {os.getloadavg()[0]:.1f} at the end, which our "
+        "own part is in), so read the ratios, which are medians over the same blocks; a second "
+        "process gains what a free core gives it.\n"
     )
     yield from table(peers)
     yield "\n## Agreement\n"

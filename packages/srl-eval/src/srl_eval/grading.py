@@ -13,7 +13,7 @@ from enum import StrEnum
 from srl_data.errors import ConfigError
 from srl_data.records import PromptAnswer
 from srl_eval.generate.sampling import FinishReason
-from srl_eval.numbers import close, parse_number, without_unit
+from srl_eval.numbers import close, join_thousands, parse_number, parse_quantity, without_unit
 from srl_reward import grading as expressions
 from srl_reward.answer import extract_aime_answer, extract_boxed, extract_gsm8k_answer
 
@@ -80,8 +80,8 @@ class Grader:
 
 
 _INTEGER = re.compile(r"([+-]?\d+)(?:\.0*)?", re.ASCII)
+_LIST_COMMA = re.compile(r",(?=\d)")
 _LONGEST = 1000  # characters of an integer; what is longer is no benchmark's answer
-_THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\}|\\,)(?=\d{3}(?!\d))")
 
 
 def _same(pairs: Sequence[Pair]) -> list[Verdict]:
@@ -96,7 +96,7 @@ def plain_integer(text: str) -> str | None:
     r"""The integer that a text is, in plain digits: `1{,}406`, `+7.0`, `$12$`; not `1/2`."""
     if len(text) > _LONGEST:
         return None
-    match = _INTEGER.fullmatch(_THOUSANDS.sub("", text.strip().strip("$").strip()))
+    match = _INTEGER.fullmatch(join_thousands(text.strip().strip("$").strip()))
     return str(int(match[1])) if match else None
 
 
@@ -127,7 +127,11 @@ def _boxed(text: str) -> str | None:
 def _integer_extract(text: str) -> str | None:
     # A box with something else in it is an answer, and a wrong one.
     boxed = _boxed(text)
-    return None if boxed is None else plain_integer(boxed) or boxed
+    if boxed is None:
+        return None
+    value = parse_quantity(boxed)
+    whole = value is not None and value.denominator == 1
+    return plain_integer(boxed) or (str(value) if whole else boxed)
 
 
 def _gsm8k_gold(answer: str) -> str:
@@ -142,14 +146,15 @@ def _gsm8k_extract(text: str) -> str | None:
 
 
 def _numeric(pairs: Sequence[Pair]) -> list[Verdict]:
-    """Equal as numbers, whatever currency or unit stands around them."""
+    """Equal as numbers, whatever name, currency or unit stands around them."""
     return [_right(_equal_numbers(gold, found)) for gold, found in pairs]
 
 
-def _equal_numbers(gold: Gold, found: str, relative: float = 0.0) -> bool:
-    expected, value = parse_number(gold.answer), parse_number(found)
-    if value is None:
-        value = parse_number(without_unit(found))
+def _equal_numbers(
+    gold: Gold, found: str, relative: float = 0.0, *, is_bare_unit: bool = True
+) -> bool:
+    expected = parse_number(gold.answer)
+    value = parse_quantity(found, is_bare_unit=is_bare_unit)
     if expected is None or value is None:
         return False
     absolute = gold.meta.get("tolerance", 0.0)
@@ -174,28 +179,39 @@ def _math(pairs: Sequence[Pair]) -> list[Verdict]:
     return [known.get(verdict, Verdict.UNGRADABLE) for verdict in verdicts]
 
 
-def _numbers_then_math(pairs: Sequence[Pair], relative: float) -> list[Verdict]:
-    """Numbers within a tolerance first; what is not equal so is asked of math-verify."""
-    close_enough = [_equal_numbers(gold, found, relative) for gold, found in pairs]
-    rest = iter(_math([pair for pair, done in zip(pairs, close_enough, strict=True) if not done]))
-    return [Verdict.CORRECT if done else next(rest) for done in close_enough]
+def _then_math(pairs: Sequence[Pair], is_equal: Sequence[bool]) -> list[Verdict]:
+    """What is not equal as numbers is asked of math-verify."""
+    rest = iter(_math([pair for pair, equal in zip(pairs, is_equal, strict=True) if not equal]))
+    return [Verdict.CORRECT if equal else next(rest) for equal in is_equal]
 
 
 def _minerva(pairs: Sequence[Pair]) -> list[Verdict]:
     # Its golds are rounded measurements; 1e-4 is the tolerance of Qwen2.5-Math's evaluation.
-    python = [(Gold(gold.answer.replace("np.", "\\"), gold.meta), found) for gold, found in pairs]
-    return _numbers_then_math(python, relative=1e-4)
+    typeset = [
+        (Gold(_from_numpy(gold.answer), gold.meta), _from_numpy(found)) for gold, found in pairs
+    ]
+    return _then_math(typeset, [_equal_numbers(*pair, relative=1e-4) for pair in typeset])
+
+
+def _from_numpy(text: str) -> str:
+    return text.replace("np.", "\\")
 
 
 def _olympiad_gold(answer: str) -> str:
-    return _math_gold(answer.strip().rstrip(".").replace("$", ""))
+    # It writes no thousands with commas, so that `27,54,108` is a list.
+    return _LIST_COMMA.sub(", ", _math_gold(answer.strip().rstrip(".").replace("$", "")))
 
 
 def _olympiad(pairs: Sequence[Pair]) -> list[Verdict]:
-    unitless = [
-        (gold, without_unit(found) if gold.meta.get("unit") else found) for gold, found in pairs
+    has_unit = [bool(gold.meta.get("unit")) for gold, _ in pairs]
+    is_equal = [
+        _equal_numbers(*pair, is_bare_unit=unit) for pair, unit in zip(pairs, has_unit, strict=True)
     ]
-    return _numbers_then_math(unitless, relative=0.0)
+    unitless = [
+        (gold, without_unit(found) if unit else found)
+        for (gold, found), unit in zip(pairs, has_unit, strict=True)
+    ]
+    return _then_math(unitless, is_equal)
 
 
 GRADERS = {

@@ -9,8 +9,12 @@ from fractions import Fraction
 
 _LONGEST = 200
 _MAX_EXPONENT = 400
-_DROP = re.compile(r"\\[,;:! ]|\\left|\\right|\\displaystyle|\\\$|\$|~|\s")
-_THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\})(?=\d{3}(?!\d))")
+_DROP = re.compile(r"\\[,;:! ]|\\left|\\right|\\displaystyle|\\\$|[$€£¥]|~|\s")
+_THOUSANDS = re.compile(
+    r"(?<![\d.,])[1-9]\d{0,2}(?:(?:,\\!|\{,\}|\\[,;:! ]|[,~ ])\d{3})+(?!\d)", re.ASCII
+)
+_NO_DIGIT = re.compile(r"\D+", re.ASCII)
+_APART = re.compile(r"\d(?:\\[,;:! ]|~|\s)+\d", re.ASCII)
 _SCIENTIFIC = re.compile(
     r"([+-]?(?:\d+\.?\d*|\.\d+))(?:e([+-]?\d+)|(?:\\times|\\cdot|\*)10\^\{?([+-]?\d+)\}?)?",
     re.ASCII | re.IGNORECASE,
@@ -19,15 +23,63 @@ _POWER = re.compile(r"([+-]?)10\^\{?([+-]?\d+)\}?", re.ASCII)
 _FRACTION = re.compile(r"([+-]?)\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}")
 _UNIT = re.compile(
     r"(?:\\(?:text|mathrm|mbox|textbf|operatorname)\s*\{[^{}]*\}(?:\^\{?-?\d+\}?)?"
-    r"|\\?%|\^\{?\\circ\}?|[a-zA-Z])+\.?$"
+    r"|\\?%|\^\{?\\circ\}?|°|\\(?:degree|pounds|euro)(?![a-zA-Z]))+\.?$"
 )
+# Not any letters: 2x, 2n, 2i and 2e are other numbers than 2.
+_PLAIN_UNIT = re.compile(
+    r"(?:(?<=[a-zA-Z])/)?(?<![a-zA-Z\\])(?:[a-zA-Z]{3,}|[kcmnp]?[mg]|[mn]?s|hr?|[kM]?[JNWV]|[km]?[ACK]"
+    r"|[kMG]?Hz|k?Pa|[kM]?eV|m?[lL]|pc|AU|ft|in|lb|oz|mi|yd|am|pm|of|a)(?:\^\{?-?\d\}?)?\.?$",
+    re.ASCII,
+)
+_RELATION = re.compile(r"[<>!,≤≥≠]|\\(?:neq?|not|leq?|geq?|lt|gt)(?![a-zA-Z])")
+_CHOICE = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{\s*\(?[A-E]\)?:?\s*\}\s*(?=.*\d)")
+_WRAP = re.compile(
+    r"\\(?:text|textbf|textrm|mathrm|mathbf|boldsymbol|mbox)\s*\{([^{}]*)\}|\{([^{}]*)\}"
+)
+
+
+def join_thousands(text: str) -> str:
+    r"""A text with its thousands unparted: `1,406`, `1{,}406`, `1\,406`; never `14,06`."""
+    return _THOUSANDS.sub(lambda match: _NO_DIGIT.sub("", match[0]), text)
+
+
+def parse_quantity(text: str, *, is_bare_unit: bool = True) -> Fraction | None:
+    r"""The value of a number in the dress of an answer: `x = 18`, `\textbf{(C) } 18`, `18 eggs`.
+
+    A unit in letters alone (`18 m`) is one only where `is_bare_unit`: it may be a variable.
+    """
+    if len(text) > _LONGEST:
+        return None
+    text = _unwrapped(_right_side(_CHOICE.sub("", _unwrapped(text), count=1)))
+    value = parse_number(text)
+    while value is None:
+        bare = without_unit(text, is_bare_unit=is_bare_unit)
+        if bare == text:
+            return None
+        text, value = bare, parse_number(bare)
+    return value
+
+
+def _right_side(text: str) -> str:
+    """What stands right of the last sign of equality, unless the text is of another relation."""
+    left, _, right = text.replace("\\approx", "=").replace("≈", "=").rpartition("=")
+    return text if _RELATION.search(left) else right
+
+
+def _unwrapped(text: str) -> str:
+    text = text.strip().strip("$").strip()
+    inner = _WRAP.fullmatch(text)
+    return (inner[1] or inner[2] or "") if inner else text
 
 
 def parse_number(text: str) -> Fraction | None:
     """The exact value of a text that is a number, else None."""
     if len(text) > _LONGEST:
         return None
-    text = _THOUSANDS.sub("", _DROP.sub("", text)).rstrip(".")
+    text = join_thousands(text)
+    if _APART.search(text):  # `3 4` is not 34
+        return None
+    text = _DROP.sub("", text).rstrip(".")
     fraction = _FRACTION.fullmatch(text)
     if fraction:
         value = _ratio(fraction[2], fraction[3])
@@ -36,9 +88,13 @@ def parse_number(text: str) -> Fraction | None:
     return _ratio(top, bottom) if slash else _scientific(text)
 
 
-def without_unit(text: str) -> str:
+def without_unit(text: str, *, is_bare_unit: bool = True) -> str:
     r"""A text without what stands behind its number: `18 dollars`, `5\%`, `3\mathrm{~cm}`."""
-    return _UNIT.sub("", text.strip()[-_LONGEST:]).strip() if len(text) <= _LONGEST else text
+    if len(text) > _LONGEST:
+        return text
+    text = text.strip().rstrip("~").rstrip()
+    bare = _UNIT.sub("", text).strip()
+    return _PLAIN_UNIT.sub("", bare).strip() if is_bare_unit and bare == text else bare
 
 
 def _ratio(top: str, bottom: str) -> Fraction | None:

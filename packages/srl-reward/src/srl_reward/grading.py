@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Literal, get_args
 
 from srl_reward.answer import extract_aime_answer, extract_boxed, extract_gsm8k_answer
+from srl_reward.notation import is_other_relation, is_same_text, plain_pair
 
 Grader = Literal["exact", "aime", "gsm8k", "math"]
 GRADERS: tuple[Grader, ...] = get_args(Grader)
@@ -134,7 +135,8 @@ def _grade_math(pairs: Sequence[tuple[str, str]], seconds: float) -> list[Verdic
         # Imported late: only this grader starts processes.
         from srl_reward._math_pool import shared_pool
 
-        for key, answer in zip(unknown, shared_pool().ask_all(unknown, seconds), strict=True):
+        questions = [plain_pair(*key) for key in unknown]
+        for key, answer in zip(unknown, shared_pool().ask_all(questions, seconds), strict=True):
             verdicts[key] = Verdict(answer)
             if verdicts[key] not in (Verdict.TIMEOUT, Verdict.CRASHED):
                 _cache.put(key, Verdict(answer))
@@ -147,4 +149,8 @@ def _known(pair: tuple[str, str]) -> Verdict | None:
         return Verdict.CORRECT
     if not prediction or max(len(gold), len(prediction)) > MAX_CHARS:
         return Verdict.UNPARSABLE
+    if is_same_text(gold, prediction):
+        return Verdict.CORRECT
+    if is_other_relation(gold, prediction):
+        return Verdict.WRONG
     return _cache.get(pair)

@@ -13,9 +13,16 @@ from enum import StrEnum
 from srl_data.errors import ConfigError
 from srl_data.records import PromptAnswer
 from srl_eval.generate.sampling import FinishReason
-from srl_eval.numbers import close, join_thousands, parse_number, parse_quantity, without_unit
 from srl_reward import grading as expressions
-from srl_reward.answer import extract_aime_answer, extract_boxed, extract_gsm8k_answer
+from srl_reward.answer import extract_aime_answer, extract_gsm8k_answer
+from srl_reward.numbers import (
+    close,
+    parse_number,
+    parse_quantity,
+    plain_integer,
+    read_integer,
+    without_unit,
+)
 
 
 class Verdict(StrEnum):
@@ -79,9 +86,7 @@ class Grader:
     compare: Callable[[Sequence[Pair]], list[Verdict]]
 
 
-_INTEGER = re.compile(r"([+-]?\d+)(?:\.0*)?", re.ASCII)
 _LIST_COMMA = re.compile(r",(?=\d)")
-_LONGEST = 1000  # characters of an integer; what is longer is no benchmark's answer
 
 
 def _same(pairs: Sequence[Pair]) -> list[Verdict]:
@@ -90,14 +95,6 @@ def _same(pairs: Sequence[Pair]) -> list[Verdict]:
 
 def _right(equal: bool) -> Verdict:
     return Verdict.CORRECT if equal else Verdict.WRONG
-
-
-def plain_integer(text: str) -> str | None:
-    r"""The integer that a text is, in plain digits: `1{,}406`, `+7.0`, `$12$`; not `1/2`."""
-    if len(text) > _LONGEST:
-        return None
-    match = _INTEGER.fullmatch(join_thousands(text.strip().strip("$").strip()))
-    return str(int(match[1])) if match else None
 
 
 def _integer_gold(answer: str) -> str:
@@ -120,18 +117,13 @@ def _aime_extract(text: str) -> str | None:
 
 
 def _boxed(text: str) -> str | None:
-    found = extract_boxed(text)
-    return (found.strip() or None) if found is not None else None
+    return expressions.find_answer("exact", text)
 
 
 def _integer_extract(text: str) -> str | None:
     # A box with something else in it is an answer, and a wrong one.
     boxed = _boxed(text)
-    if boxed is None:
-        return None
-    value = parse_quantity(boxed)
-    whole = value is not None and value.denominator == 1
-    return plain_integer(boxed) or (str(value) if whole else boxed)
+    return None if boxed is None else read_integer(boxed) or boxed
 
 
 def _gsm8k_gold(answer: str) -> str:
@@ -142,12 +134,13 @@ def _gsm8k_gold(answer: str) -> str:
 
 
 def _gsm8k_extract(text: str) -> str | None:
-    return _boxed(text) or extract_gsm8k_answer(text)
+    return expressions.find_answer("gsm8k", text)
 
 
-def _numeric(pairs: Sequence[Pair]) -> list[Verdict]:
+def _gsm8k(pairs: Sequence[Pair]) -> list[Verdict]:
     """Equal as numbers, whatever name, currency or unit stands around them."""
-    return [_right(_equal_numbers(gold, found)) for gold, found in pairs]
+    verdicts = expressions.grade_batch("gsm8k", [(gold.answer, found) for gold, found in pairs])
+    return [_right(verdict is expressions.Verdict.CORRECT) for verdict in verdicts]
 
 
 def _equal_numbers(
@@ -220,7 +213,7 @@ GRADERS = {
         Grader("aime", "strict integer 0-999 in the last box", _aime_gold, _aime_extract, _same),
         Grader("boxed_integer", "integer in the last box", _integer_gold, _integer_extract, _same),
         Grader(
-            "gsm8k", "number in the last box or after ####", _gsm8k_gold, _gsm8k_extract, _numeric
+            "gsm8k", "number in the last box or after ####", _gsm8k_gold, _gsm8k_extract, _gsm8k
         ),
         Grader("exact", "same text in the last box", _math_gold, _boxed, _same),
         Grader("math", "equal expression in the last box", _math_gold, _boxed, _math),

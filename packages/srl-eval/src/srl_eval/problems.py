@@ -18,10 +18,10 @@ from srl_data.errors import DataError
 from srl_data.files import sha256_file
 from srl_data.records import PromptAnswer, short_reason
 from srl_eval.grading import get_grader
-from srl_eval.numbers import parse_number
 from srl_eval.rows import Row, hub_rows, read_rows
 from srl_eval.tasks import TaskSpec
 from srl_reward.answer import extract_boxed
+from srl_reward.numbers import parse_number
 
 _REQUEST = "\nPlease reason step by step, and put your final answer within \\boxed{}."
 _TEXT_FIELDS = ("problem", "question", "prompt")

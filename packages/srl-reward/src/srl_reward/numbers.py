@@ -8,11 +8,13 @@ import re
 from fractions import Fraction
 
 _LONGEST = 200
+_LONGEST_INTEGER = 1000
 _MAX_EXPONENT = 400
 _DROP = re.compile(r"\\[,;:! ]|\\left|\\right|\\displaystyle|\\\$|[$€£¥]|~|\s")
 _THOUSANDS = re.compile(
     r"(?<![\d.,])[1-9]\d{0,2}(?:(?:,\\!|\{,\}|\\[,;:! ]|[,~ ])\d{3})+(?!\d)", re.ASCII
 )
+_INTEGER = re.compile(r"([+-]?\d+)(?:\.0*)?", re.ASCII)
 _NO_DIGIT = re.compile(r"\D+", re.ASCII)
 _APART = re.compile(r"\d(?:\\[,;:! ]|~|\s)+\d", re.ASCII)
 _SCIENTIFIC = re.compile(
@@ -41,6 +43,21 @@ _WRAP = re.compile(
 def join_thousands(text: str) -> str:
     r"""A text with its thousands unparted: `1,406`, `1{,}406`, `1\,406`; never `14,06`."""
     return _THOUSANDS.sub(lambda match: _NO_DIGIT.sub("", match[0]), text)
+
+
+def plain_integer(text: str) -> str | None:
+    r"""The integer that a text is, in plain digits: `1{,}406`, `+7.0`, `$12$`; not `1/2`."""
+    if len(text) > _LONGEST_INTEGER:
+        return None
+    match = _INTEGER.fullmatch(join_thousands(text.strip().strip("$").strip()))
+    return str(int(match[1])) if match else None
+
+
+def read_integer(text: str) -> str | None:
+    r"""`plain_integer` of a model's answer, in whatever dress: `x = 18`, `18 \text{ eggs}`."""
+    value = parse_quantity(text)
+    whole = value is not None and value.denominator == 1
+    return plain_integer(text) or (str(value) if whole else None)
 
 
 def parse_quantity(text: str, *, is_bare_unit: bool = True) -> Fraction | None:

@@ -42,6 +42,7 @@ def test_a_model_folder_from_end_to_end(
     assert "pass@2" in shown.out
     assert "[user]What is 0?" in shown.err
     assert "temperature 0.6, top_p 0.95" in shown.err
+    assert (tmp_path / "out" / "report.html").exists()
     lines = (tmp_path / "out" / "results.jsonl").read_text().splitlines()
     assert len(lines) == 10
     assert json.loads(lines[3])["gold"] == "1"
@@ -152,6 +153,8 @@ def test_list_shows_the_tasks(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "aime24" in shown
     assert "arithmetic" in shown
+    assert "r1_zero" in shown
+    assert "answered step by step" in shown
 
 
 def test_help_needs_no_torch() -> None:

@@ -15,7 +15,7 @@ from srl_data.prompts import get_template
 from srl_eval import EvalConfig, Subject, evaluate, get_task, live_subject, read_samples
 from srl_eval.cli import cli
 from srl_eval.compare import compare
-from srl_eval.fewshot import Example, load_fewshot, to_example, with_examples
+from srl_eval.fewshot import Example, load_fewshot, next_turn_marks, to_example, with_examples
 from srl_eval.generate import ChunkedEngine
 from srl_eval.plan import Plan, prepare
 from srl_eval.problems import load_problems
@@ -289,3 +289,9 @@ def test_gsm8k_examples_from_its_training_file(subject: Callable[..., Subject]) 
     tree["prompt"]["fewshot_path"] = folder / "test.jsonl"
     with pytest.raises(DataError, match="as are 1319 in all of 1319"):
         prepare(task, EvalConfig.model_validate(tree), subject())
+
+
+def test_a_template_with_rules_has_a_next_turn_too(tokenizer: PreTrainedTokenizerFast) -> None:
+    srl = replace(get_template("srl"), chat=False)
+    assert next_turn_marks(srl, tokenizer) == ("\n\nUser:", "\n\nProblem:")
+    assert next_turn_marks(get_template("srl"), tokenizer) == ()

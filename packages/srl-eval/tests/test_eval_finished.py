@@ -22,6 +22,7 @@ from srl_eval.finished import read_run, rescore
 from srl_eval.generate import ChunkedEngine
 from srl_eval.grading import Verdict
 from srl_eval.metrics import NO_WIDTH
+from srl_eval.problems import file_task
 from srl_eval.report import comparison_page, render_report, write_report
 from srl_eval.suite import SuiteConfig, comparable, entries
 
@@ -133,6 +134,46 @@ def test_rescore_with_another_grader(run: Run) -> None:
     assert done.changed == []
     samples = read_samples(folder / "results.jsonl")
     assert {sample.verdict for sample in samples} == {Verdict.CORRECT}
+
+
+def test_rescore_writes_the_files_of_the_run(run: Run) -> None:
+    folder = run("m", 0.5)
+    before = {name: (folder / name).read_bytes() for name in ("metrics.json", "run.json")}
+    rescore(folder)
+    assert {name: (folder / name).read_bytes() for name in before} == before
+
+
+def test_another_grader_becomes_the_run_s_own(run: Run) -> None:
+    folder = run("m", 1.0)
+    rescore(folder, "boxed_integer")
+    assert read_run(folder).identity["grader"] == "boxed_integer"
+    with pytest.raises(ConfigError, match="grader 'boxed_integer' is now 'aime'"):
+        run("m", 1.0)
+
+
+def test_a_grader_that_cannot_read_the_right_answers_is_refused(run: Run) -> None:
+    folder = run("m", 1.0)
+    problems = folder / "problems.jsonl"
+    problems.write_text(problems.read_text().replace('"3"', '"1/3"'))
+    assert "1/3" in problems.read_text()
+    before = (folder / "results.jsonl").read_bytes()
+    with pytest.raises(ConfigError, match=r"does not suit .*: answer '1/3' is no integer"):
+        rescore(folder, "boxed_integer")
+    assert (folder / "results.jsonl").read_bytes() == before
+
+
+def test_a_limit_that_leaves_nothing_out_is_not_partial(run: Run) -> None:
+    whole, part = run("whole", 0.5, data={"limit": 99}), run("part", 0.5, data={"limit": 2})
+    assert [read_run(folder).metrics().partial for folder in (whole, part)] == [False, True]
+    assert any("partial" in note and "part" in note for note in compare([part, part]).notes)
+
+
+def test_other_problems_under_the_same_ids_are_not_compared(run: Run) -> None:
+    folders = [run("a", 0.5), run("b", 0.5)]
+    problems = folders[1] / "problems.jsonl"
+    problems.write_text(problems.read_text().replace("Problem 3?", "Problem three?"))
+    with pytest.raises(DataError, match=r"problem 'p3' of .*b is another one in .*a"):
+        compare(folders)
 
 
 def test_rescore_finds_what_was_judged_wrongly(run: Run) -> None:
@@ -255,6 +296,65 @@ def test_suite_entries(tmp_path: Path, model_folder: Path) -> None:
         list(entries(bad))
 
 
+def test_a_suite_takes_data_by_any_name_of_its_task(tmp_path: Path, model_folder: Path) -> None:
+    tree = suite_tree(tmp_path, model_folder)
+    file = tmp_path / "problems.jsonl"
+    tree |= {"tasks": ["aime25"], "data": {"aime2025": str(file)}}
+    tree["models"] = [{"name": "hub", "model": "a/b", "revision": "abc"}]
+    (first, _) = entries(SuiteConfig.model_validate(tree))
+    assert first.config.data.data_path == file
+    assert first.config.model.revision == "abc"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"models": [{"name": "a", "model": "x"}] * 2}, "two models are called 'a'"),
+        ({"models": [{"name": "../a", "model": "x"}]}, "'../a' is no folder"),
+        ({"models": [{"name": "..", "model": "x"}]}, "'..' is no folder"),
+        ({"data": {"gsm8k": "x.jsonl"}}, "data for 'gsm8k', which is none of the tasks"),
+        ({"tasks": ["aime42"]}, "unknown task 'aime42'"),
+    ],
+)
+def test_a_suite_s_mistakes_are_named(
+    tmp_path: Path,
+    model_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, object],
+    reason: str,
+) -> None:
+    path = tmp_path / "suite.yaml"
+    path.write_text(json.dumps({**suite_tree(tmp_path, model_folder), **change}))
+    assert execute(cli, "srl-eval", ["suite", str(path), "--dry-run"]) == 2
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "reason"),
+    [
+        ({"models": [{"name": "b", "model_path": "nowhere"}]}, 3, "nowhere does not exist"),
+        ({"models": [{"name": "b"}]}, 2, "'b' has neither model nor model_path"),
+        ({"data": {"aime24": "nowhere.jsonl"}}, 3, "no such file: nowhere.jsonl"),
+    ],
+)
+def test_what_a_suite_lacks_is_found_before_its_first_evaluation(
+    tmp_path: Path,
+    model_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, list[object]],
+    code: int,
+    reason: str,
+) -> None:
+    first = [{"name": "one", "model_path": str(model_folder)}]
+    if "models" in change:
+        change = {"models": [*first, *change["models"]]}
+    path = tmp_path / "suite.yaml"
+    path.write_text(json.dumps({**suite_tree(tmp_path, model_folder), **change}))
+    assert execute(cli, "srl-eval", ["suite", str(path)]) == code
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "suite").exists()
+
+
 def test_suite_command(
     tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -263,7 +363,9 @@ def test_suite_command(
     assert execute(cli, "srl-eval", ["suite", str(path), "--dry-run"]) == 0
     assert "two on aime24 into" in capsys.readouterr().out
     assert execute(cli, "srl-eval", ["suite", str(path)]) == 0
+    assert "accuracy in %, with its standard error" in capsys.readouterr().out
     folder = tmp_path / "suite"
+    assert (folder / "one" / "aime24_greedy" / "report.html").exists()
     assert (folder / "two" / "aime24_avg2" / "metrics.json").exists()
     assert "template: boxed/1, question_only/1" in (folder / "compare_aime24_avg2.md").read_text()
 
@@ -281,3 +383,14 @@ def test_a_file_of_problems_is_a_task(
     assert execute(cli, "srl-eval", [*args, "--grader", "aime"]) == 2
     assert execute(cli, "srl-eval", ["file", "--model-path", str(model_folder)]) == 2
     assert "needs --task-file" in capsys.readouterr().err
+
+
+def test_the_grader_of_a_file_is_the_one_its_records_name(tmp_path: Path) -> None:
+    rows = [{"problem": "a", "answer": "1", "grader": name} for name in ("aime", "exact")]
+    one, several = tmp_path / "one.json", tmp_path / "several.json"
+    one.write_text(json.dumps(rows[:1]))
+    several.write_text(json.dumps(rows))
+    assert file_task(one, None).grader == "aime"
+    assert file_task(several, "math").grader == "math"
+    with pytest.raises(DataError, match=r"names several graders \(aime, exact\)"):
+        file_task(several, None)

@@ -8,6 +8,12 @@ from srl_eval.finished import FinishedRun, paired_scores, read_run
 from srl_eval.metrics import NO_WIDTH, has_no_width
 from srl_eval.stats import bootstrap_interval, clustered_stderr
 
+_TOLD_APART = (
+    *("data_sha256", "grader", "samples", "temperature", "top_p", "top_k", "min_p"),
+    *("max_new_tokens", "template", "chat_template", "solve", "num_fewshot", "fewshot_sha256"),
+)
+"""Parts of a run's identity in which runs that are compared should agree."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -83,10 +89,10 @@ def comparison_notes(runs: Sequence[FinishedRun], common: int) -> list[str]:
     if any(len(run.problems) != common for run in runs):
         sizes = ", ".join(f"{run.folder} {len(run.problems)}" for run in runs)
         notes.append(f"only the {common} problems that all runs have are compared ({sizes})")
-    for key in (
-        *("data_sha256", "grader", "samples", "temperature", "max_new_tokens", "template"),
-        "num_fewshot",
-    ):
+    partial = [str(run.folder) for run in runs if run.partial]
+    if partial:
+        notes.append(f"partial, a limit left problems out: {', '.join(partial)}")
+    for key in _TOLD_APART:
         values = {str(run.identity.get(key, 0)) for run in runs}
         if len(values) > 1:
             notes.append(f"the runs differ in {key}: {', '.join(sorted(values))}")

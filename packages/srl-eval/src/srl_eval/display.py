@@ -1,5 +1,7 @@
 """What a run shows: its settings before the first token, its scores after the last."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
@@ -8,53 +10,64 @@ from rich.text import Text
 from srl_data.files import write_text
 from srl_eval.compare import Comparison, as_markdown, compare, span
 from srl_eval.config import EvalConfig
+from srl_eval.grading import get_grader
 from srl_eval.metrics import Metrics, Score, footnotes
 from srl_eval.plan import Plan, prepare
-from srl_eval.report import comparison_page, named_scores
+from srl_eval.report import comparison_page, named_scores, write_report
 from srl_eval.run import execute
-from srl_eval.suite import SuiteConfig, comparable, run_suite
+from srl_eval.suite import Entry, SuiteConfig, comparable, run_suite
 from srl_eval.tasks import TaskSpec
 
-_PROMPT_CHARACTERS = 1500
+_PROMPT_HEAD, _PROMPT_TAIL = 1000, 600  # characters of the first prompt: its problem is at its end
 
 
-def announce(plan: Plan, console: Console) -> None:
-    """The effective settings, the first rendered prompt, the data's hash and count."""
-    sampling = plan.sampling
+def settings(plan: Plan) -> list[tuple[str, str]]:
+    """What is in effect, by name: defaults settled, the data counted and hashed."""
+    sampling, subject = plan.sampling, plan.subject
     decoding = (
         "greedy"
         if sampling.greedy
         else f"temperature {sampling.temperature}, top_p {sampling.top_p}, top_k {sampling.top_k}, "
         f"min_p {sampling.min_p}"
     )
-    grid = Table.grid(padding=(0, 2))
     solve = "step by step" if plan.stepwise else "in one answer"
+    chat = "with" if plan.in_chat else "without"
     each = f" a step, {plan.config.prompt.max_steps} steps" if plan.stepwise else ""
-    for name, value in (
-        (
-            "task",
-            f"{plan.task.name} ({plan.task.harness_name}), {plan.task.description}",
-        ),
+    fewshot = plan.fewshot and f"{len(plan.fewshot.examples)} examples, {plan.fewshot.source}"
+    rows = (
+        ("task", f"{plan.task.name} ({plan.task.harness_name}), {plan.task.description}"),
         ("data", f"{len(plan.data.problems)} problems, {plan.data.source}"),
         ("sha256", plan.data.sha256),
-        ("model", f"{plan.subject.label} ({plan.config.backend.backend})"),
-        ("template", f"{plan.subject.template.name}/{plan.subject.template.version}, {solve}"),
-        *(
-            [("few-shot", f"{len(plan.fewshot.examples)} examples, {plan.fewshot.source}")]
-            if plan.fewshot
-            else []
-        ),
+        ("grader", get_grader(plan.task.grader).description),
+        ("model", f"{subject.label} ({plan.config.backend.backend})"),
+        ("template", f"{subject.template.name}/{subject.template.version}, {solve}"),
+        ("", f"{chat} the model's chat template"),
+        ("few-shot", fewshot or ""),
         ("decoding", f"{decoding}, at most {sampling.max_new_tokens} tokens{each}"),
         ("samples", f"{plan.samples} a problem, seed {plan.config.decoding.seed}"),
         ("output", str(plan.output_dir)),
-    ):
+    )
+    return [(name, value) for name, value in rows if value]
+
+
+def announce(plan: Plan, console: Console) -> None:
+    """The effective settings, the first rendered prompt, the data's hash and count."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in settings(plan):
         grid.add_row(Text(name, style="bold"), Text(value))
     for note in plan.notes:
         grid.add_row(Text("note", style="bold yellow"), Text(note))
     console.print(grid)
-    prompt = plan.prompts[0]
-    cut = prompt[:_PROMPT_CHARACTERS] + (" ..." if len(prompt) > _PROMPT_CHARACTERS else "")
-    console.print(Panel(Text(cut), title="first prompt", title_align="left", style="dim"))
+    shown = Text(shortened(plan.prompts[0]))
+    console.print(Panel(shown, title="first prompt", title_align="left", style="dim"))
+
+
+def shortened(prompt: str) -> str:
+    """A prompt, or both its ends."""
+    cut = len(prompt) - _PROMPT_HEAD - _PROMPT_TAIL
+    if cut <= 0:
+        return prompt
+    return f"{prompt[:_PROMPT_HEAD]}\n[... {cut} characters ...]\n{prompt[-_PROMPT_TAIL:]}"
 
 
 def percent(score: Score) -> tuple[str, str, str]:
@@ -111,6 +124,23 @@ def show_metrics(metrics: Metrics, console: Console) -> None:
     )
 
 
+def suite_table(finished: Sequence[tuple[Entry, Metrics]]) -> Table:
+    """Models down, tasks and modes across: accuracy with its standard error."""
+    table = Table(title="accuracy in %, with its standard error", title_justify="left")
+    table.add_column("model", overflow="fold")
+    columns = list(dict.fromkeys(entry.folder.name for entry, _ in finished))
+    for name in columns:
+        table.add_column(name, justify="right", overflow="fold")
+    rows: dict[str, dict[str, str]] = {}
+    for entry, metrics in finished:
+        mean, error, _ = percent(metrics.accuracy)
+        partial = " (partial)" if metrics.partial else ""
+        rows.setdefault(entry.model, {})[entry.folder.name] = f"{mean} \u00b1 {error}{partial}"
+    for model, cells in rows.items():
+        table.add_row(model, *(cells[name] for name in columns))
+    return table
+
+
 def run_and_show_suite(suite: SuiteConfig) -> None:
     """Run a suite, showing each evaluation, and write a comparison a task and mode."""
     console, errors = Console(), Console(stderr=True)
@@ -119,10 +149,12 @@ def run_and_show_suite(suite: SuiteConfig) -> None:
         plan = prepare(task, config)
         announce(plan, errors)
         metrics = execute(plan)
+        write_report(plan.output_dir)
         show_metrics(metrics, console)
         return metrics
 
-    run_suite(suite, run)
+    finished = run_suite(suite, run)
+    console.print(suite_table(finished))
     if len(suite.models) > 1:
         for name, folders in comparable(suite).items():
             comparison = compare(folders)

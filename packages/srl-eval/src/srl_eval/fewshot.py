@@ -172,6 +172,5 @@ def next_turn_marks(template: Template, tokenizer: Tokenizer) -> tuple[str, ...]
     """
     if template.chat is not False and has_chat_template(tokenizer):
         return ()
-    (message,) = template.build({"problem": "\0"})
-    opening = message["content"].partition("\0")[0].rstrip()
+    opening = template.build({"problem": "\0"})[-1]["content"].partition("\0")[0].rstrip()
     return ("\n\nUser:", f"\n\n{opening}") if opening else ("\n\nUser:",)

@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from lm_eval import simple_evaluate
@@ -156,15 +157,15 @@ class EngineLM(LM):  # type: ignore[misc]  # lm-eval is untyped
         raise NotImplementedError(f"{len(requests)} log-likelihoods asked; this model generates")
 
 
-def run_harness(
+def harness_scores(
     name: str,
     problems: Sequence[PromptAnswer],
     prompts: Sequence[str],
     repeats: int,
     complete: Complete,
     num_fewshot: int = 0,
-) -> dict[str, float]:
-    """Run a benchmark through lm-eval; its metrics by name, standard errors as `NAME_stderr`.
+) -> dict[str, float | str]:
+    """Run a benchmark through lm-eval: its version, its metrics, standard errors as `NAME_stderr`.
 
     The seeds are None so that lm-eval leaves the process's random generators alone: a trainer may
     be using them. `bootstrap_iters` is there for its closed form of a mean's standard error.
@@ -184,7 +185,8 @@ def run_harness(
         )
     found: dict[str, object] = results["results"][name]
     named = ((key.replace(",all", "").replace(",none", ""), value) for key, value in found.items())
-    return {key: float(value) for key, value in named if isinstance(value, (int, float))}
+    numbers = {key: float(value) for key, value in named if isinstance(value, (int, float))}
+    return {"lm_eval": version("lm-eval"), **numbers}
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from srl_eval.stats import (
     pass_at_k,
     pass_levels,
 )
+from srl_reward.numbers import parse_quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,18 @@ def correct_count(group: Sequence[Sample]) -> int:
 
 
 def majority_of(group: Sequence[Sample]) -> tuple[float, bool]:
-    """`stats.majority` of a problem's samples."""
+    """`stats.majority` of a problem's samples; equal numbers are one answer, however written."""
     right = [sample.verdict is Verdict.CORRECT for sample in group]
-    return majority([sample.extracted for sample in group], right)
+    return majority([vote(sample) for sample in group], right)
+
+
+def vote(sample: Sample) -> str | None:
+    r"""What a sample votes for: `18` and `18 \text{ eggs}` for the same where both are right."""
+    if sample.extracted is None:
+        return None
+    value = parse_quantity(sample.extracted)
+    answer = sample.extracted if value is None else str(value)
+    return f"{sample.verdict is Verdict.CORRECT}: {answer}"
 
 
 def compute_metrics(

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from srl_data.errors import ConfigError, DataError
-from srl_eval.config import EvalConfig, resolve_sampling
+from srl_data.prompts import has_chat_template
+from srl_eval.config import Chat, EvalConfig, resolve_sampling
 from srl_eval.fewshot import FewShot, load_fewshot, next_turn_marks, with_examples
 from srl_eval.generate.sampling import Sampling
 from srl_eval.generate.seeds import seed_for
@@ -41,6 +42,11 @@ class Plan:
     output_dir: Path
 
     @property
+    def in_chat(self) -> bool:
+        """Whether prompts go through the model's chat template."""
+        return self.subject.template.chat is not False and has_chat_template(self.subject.tokenizer)
+
+    @property
     def samples(self) -> int:
         """Answers a problem."""
         return self.config.decoding.samples
@@ -55,6 +61,7 @@ class Plan:
             "problems": len(self.data.problems),
             **self.subject.identity,
             "template": f"{self.subject.template.name}/{self.subject.template.version}",
+            "chat_template": self.in_chat,
             "solve": "stepwise" if self.stepwise else "whole",
             "samples": self.samples,
             "seed": self.config.decoding.seed,
@@ -77,7 +84,7 @@ def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) 
     """Load problems and tokenizer, render prompts, settle the caps; no weights yet."""
     require_wandb(config.tracking)
     data = load_problems(task, config.data.data_path, config.data.data_revision, config.data.limit)
-    subject = subject or open_subject(config)
+    subject = with_chat(subject or open_subject(config), config.prompt.chat_template)
     stepwise = is_stepwise(config, subject)
     fewshot = load_fewshot(task, config, data)
     ends: tuple[str, ...] = ()
@@ -110,6 +117,17 @@ def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) 
         notes=notes,
         output_dir=config.output.output_dir or default_folder(task, config, subject),
     )
+
+
+def with_chat(subject: Subject, chat: Chat) -> Subject:
+    """The model, asked with its chat template or without; ConfigError where it has none to ask."""
+    if chat == "auto":
+        return subject
+    if chat == "on" and not has_chat_template(subject.tokenizer):
+        raise ConfigError(
+            f"--chat-template on: the tokenizer of {subject.label} has no chat template"
+        )
+    return replace(subject, template=replace(subject.template, chat=chat == "on"))
 
 
 def is_stepwise(config: EvalConfig, subject: Subject) -> bool:

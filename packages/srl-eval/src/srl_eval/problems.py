@@ -71,6 +71,22 @@ def load_problems(
     return ProblemSet(problems[:limit], source, sha256, len(problems), fingerprints)
 
 
+def file_task(path: Path, grader: str | None) -> TaskSpec:
+    """The task that a file of problems is; ConfigError for an unknown grader.
+
+    Without `grader` it is the one that the records name, else math; DataError where they name
+    several.
+    """
+    if grader is None:
+        names = sorted({str(row["grader"]) for _, row in read_rows(path) if row.get("grader")})
+        if len(names) > 1:
+            raise DataError(
+                f"{path} names several graders ({', '.join(names)}); choose by --grader"
+            )
+        grader = names[0] if names else "math"
+    return TaskSpec(path.stem, f"problems of {path.name}", get_grader(grader).name)
+
+
 def fingerprint(text: str) -> str:
     """SHA-256 of a problem's text, the same whatever its case and its white space."""
     return hashlib.sha256(" ".join(text.split()).casefold().encode(errors="replace")).hexdigest()

@@ -10,11 +10,10 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 
 from srl_data.errors import ConfigError
-from srl_data.files import write_text
+from srl_data.files import write_json
 from srl_data.manifest import package_versions
 from srl_data.progress import Meter, meter
 from srl_data.records import write_records
@@ -138,6 +137,7 @@ def describe(plan: Plan) -> dict[str, object]:
     return {
         "identity": plan.identity(),
         "data": plan.data.source,
+        "partial": plan.data.partial,
         "config": plan.config.model_dump(mode="json"),
         "fewshot": plan.fewshot
         and {"source": plan.fewshot.source, "rows": [e.where for e in plan.fewshot.examples]},
@@ -149,20 +149,15 @@ def describe(plan: Plan) -> dict[str, object]:
     }
 
 
-def write_json(path: Path, content: object) -> None:
-    """A JSON file, whole or not at all."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
 def execute(plan: Plan) -> Metrics:
     """Run a plan to its end and write its files."""
-    from srl_eval.harness import run_harness
+    from srl_eval.harness import harness_scores
 
     started = time.monotonic()
     log = open_log(plan)
     try:
         runner = Runner(plan, log)
-        harness = run_harness(
+        harness = harness_scores(
             plan.task.harness_name,
             plan.data.problems,
             plan.prompts,
@@ -179,7 +174,7 @@ def execute(plan: Plan) -> Metrics:
         partial=plan.data.partial,
         resamples=plan.config.output.bootstrap,
     )
-    metrics = replace(metrics, harness={"lm_eval": version("lm-eval"), **harness})
+    metrics = replace(metrics, harness=harness)
     write_json(plan.output_dir / "metrics.json", asdict(metrics))
     seconds = round(time.monotonic() - started, 3)
     write_json(

@@ -5,11 +5,8 @@ A task is data, not code; `problems.py` reads it and `harness.py` puts it before
 
 import difflib
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from srl_data.errors import ConfigError
-from srl_data.records import read_objects
-from srl_eval.grading import get_grader
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +141,3 @@ def get_task(name: str) -> TaskSpec:
     near = difflib.get_close_matches(name, TASKS, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise ConfigError(f"unknown task {name!r}; {hint}known: {', '.join(TASKS)}")
-
-
-def file_task(path: Path, grader: str | None) -> TaskSpec:
-    """The task that a file of problems is; ConfigError for an unknown grader.
-
-    Without `grader` it is the one that the first record names, else math.
-    """
-    if grader is None:
-        first = next(iter(read_objects(path)), (0, {}))[1] if path.suffix != ".json" else {}
-        grader = str(first.get("grader") or "math")
-    return TaskSpec(path.stem, f"problems of {path.name}", get_grader(grader).name)

@@ -32,7 +32,10 @@ def settings(plan: Plan) -> list[tuple[str, str]]:
     )
     solve = "step by step" if plan.stepwise else "in one answer"
     chat = "with" if plan.in_chat else "without"
-    each = f" a step, {plan.config.prompt.max_steps} steps" if plan.stepwise else ""
+    cap = f"at most {sampling.max_new_tokens} tokens"
+    if plan.stepwise:
+        longest = plan.config.decoding.max_new_tokens
+        cap += f" a step, {plan.config.prompt.max_steps} steps, {longest} tokens in all"
     fewshot = plan.fewshot and f"{len(plan.fewshot.examples)} examples, {plan.fewshot.source}"
     rows = (
         ("task", f"{plan.task.name} ({plan.task.harness_name}), {plan.task.description}"),
@@ -43,7 +46,7 @@ def settings(plan: Plan) -> list[tuple[str, str]]:
         ("template", f"{subject.template.name}/{subject.template.version}, {solve}"),
         ("", f"{chat} the model's chat template"),
         ("few-shot", fewshot or ""),
-        ("decoding", f"{decoding}, at most {sampling.max_new_tokens} tokens{each}"),
+        ("decoding", f"{decoding}, {cap}"),
         ("samples", f"{plan.samples} a problem, seed {plan.config.decoding.seed}"),
         ("output", str(plan.output_dir)),
     )

@@ -197,7 +197,7 @@ def test_bad_batches_say_what_is_wrong(monkeypatch):
 
 
 def test_native_leaves_what_it_cannot_read():
-    assert _native.ratio("abc", 3) is None
+    assert _native.known_ratio("abc", 3, True) is None
     assert _native.blocks([1, 2.0], [1], True) is None
     assert _native.ratio_batch(["a", [2**64]], ["a", [1]]) is None
     with pytest.raises(ValueError, match="code 4"):

@@ -26,10 +26,10 @@ pub fn extract_boxed(text: &str) -> Option<Range<usize>> {
             }
             b'{' => open.push((at + 1, false)),
             b'}' => {
-                if let Some((start, true)) = open.pop() {
-                    if last.as_ref().is_none_or(|box_| box_.start < start) {
-                        last = Some(start..at);
-                    }
+                if let Some((start, true)) = open.pop()
+                    && last.as_ref().is_none_or(|box_| box_.start < start)
+                {
+                    last = Some(start..at);
                 }
             }
             _ => {}

@@ -1,6 +1,6 @@
 """The native half of `srl_reward`: what it takes, what it gives, what it raises."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import final
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "extract_boxed",
     "extract_gsm8k_answer",
     "is_think_prefilled",
+    "known_ratio",
     "leading_number",
     "parse_solution",
     "parse_step_output",
@@ -26,9 +27,17 @@ __all__ = [
 #
 # A sequence is a `str` (any code points, lone surrogates too), or a list or tuple whose elements
 # are all `int` or `bool` of at most 64 bits. For anything else, subclasses included, the answer is
-# None: `srl_reward.sequence` numbers such elements first. All release the GIL.
+# None: `srl_reward.sequence` numbers such elements first. The GIL is released, except for pairs of
+# fewer than 128 elements, which take less time than handing it over.
 
-def ratio(a: object, b: object, *, autojunk: bool = True) -> float | None:
+def ratio(a: Sequence[Hashable], b: Sequence[Hashable], *, autojunk: bool = True) -> float:
+    """Similarity in [0, 1]: `difflib.SequenceMatcher(None, a, b, autojunk).ratio()`, exactly.
+
+    The order of the arguments matters, as it does for difflib. Of any sequences of hashable
+    elements; raises TypeError for an element that is not.
+    """
+
+def known_ratio(a: object, b: object, autojunk: bool) -> float | None:
     """`2.0 * M / T` of the matching blocks; 1.0 for two empty sequences."""
 
 def ratio_batch(

@@ -141,7 +141,7 @@ class SequenceMatcher(difflib.SequenceMatcher[T], Generic[T]):
         """`2.0 * M / T`: M elements in matching blocks, T in both sequences; 1.0 for nothing."""
         value = None
         if type(self) is SequenceMatcher and self.matching_blocks is None and not self.isjunk:
-            value = _native.ratio(self.a, self.b, autojunk=bool(self.autojunk))
+            value = _native.known_ratio(self.a, self.b, bool(self.autojunk))
         return super().ratio() if value is None else value
 
     def _find_blocks(self) -> list[tuple[int, int, int]] | None:

@@ -201,7 +201,7 @@ impl Scratch {
     fn next_row(&mut self) -> Row<'_> {
         self.row += 1;
         let [even, odd] = &mut self.lanes;
-        let (here, above) = if self.row % 2 == 0 {
+        let (here, above) = if self.row.is_multiple_of(2) {
             (even, odd)
         } else {
             (odd, even)

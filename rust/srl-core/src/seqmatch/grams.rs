@@ -63,7 +63,11 @@ impl Grams {
                 row += 1;
                 continue;
             };
-            let core = Block { a: row, b: col, len };
+            let core = Block {
+                a: row,
+                b: col,
+                len,
+            };
             let block = widen(tail, core);
             self.found.extend(tail.left_of(block).map(Piece::Part));
             self.found.push(Piece::Block(block));

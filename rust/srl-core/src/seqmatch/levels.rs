@@ -6,8 +6,8 @@
 //! to its left holds shorter blocks only, and to its right the search goes on where it stands. So
 //! each level is read through once, whatever the number of blocks.
 
-use super::sink::Sink;
 use super::Block;
+use super::sink::Sink;
 
 /// Columns that fit into a mask.
 pub(crate) const COLUMNS: usize = 64;

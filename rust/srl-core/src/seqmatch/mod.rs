@@ -8,34 +8,46 @@
 //! # How
 //!
 //! [`Matcher`] turns the pair into codes of one, two or four bytes, equal where the elements are.
-//! Then `solve` finds all equal runs of at least q elements from shared windows, orders them by
-//! one integer each, and splits the rectangle at the greatest again and again. What is left holds
-//! only short blocks: bit masks of 64 columns, word planes for wider parts. Where windows repeat
-//! too often, single blocks come from a suffix automaton, and once these have cost eight times the
-//! input, all blocks of the rectangle at once from the automaton's tree. [`classic`] is the
-//! textbook method, for junk and bounds; [`oracle`] the naive one, for tests.
+//! Then `solve` finds all equal runs of at least q elements, orders them by one integer each, and
+//! splits the rectangle at the greatest again and again. What is left holds only shorter blocks and
+//! is searched for shorter runs: first from sparse windows of `b` in a hash table, then, from 512
+//! columns down, by bit planes in the processor's widest registers. Blocks of fewer than eight
+//! elements come from the planes too, length by length, and from masks of 64 columns.
+//!
+//! Where windows have too many copies, longer ones are tried. Where these have too, blocks of up to
+//! sixteen bytes come length by length, each gram with a cursor into its positions, and longer ones
+//! from a suffix automaton: one by one, and once these have cost eight times the input, all of a
+//! rectangle at once from the automaton's tree. [`classic`] is the textbook method, for junk and
+//! bounds; [`oracle`] the naive one, for tests.
 //!
 //! # What it costs
 //!
 //! With n elements in all: seeds take O(n) for each level of the rectangle, and at most 8 steps an
-//! element before they are given up; the automaton O(n) a block within its credit of 8 n; the tree
+//! element before they are given up, less after each failure; planes at most 32 words a row and
+//! length; grams O(n) a length; the automaton O(n) a block within its credit of 8 n; the tree
 //! O(n log n) and O(log² n) a measurement, of which there are a few for each row on every input
 //! known, O(n) for each block at worst. Beyond 2^21 elements a side, blocks are split off by the
 //! automaton one by one until the parts are smaller: right, but not fast on hostile input. Memory
-//! is O(n), and the planes' 32 bytes for each column of a wide part.
+//! is O(n), and up to a megabyte of planes.
 //!
 //! The floor, for an edited copy with autojunk off: n bytes copied, each window of `b` chained and
 //! each fourth of `a` looked up, about 1.25 table operations for each element of `b` at 1 ns or so:
-//! 0.25 µs at 200 elements, 0.6 at 500, 2.5 at 2,000. Measured on a shared machine (the fastest
-//! tenth of the calls): 1.5, 4 and 20 µs, 6 to 8 times that; what is above it goes in equal parts
-//! to hits that extend to no new run, to the short blocks, and to the splitting.
+//! 0.25 µs at 200 elements, 0.6 at 500, 2.5 at 2,000. Measured: 1.2, 4.1 and 13 µs, 5 to 7 times
+//! that. By the profile, what is above it are mostly branches that cannot be foreseen: where a run
+//! is met, how far it goes, where a short block lies.
 //!
 //! Left out: opcodes and ratios as floats (Python's part), and elements that are not codes.
+
+#![allow(
+    clippy::inline_always,
+    reason = "vector code must be compiled within the functions that ask for its instructions"
+)]
 
 mod automaton;
 pub mod classic;
 mod encode;
 mod grams;
+mod grids;
 mod lanes;
 mod levels;
 pub mod oracle;
@@ -52,9 +64,11 @@ mod wavelet;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use lanes::Lanes;
+
 use encode::{Encoder, Pair, Width};
-use solve::{Solver, Tools};
 use sink::{Count, Sink};
+use solve::{Solver, Tools};
 use text::Code;
 
 /// A run of `len` equal elements: `a[self.a..][..len] == b[self.b..][..len]`.
@@ -139,6 +153,14 @@ pub struct Matcher {
 }
 
 impl Matcher {
+    /// A matcher that uses no wider registers than `lanes`, for tests and measurements.
+    #[must_use]
+    pub fn limited_to(lanes: Lanes) -> Self {
+        let mut matcher = Self::default();
+        matcher.tools.limit(lanes);
+        matcher
+    }
+
     /// The matching blocks in order, touching blocks joined, without difflib's closing one.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use super::automaton::Automaton;
+use super::grams;
 use super::planes::is_narrow;
 use super::rect::Rect;
 use super::text::{Code, Text};
@@ -78,6 +79,13 @@ impl Repeats {
             let Some((len, Reverse(row))) = self.heap.pop() else {
                 break;
             };
+            if grams::is_for::<C>(len as usize) {
+                // All that is left is short, and found sooner length by length.
+                let left = std::mem::take(&mut self.parts).into_values();
+                self.found
+                    .extend(left.map(|part| Piece::Part(part, len as usize)));
+                break;
+            }
             self.take(rect, (row, len), &widen, leaves_narrow);
         }
         let corner = |part: &Rect| Block {

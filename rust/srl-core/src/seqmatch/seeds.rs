@@ -4,25 +4,12 @@
 //! at every S-th position: a run of q = W + S - 1 elements holds a probed window whole. A hit that
 //! reaches back S elements was met at the probe before.
 
+use super::grids::Grid;
 use super::rect::Rect;
 use super::runs::Run;
 use super::text::{Code, Text, common_after, mix, window_masks};
 
 const NONE: u32 = u32::MAX;
-
-/// Window length and probe stride, in elements.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Grid {
-    pub(crate) window: usize,
-    pub(crate) stride: usize,
-}
-
-impl Grid {
-    /// q, the shortest run that is certain to be found.
-    pub(crate) fn shortest(self) -> usize {
-        self.window + self.stride - 1
-    }
-}
 
 /// The chains, used again from call to call.
 #[derive(Debug, Default)]
@@ -82,11 +69,12 @@ impl Seeds {
                 let at = j as usize;
                 // Inside the run met last the hit on its diagonal is no news.
                 let is_met = i.wrapping_sub(at) == met.0 && i + grid.window <= met.1;
-                if !is_met && b.key::<LONG>(at, masks) == key {
-                    if let Some(forth) = push_run((a, b), rect, grid, origin, (i, at), runs) {
-                        met = (i.wrapping_sub(at), i + grid.window + forth);
-                        steps += 1 + forth / 8;
-                    }
+                if !is_met
+                    && b.key::<LONG>(at, masks) == key
+                    && let Some(forth) = push_run((a, b), rect, grid, origin, (i, at), runs)
+                {
+                    met = (i.wrapping_sub(at), i + grid.window + forth);
+                    steps += 1 + forth / 8;
                 }
                 if steps > budget {
                     return false;
@@ -136,7 +124,7 @@ impl Seeds {
 
 /// Extends the window that `a` has at `i` and `b` at `j`, unless that was done at the probe before;
 /// returns how far it went beyond the window.
-#[inline]
+#[inline(always)]
 fn push_run<C: Code>(
     (a, b): (&Text<C>, &Text<C>),
     rect: Rect,

@@ -2,9 +2,9 @@
 //!
 //! Tasks lie on a stack, the leftmost on top, so that blocks come out in order. A rectangle is
 //! seeded for all its runs of at least q elements; these split it down to parts that hold only
-//! shorter blocks, which are seeded again more finely or end in [`super::narrow`],
-//! [`super::wide`] or [`super::singles`]. Where seeds would take too long, one block comes from
-//! [`super::automaton`].
+//! shorter blocks, which are seeded again more finely or end in [`super::planes`] or
+//! [`super::singles`]. Where seeds would take too long, blocks come from [`super::grams`],
+//! [`super::automaton`] or [`super::repeats`].
 //!
 //! With popular elements the runs are those of the texts without them; a block is widened over
 //! whatever is equal inside its rectangle, and a rectangle without a run still has its common
@@ -12,11 +12,13 @@
 
 use super::automaton::Automaton;
 use super::grams::{self, Grams};
+use super::grids::{self, Grid};
+use super::lanes::Lanes;
 use super::planes::{self, Planes};
 use super::rect::Rect;
 use super::repeats::{Piece, Repeats};
 use super::runs::{KEY_SIDE, Run, Span, split};
-use super::seeds::{Grid, Seeds};
+use super::seeds::Seeds;
 use super::singles::Singles;
 use super::sink::Sink;
 use super::text::{Code, Text, common_after, common_before};
@@ -28,8 +30,11 @@ const CREDIT: usize = 8;
 /// Steps for eight elements that seeds may take at first; four times less after each failure.
 const MOST_PATIENCE: usize = 64;
 
-/// Area from which parts that hold blocks of four elements are seeded again.
-const FINE_AREA: usize = 1 << 14;
+/// Elements that tell whether a text is made of few different ones.
+const SAMPLE: usize = 600;
+
+/// The same for windows of two words, of which few hits are expected.
+const LONG_PATIENCE: usize = 8;
 
 #[derive(Clone, Copy, Debug)]
 enum Task {
@@ -52,6 +57,13 @@ pub(crate) struct Tools {
     grams: Grams,
     automaton: Automaton,
     repeats: Repeats,
+}
+
+impl Tools {
+    /// Uses no wider registers than `lanes`.
+    pub(crate) fn limit(&mut self, lanes: Lanes) {
+        self.planes.limit(lanes);
+    }
 }
 
 /// One pair being solved.
@@ -83,6 +95,7 @@ impl<C: Code, S: Sink> Solver<'_, C, S> {
         self.tools.singles.reset();
         self.tools.planes.reset();
         self.patience = MOST_PATIENCE;
+        self.has_few_windows = is_poor(self.seeds.1.codes());
         self.credit = CREDIT * (whole.rows() + whole.cols());
         if whole.has_area() {
             self.tools.tasks.push(Task::Search(whole, usize::MAX));
@@ -176,22 +189,24 @@ impl<C: Code, S: Sink> Solver<'_, C, S> {
         if self.full.is_none() && planes::finds_runs(rect) {
             return self.find_runs(rect, None, 256 + 8 * size);
         }
-        let long = self.long_grid(rect, bound);
-        let usual = self.grid(rect, bound).filter(|_| long.is_none() || !self.has_few_windows);
-        // Of common text a window has few copies; where it has many, longer ones have fewer.
-        let budget = 256 + if long.is_some() { size } else { self.patience * size / 8 };
-        if usual.is_some_and(|grid| self.find_runs(rect, Some(grid), budget)) {
-            self.patience = MOST_PATIENCE.min(2 * self.patience);
+        let long = self.full.is_none().then(|| grids::long::<C>(rect, bound));
+        let long = long.flatten();
+        let usual = grids::usual::<C>(rect, bound, self.full.is_none())
+            .filter(|_| long.is_none() || !self.has_few_windows);
+        let budget = |patience: usize| 256 + patience * size / 8;
+        let patience = self.patience;
+        self.patience = MOST_PATIENCE.min(2 * patience);
+        if usual.is_some_and(|grid| self.find_runs(rect, Some(grid), budget(patience))) {
             return true;
         }
+        // Where a window has many copies, a longer one has fewer.
         self.has_few_windows |= usual.is_some();
-        let budget = 256 + self.patience * size / 8;
-        let is_done = long.is_some_and(|grid| self.find_runs(rect, Some(grid), budget));
-        self.patience = match is_done {
-            true => MOST_PATIENCE.min(2 * self.patience),
-            false => (self.patience / 4).max(1),
-        };
-        is_done
+        let budget = budget(patience.min(LONG_PATIENCE));
+        if long.is_some_and(|grid| self.find_runs(rect, Some(grid), budget)) {
+            return true;
+        }
+        self.patience = (patience / 4).max(1);
+        false
     }
 
     /// Lists the runs of a rectangle by a grid, or by planes, and leaves it to be split by them.
@@ -203,7 +218,9 @@ impl<C: Code, S: Sink> Solver<'_, C, S> {
         let (from, limits, runs) = (tools.runs.len(), (self.origin, budget), &mut tools.runs);
         let is_done = match grid {
             Some(grid) => tools.seeds.find(self.seeds, rect, grid, limits, runs),
-            None => tools.planes.runs(self.seeds, self.codes, rect, limits, runs),
+            None => tools
+                .planes
+                .runs(self.seeds, self.codes, rect, limits, runs),
         };
         if is_done {
             let span = Span::of(&tools.runs, from);
@@ -211,46 +228,6 @@ impl<C: Code, S: Sink> Solver<'_, C, S> {
             tools.tasks.push(Task::Split(rect, span, shortest));
         }
         is_done
-    }
-
-    fn grid(&self, rect: Rect, bound: usize) -> Option<Grid> {
-        let side = rect.rows().min(rect.cols());
-        let grids: &[(usize, usize, usize, usize)] = match (self.full.is_some(), C::BYTES) {
-            (false, 1) => &[
-                (8, 24, 600, 200),
-                (8, 8, 3000, 15),
-                (8, 4, 4000, 11),
-                (5, 4, 0, 11),
-                (5, 2, 1000, 6),
-                (4, 1, 0, 4),
-            ],
-            (false, 2) => &[(4, 4, 200, 7), (2, 1, 0, 2)],
-            _ => &[(2, 1, 0, 2)],
-        };
-        // Window, stride, the least side and the least bound that are worth it: where blocks of
-        // eleven are already ruled out, four-element windows come at once.
-        let fits = |grid: &&(usize, usize, usize, usize)| side >= grid.2 && bound >= grid.3;
-        let &(window, stride, ..) = grids.iter().find(fits)?;
-        let is_fine = C::BYTES == 1 && self.full.is_none() && window == 4;
-        if rect.rows().max(rect.cols()) >= KEY_SIDE
-            || is_fine && rect.rows() * rect.cols() < FINE_AREA
-        {
-            return None;
-        }
-        Some(Grid { window, stride })
-    }
-
-    /// A grid of windows that take two words, for text of few different ones.
-    fn long_grid(&self, rect: Rect, bound: usize) -> Option<Grid> {
-        let window = 16 / C::BYTES;
-        let stride = match (bound + 1).checked_sub(window)? {
-            0 => return None,
-            most if most >= window => window,
-            most if most >= window / 2 => window / 2,
-            _ => 1,
-        };
-        let is_plain = self.full.is_none() && rect.rows().max(rect.cols()) < KEY_SIDE;
-        is_plain.then_some(Grid { window, stride })
     }
 
     /// Takes a block found by itself, and leaves its two sides to be searched.
@@ -361,6 +338,25 @@ impl<C: Code, S: Sink> Solver<'_, C, S> {
             self.emit_prefix(tail);
         }
     }
+}
+
+/// Whether a long text begins with no more than three different elements.
+fn is_poor<C: Code>(codes: &[C]) -> bool {
+    let Some(sample) = codes.get(..SAMPLE) else {
+        return false;
+    };
+    let mut seen = [C::B_ONLY; 3];
+    let mut count = 0;
+    for code in sample {
+        if !seen[..count].contains(code) {
+            if count == seen.len() {
+                return false;
+            }
+            seen[count] = *code;
+            count += 1;
+        }
+    }
+    true
 }
 
 /// The block with what is equal on either side of it inside `rect`.

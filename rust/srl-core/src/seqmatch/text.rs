@@ -145,29 +145,21 @@ pub(crate) fn common_after<C: Code>(
     len.min(limit)
 }
 
-/// How many elements are equal before `a[i]` and `b[j]`, up to those of eight bytes.
-#[inline(always)]
-pub(crate) fn few_before<C: Code>(a: &Text<C>, i: usize, b: &Text<C>, j: usize) -> usize {
-    match a.word_before(i) ^ b.word_before(j) {
-        0 => 8 / C::BYTES,
-        differ => last_difference(differ) / C::BYTES,
-    }
-}
-
 /// How many of the first bytes are equal, and how many were looked at.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
+#[allow(clippy::cast_ptr_alignment, reason = "the loads ask for no alignment")]
 fn equal_bytes(a: &[u8; 64], b: &[u8; 64]) -> (usize, usize) {
     use std::arch::x86_64::{__m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8};
-    let mut equal = 0_u64;
-    for at in 0..4 {
+    let mut equal = 0;
+    for quarter in 0..4 {
         // SAFETY: SSE2 is part of x86-64, and 16 bytes lie at each quarter of 64.
         let bits = unsafe {
-            let (a, b) = (a.as_ptr().add(16 * at), b.as_ptr().add(16 * at));
-            let (a, b) = (_mm_loadu_si128(a.cast::<__m128i>()), _mm_loadu_si128(b.cast()));
-            _mm_movemask_epi8(_mm_cmpeq_epi8(a, b))
+            let a = a.as_ptr().add(16 * quarter).cast::<__m128i>();
+            let b = b.as_ptr().add(16 * quarter).cast::<__m128i>();
+            _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(a), _mm_loadu_si128(b)))
         };
-        equal |= u64::from(bits as u16) << (16 * at);
+        equal |= u64::from(bits.cast_unsigned()) << (16 * quarter);
     }
     (equal.trailing_ones() as usize, 64)
 }
@@ -184,7 +176,7 @@ fn equal_bytes(a: &[u8; 64], b: &[u8; 64]) -> (usize, usize) {
 }
 
 /// How many elements are equal before `a[i]` and `b[j]`, at most `limit`.
-#[inline]
+#[inline(always)]
 pub(crate) fn common_before<C: Code>(
     a: &Text<C>,
     i: usize,

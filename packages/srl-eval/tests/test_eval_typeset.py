@@ -64,6 +64,9 @@ def test_a_fraction_is_one() -> None:
 
 
 def test_a_box_has_our_own_class_alone() -> None:
+    bar = to_tree(r"\overline{AB}")[2][2][3]
+    assert bar == ["mo", {"accent": "true", "stretchy": "true"}, "\u203e"]
+    assert to_tree(r"\framebox{7}") == to_tree(r"\fbox {7}") == to_tree(r"\boxed{7}")
     assert to_tree(r"\boxed{7}")[2] == [
         "mrow",
         {},
@@ -227,3 +230,17 @@ def test_real_solutions_are_typeset() -> None:
     assert len(typesetter.formulas) > 0.95 * len(sources)
     for _, tree in typesetter.formulas:
         assert_harmless(tree)
+
+
+@pytest.mark.parametrize("name", ["aligned", "align", "align*", "eqnarray"])
+def test_aligned_equations_are_a_table_without_numbers(name: str) -> None:
+    tree = to_tree(rf"\begin{{{name}}}x&=1\\[4pt]y&=2\end{{{name}}}")
+    assert tree == to_tree(r"\begin{align*}x&=1\\y&=2\end{align*}")
+    assert str(tree).count("'mtr'") == 2
+    assert "(1)" not in str(tree)
+
+
+@pytest.mark.parametrize("tex", [r"\begin{tikzpicture}a&b\end{tikzpicture}", "a & b"])
+def test_what_would_be_flattened_stays_as_written(tex: str) -> None:
+    with pytest.raises(NotTypesetError):
+        to_tree(tex)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
@@ -96,9 +97,14 @@ def results_table(metrics: Metrics) -> Table:
 
 def comparison_table(comparison: Comparison) -> Table:
     """Runs side by side, narrow enough for 80 columns."""
-    table = Table(title=f"{comparison.task}: {comparison.problems} problems", title_justify="left")
+    table = Table(
+        title=f"{comparison.task}: {comparison.problems} problems",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     table.add_column("run", overflow="fold")
-    for name in ("score %", "95 % interval", "difference", "better/worse"):
+    for name in ("score %", "95 % interval", "difference", "better\n/worse"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in comparison.rows:
         change, interval = row.difference, row.difference_interval

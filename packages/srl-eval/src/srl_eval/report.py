@@ -96,7 +96,10 @@ body { margin:2rem auto; max-width:1080px; padding:0 1.25rem; font:15px/1.5 syst
   background:#fbfbfa; color:#1d2126 }
 table { border-collapse:collapse; font-variant-numeric:tabular-nums }
 td,th { padding:.3rem .9rem .3rem 0; text-align:right; border-bottom:1px solid #dfe2e6 }
-td:nth-child(-n+2),th:nth-child(-n+2) { text-align:left }
+td:nth-child(-n+2),th:nth-child(-n+2) { text-align:left } td,th { white-space:nowrap }
+td:first-child { white-space:normal; overflow-wrap:anywhere; min-width:7rem }
+.wide { overflow-x:auto }
+h1 { font-size:1.55rem }
 .dim { color:#68707a } .sure { font-weight:600 }
 @media (prefers-color-scheme: dark) { body { background:#15181c; color:#e4e7ea }
   td,th { border-color:#2c3138 } .dim { color:#949ca6 } }
@@ -115,8 +118,11 @@ def comparison_page(comparison: Comparison) -> str:
     notes = "".join(f"<p>Note: {html.escape(note)}.</p>" for note in comparison.notes)
     title = html.escape(f"{comparison.task}: {comparison.problems} problems")
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style><h1>{title}</h1><table><tr>{head}</tr>{''.join(rows)}</table>"
+        f'<!doctype html><html lang="en"><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title>"
+        f"<style>{_STYLE}</style><h1>{title}</h1>"
+        f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
         f'<div class="dim"><p>{INTERVALS} Bold: the interval of the difference leaves out 0.</p>'
         f"{notes}</div></html>\n"
     )

@@ -40,6 +40,16 @@ _LARGEST = 20.0  # in whatever unit: nothing in an answer needs more room
 _NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+")
 _MACROS = re.compile(r"\\(?:[gex]?def|let|(?:re)?new|providecommand)")
 _ROW_GAP = re.compile(r"(\\\\)\s*\[\s*-?[\d.]+\s*[a-z]{2}\s*\]")
+_FRAME = re.compile(r"\\f(?:rame)?box(?=\s*\{)")
+_ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{\s*([^{}]*?)\s*\}")
+_KNOWN_AS = {
+    **dict.fromkeys(("align", "align*", "aligned", "eqnarray", "eqnarray*"), "align*"),
+    **dict.fromkeys(("gather", "gather*", "gathered", "multline", "multline*"), "matrix"),
+    **{name: name for name in ("array", "cases", "matrix", "smallmatrix", "split")},
+    **{name: name for name in ("bmatrix", "Bmatrix", "pmatrix", "vmatrix", "Vmatrix")},
+}
+"""Environments, and under which name the library lays them out (without numbers of equations)."""
+_BAR = {"\u2015": "\u203e"}  # over a segment: of the two, browsers stretch the second
 _OPENERS = re.compile(r"\\\\|\\\$|\$\$|\$|\\\(|\\\[")
 _CLOSERS = {"$$": "$$", "$": "$", r"\(": r"\)", r"\[": r"\]"}
 _BLANK_LINE = re.compile(r"\n\s*\n")
@@ -95,12 +105,24 @@ def to_tree(tex: str, *, displayed: bool = False) -> Tree:
         raise NotTypesetError("it defines a macro")
     converter = Converter(display="block" if displayed else "inline")
     try:
-        element = converter.convert_to_element(_ROW_GAP.sub(r"\1", tex))
+        element = converter.convert_to_element(_in_known_terms(tex))
     except Exception as error:  # its errors share no base, and any text may come
         raise NotTypesetError(f"{type(error).__name__}: {error}") from error
     if sum(1 for _ in element.iter()) > _MOST_NODES:
         raise NotTypesetError(f"more than {_MOST_NODES} nodes")
     return _known(element, _DEEPEST)
+
+
+def _in_known_terms(tex: str) -> str:
+    """TeX in the library's own terms; NotTypesetError for an environment it would flatten."""
+
+    def environment(match: re.Match[str]) -> str:
+        if match[2] not in _KNOWN_AS:
+            raise NotTypesetError(f"unknown environment {match[2]!r}")
+        return f"\\{match[1]}{{{_KNOWN_AS[match[2]]}}}"
+
+    tex = _FRAME.sub(r"\\boxed", _ROW_GAP.sub(r"\1", tex))
+    return _ENVIRONMENT.sub(environment, tex)
 
 
 def _known(element: Element, depth: int) -> Tree:
@@ -114,13 +136,21 @@ def _known(element: Element, depth: int) -> Tree:
         own = {}
     if tag not in ELEMENTS:
         raise NotTypesetError(f"element {tag!r}")
-    kept = {name: value for name, value in attributes.items() if _harmless(name, value)}
-    tree: Tree = [tag, kept | own]
+    kept: dict[str, str] = {
+        name: value for name, value in attributes.items() if _harmless(name, value)
+    }
+    kept |= own
+    tree: Tree = [tag, kept]
     if element.text:
         # The library writes characters as references, for a writer of markup that is not used here.
         text = html.unescape(element.text)
         if re.match(r"\\[A-Za-z]", text):
             raise NotTypesetError(f"unknown command {text!r}")
+        if text == "&":
+            raise NotTypesetError("& outside a table")
+        if tag == "mo" and text in _BAR:
+            text = _BAR[text]
+            kept["stretchy"] = "true"
         tree.append(text)
     tree += [_known(child, depth - 1) for child in element]
     return tree

@@ -1,6 +1,7 @@
 """What the tests share: a byte tokenizer, a tiny model folder, a scripted engine."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from srl_eval.generate import ChunkedEngine, Completion, Prompt, Sampling
+from srl_eval.grading import Verdict
+from srl_eval.samples import Sample
 
 # One thread, as the engine takes for models this small: two are slower where cores are shared.
 torch.set_num_threads(1)
@@ -94,5 +97,31 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scripted(tokenizer: PreTrainedTokenizerFast) -> Callable[..., ScriptedEngine]:
     def make(reply: Reply, chunk_size: int = 4) -> ScriptedEngine:
         return ScriptedEngine(tokenizer, reply, chunk_size)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sample() -> Callable[..., Sample]:
+    """A sample with what a test says of it."""
+
+    def make(**fields: object) -> Sample:
+        plain = Sample(
+            task="aime24",
+            id="p",
+            doc=0,
+            sample=0,
+            seed=0,
+            prompt_sha256="",
+            response="",
+            extracted=None,
+            gold="1",
+            verdict=Verdict.NO_ANSWER,
+            finish_reason="stop",
+            prompt_tokens=1,
+            completion_tokens=1,
+            steps=1,
+        )
+        return replace(plain, **fields)  # type: ignore[arg-type]
 
     return make

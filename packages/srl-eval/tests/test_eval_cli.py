@@ -42,6 +42,7 @@ def test_a_model_folder_from_end_to_end(
     assert "pass@2" in shown.out
     assert "[user]What is 0?" in shown.err
     assert "temperature 0.6, top_p 0.95" in shown.err
+    assert (tmp_path / "out" / "report.html").exists()
     lines = (tmp_path / "out" / "results.jsonl").read_text().splitlines()
     assert len(lines) == 10
     assert json.loads(lines[3])["gold"] == "1"
@@ -82,7 +83,11 @@ def test_a_tokenizer_that_transformers_replaces_is_noted(
     ("extra", "code", "reason"),
     [
         (["--mode", "avg0"], 2, "expected greedy, stepwise, or avgN"),
-        (["--backend", "server"], 2, "backend server is not built yet"),
+        (["--backend", "server"], 2, "--backend server needs --base-url http://HOST:PORT/v1"),
+        (["--base-url", "http://h:1/v1"], 2, "--base-url is for --backend server, not hf"),
+        (["--base-url", "h:1/v1"], 2, "expected http://HOST:PORT/v1"),
+        (["--base-url", "http://me:pw@h/v1"], 2, "without user, query and fragment"),
+        (["--base-url", "http://h:99999/v1"], 2, "port out of range"),
         (["--backend", "vllm"], 2, "uv sync --extra vllm"),
         (["--template", "boxd"], 2, "did you mean 'boxed'?"),
         (["--data-path", "nowhere.jsonl"], 3, "no such data file: nowhere.jsonl"),
@@ -148,13 +153,16 @@ def test_list_shows_the_tasks(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "aime24" in shown
     assert "arithmetic" in shown
+    assert "r1_zero" in shown
+    assert "answered step by step" in shown
 
 
 def test_help_needs_no_torch() -> None:
     code = (
         "import sys; from srl_eval.cli import cli; from srl_data.command import execute;"
         "assert execute(cli, 'srl-eval', ['aime24', '--help']) == 0;"
-        "assert not {'torch', 'transformers', 'lm_eval', 'datasets'} & set(sys.modules)"
+        "heavy = {'numpy', 'torch', 'transformers', 'lm_eval', 'datasets'} & set(sys.modules);"
+        "assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -3,7 +3,10 @@
 import json
 import random
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,9 @@ from srl_eval.compare import as_markdown, compare, short_names
 from srl_eval.finished import read_run, rescore
 from srl_eval.generate import ChunkedEngine
 from srl_eval.grading import Verdict
-from srl_eval.report import comparison_page, render_report
+from srl_eval.metrics import NO_WIDTH
+from srl_eval.problems import file_task
+from srl_eval.report import comparison_page, render_report, write_report
 from srl_eval.suite import SuiteConfig, comparable, entries
 
 Run = Callable[..., Path]
@@ -97,7 +102,8 @@ def test_report_holds_every_sample_and_no_network(run: Run) -> None:
     )
     data = json.loads(inner)
     assert len(data["samples"]) == 32
-    assert data["samples"][0]["response"].startswith("</script><b>&\\boxed{")
+    (response,) = data["samples"][0]["response"]
+    assert response.startswith("</script><b>&\\boxed{")
     assert [name for name, _ in data["scores"]] == [
         "avg@4",
         "pass@2",
@@ -105,7 +111,8 @@ def test_report_holds_every_sample_and_no_network(run: Run) -> None:
         *data_majority(data),
     ]
     assert not re.search(
-        r"(?:src|href)=|https?://(?!www\.w3\.org/2000/svg)", page.replace(inner, "")
+        r"(?:src|href)=|https?://(?!www\.w3\.org/(?:2000/svg|1998/Math/MathML))",
+        page.replace(inner, ""),
     )
 
 
@@ -129,6 +136,46 @@ def test_rescore_with_another_grader(run: Run) -> None:
     assert {sample.verdict for sample in samples} == {Verdict.CORRECT}
 
 
+def test_rescore_writes_the_files_of_the_run(run: Run) -> None:
+    folder = run("m", 0.5)
+    before = {name: (folder / name).read_bytes() for name in ("metrics.json", "run.json")}
+    rescore(folder)
+    assert {name: (folder / name).read_bytes() for name in before} == before
+
+
+def test_another_grader_becomes_the_run_s_own(run: Run) -> None:
+    folder = run("m", 1.0)
+    rescore(folder, "boxed_integer")
+    assert read_run(folder).identity["grader"] == "boxed_integer"
+    with pytest.raises(ConfigError, match="grader 'boxed_integer' is now 'aime'"):
+        run("m", 1.0)
+
+
+def test_a_grader_that_cannot_read_the_right_answers_is_refused(run: Run) -> None:
+    folder = run("m", 1.0)
+    problems = folder / "problems.jsonl"
+    problems.write_text(problems.read_text().replace('"3"', '"1/3"'))
+    assert "1/3" in problems.read_text()
+    before = (folder / "results.jsonl").read_bytes()
+    with pytest.raises(ConfigError, match=r"does not suit .*: answer '1/3' is no integer"):
+        rescore(folder, "boxed_integer")
+    assert (folder / "results.jsonl").read_bytes() == before
+
+
+def test_a_limit_that_leaves_nothing_out_is_not_partial(run: Run) -> None:
+    whole, part = run("whole", 0.5, data={"limit": 99}), run("part", 0.5, data={"limit": 2})
+    assert [read_run(folder).metrics().partial for folder in (whole, part)] == [False, True]
+    assert any("partial" in note and "part" in note for note in compare([part, part]).notes)
+
+
+def test_other_problems_under_the_same_ids_are_not_compared(run: Run) -> None:
+    folders = [run("a", 0.5), run("b", 0.5)]
+    problems = folders[1] / "problems.jsonl"
+    problems.write_text(problems.read_text().replace("Problem 3?", "Problem three?"))
+    with pytest.raises(DataError, match=r"problem 'p3' of .*b is another one in .*a"):
+        compare(folders)
+
+
 def test_rescore_finds_what_was_judged_wrongly(run: Run) -> None:
     folder = run("m", 1.0)
     results = folder / "results.jsonl"
@@ -147,6 +194,59 @@ def test_folders_that_are_no_finished_runs(run: Run, tmp_path: Path) -> None:
     results.write_bytes(b"".join(results.read_bytes().splitlines(keepends=True)[:9]))
     with pytest.raises(IncompleteError, match="has 9 of 32 samples"):
         read_run(folder)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_the_page_typesets_and_searches(run: Run, tmp_path: Path) -> None:
+    """The page's own script, over a stand-in for the browser that refuses to parse markup."""
+    text = "<img src=x onerror=alert(1)> so $\\frac{1}{2}<x$, \\href{a}{b} and $\\href{js:1}{y}$ "
+    folder = run("m", 0.5, text=text)
+    path = write_report(folder)
+    stub = Path(__file__).parent / "page_stub.mjs"
+    command = [shutil.which("node") or "", str(stub), str(path), "FRAC{1}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    problem, response = shown["texts"][0]
+    assert problem == "Problem 0?"
+    assert response.startswith("<img src=x onerror=alert(1)> so 12<x, \\href{a}{b} and y \\boxed{")
+    space = "http://www.w3.org/1998/Math/MathML"
+    assert shown["formulas"][:2] == [
+        [space, {"display": "inline"}, "12<x"],
+        [space, {"display": "inline"}, "y"],
+    ]
+    assert "$\\frac{1}{2}<x$" in shown["titles"]
+    assert shown["count"] == "32 of 32 samples"
+    assert shown["plain"][0][1].startswith(text)
+
+
+def test_long_responses_keep_the_report_small(run: Run) -> None:
+    folder = run("m", 0.5, decoding={"mode": "avg4", "max_new_tokens": 40_000})
+    small = len(render_report(read_run(folder)))
+    finished = read_run(folder)
+    long = "".join(f"$a_{{{n}}}+\\frac{{{n}}}{{2}}$ " for n in range(2000))
+    samples = [
+        replace(sample, response=long.replace("a", "abcdefgh"[sample.sample]))
+        for sample in finished.samples
+    ]
+    page = render_report(replace(finished, samples=samples))
+    assert len(page) - small < 32 * 2 * 8000 + 4 * 450 * 600
+    assert "characters, see results.jsonl" in page
+
+
+def test_an_interval_without_width_has_a_footnote(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sure, mixed = run("sure", 1.1), run("mixed", 0.5)
+    assert execute(cli, "srl-eval", ["rescore", str(sure)]) == 0
+    assert "an interval of width 0 means" in " ".join(capsys.readouterr().out.split())
+    assert execute(cli, "srl-eval", ["rescore", str(mixed)]) == 0
+    assert "width 0" not in capsys.readouterr().out
+    assert "an interval of width 0 means" in render_report(read_run(sure))
+    assert "width 0" not in render_report(read_run(mixed))
+    assert compare([sure, mixed], resamples=100).notes == [NO_WIDTH]
+    assert execute(cli, "srl-eval", ["compare", str(sure), str(mixed)]) == 0
+    assert "width 0" in capsys.readouterr().out
 
 
 def test_commands(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,6 +296,65 @@ def test_suite_entries(tmp_path: Path, model_folder: Path) -> None:
         list(entries(bad))
 
 
+def test_a_suite_takes_data_by_any_name_of_its_task(tmp_path: Path, model_folder: Path) -> None:
+    tree = suite_tree(tmp_path, model_folder)
+    file = tmp_path / "problems.jsonl"
+    tree |= {"tasks": ["aime25"], "data": {"aime2025": str(file)}}
+    tree["models"] = [{"name": "hub", "model": "a/b", "revision": "abc"}]
+    (first, _) = entries(SuiteConfig.model_validate(tree))
+    assert first.config.data.data_path == file
+    assert first.config.model.revision == "abc"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"models": [{"name": "a", "model": "x"}] * 2}, "two models are called 'a'"),
+        ({"models": [{"name": "../a", "model": "x"}]}, "'../a' is no folder"),
+        ({"models": [{"name": "..", "model": "x"}]}, "'..' is no folder"),
+        ({"data": {"gsm8k": "x.jsonl"}}, "data for 'gsm8k', which is none of the tasks"),
+        ({"tasks": ["aime42"]}, "unknown task 'aime42'"),
+    ],
+)
+def test_a_suite_s_mistakes_are_named(
+    tmp_path: Path,
+    model_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, object],
+    reason: str,
+) -> None:
+    path = tmp_path / "suite.yaml"
+    path.write_text(json.dumps({**suite_tree(tmp_path, model_folder), **change}))
+    assert execute(cli, "srl-eval", ["suite", str(path), "--dry-run"]) == 2
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "reason"),
+    [
+        ({"models": [{"name": "b", "model_path": "nowhere"}]}, 3, "nowhere does not exist"),
+        ({"models": [{"name": "b"}]}, 2, "'b' has neither model nor model_path"),
+        ({"data": {"aime24": "nowhere.jsonl"}}, 3, "no such file: nowhere.jsonl"),
+    ],
+)
+def test_what_a_suite_lacks_is_found_before_its_first_evaluation(
+    tmp_path: Path,
+    model_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, list[object]],
+    code: int,
+    reason: str,
+) -> None:
+    first = [{"name": "one", "model_path": str(model_folder)}]
+    if "models" in change:
+        change = {"models": [*first, *change["models"]]}
+    path = tmp_path / "suite.yaml"
+    path.write_text(json.dumps({**suite_tree(tmp_path, model_folder), **change}))
+    assert execute(cli, "srl-eval", ["suite", str(path)]) == code
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "suite").exists()
+
+
 def test_suite_command(
     tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -204,7 +363,9 @@ def test_suite_command(
     assert execute(cli, "srl-eval", ["suite", str(path), "--dry-run"]) == 0
     assert "two on aime24 into" in capsys.readouterr().out
     assert execute(cli, "srl-eval", ["suite", str(path)]) == 0
+    assert "accuracy in %, with its standard error" in capsys.readouterr().out
     folder = tmp_path / "suite"
+    assert (folder / "one" / "aime24_greedy" / "report.html").exists()
     assert (folder / "two" / "aime24_avg2" / "metrics.json").exists()
     assert "template: boxed/1, question_only/1" in (folder / "compare_aime24_avg2.md").read_text()
 
@@ -222,3 +383,14 @@ def test_a_file_of_problems_is_a_task(
     assert execute(cli, "srl-eval", [*args, "--grader", "aime"]) == 2
     assert execute(cli, "srl-eval", ["file", "--model-path", str(model_folder)]) == 2
     assert "needs --task-file" in capsys.readouterr().err
+
+
+def test_the_grader_of_a_file_is_the_one_its_records_name(tmp_path: Path) -> None:
+    rows = [{"problem": "a", "answer": "1", "grader": name} for name in ("aime", "exact")]
+    one, several = tmp_path / "one.json", tmp_path / "several.json"
+    one.write_text(json.dumps(rows[:1]))
+    several.write_text(json.dumps(rows))
+    assert file_task(one, None).grader == "aime"
+    assert file_task(several, "math").grader == "math"
+    with pytest.raises(DataError, match=r"names several graders \(aime, exact\)"):
+        file_task(several, None)

@@ -1,13 +1,15 @@
 """Benchmark files of several makers, and bad ones."""
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from srl_data.errors import ConfigError, DataError
-from srl_eval.problems import load_problems
-from srl_eval.tasks import get_task
+from srl_eval.problems import last_box, load_problems
+from srl_eval.tasks import HubSource, get_task
 
 AIME = get_task("aime24")
 
@@ -80,6 +82,8 @@ def test_a_task_without_a_hub_asks_for_a_file() -> None:
 
 def test_task_names_and_aliases() -> None:
     assert get_task("aime2025").name == "aime25"
+    assert get_task("math").size == 5000
+    assert get_task("math500").size == 500
     with pytest.raises(ConfigError, match="unknown task 'aime42'; did you mean 'aime2"):
         get_task("aime42")
 
@@ -96,3 +100,58 @@ def test_olympiad_notes_reach_the_grader(tmp_path: Path) -> None:
     (problem,) = found.problems
     assert problem.answer == "4.2"
     assert problem.meta == {"unit": "%", "tolerance": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("solution", "gold"),
+    [
+        (r"so $x=\boxed{\frac{1}{2}}$.", r"\frac{1}{2}"),
+        (r"first \boxed 1$, so $x = \boxed 23$.", "23"),
+        (r"then \fbox{3}", "3"),
+    ],
+)
+def test_gold_of_math_comes_out_of_its_solution(tmp_path: Path, solution: str, gold: str) -> None:
+    row = {"problem": "P", "level": "Level 1", "type": "Algebra", "solution": solution}
+    (problem,) = load_problems(get_task("math"), write(tmp_path / "m.jsonl", row)).problems
+    assert problem.answer == gold
+
+
+def test_a_solution_without_a_box_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.jsonl", {"problem": "P", "solution": "It is 3."})
+    with pytest.raises(DataError, match="expected the field answer"):
+        load_problems(get_task("math"), path)
+
+
+def test_math_reads_all_subjects_at_its_pinned_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real `datasets` over a folder that stands for the hub."""
+    subjects = ("algebra", "geometry")
+    for subject in subjects:
+        row = {"problem": f"Of {subject}", "solution": r"\boxed{1}"}
+        (tmp_path / subject).mkdir()
+        write(tmp_path / subject / "test.jsonl", row, {**row, "problem": f"More {subject}"})
+    configs = "".join(
+        f"- config_name: {name}\n  data_files:\n  - split: test\n    path: {name}/test.jsonl\n"
+        for name in subjects
+    )
+    (tmp_path / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    source = HubSource(str(tmp_path), subsets=subjects, revision="0" * 40)
+    found = load_problems(replace(get_task("math"), hub=source), None)
+    assert [problem.id for problem in found.problems] == ["0", "1", "2", "3"]
+    assert [problem.problem for problem in found.problems][2] == "Of geometry"
+    assert found.source == f"{tmp_path}@{'0' * 40}"
+
+
+def test_a_hub_that_cannot_be_read_names_the_flag_for_a_file(tmp_path: Path) -> None:
+    source = HubSource(str(tmp_path / "none"), revision="0" * 40)
+    with pytest.raises(DataError, match=r"from the hub: .*name a local file with --data-path"):
+        load_problems(replace(get_task("math"), hub=source), None)
+
+
+@pytest.mark.skipif("SRL_TEST_DATA" not in os.environ, reason="needs SRL_TEST_DATA")
+def test_boxes_of_real_math_solutions_are_the_published_answers() -> None:
+    path = Path(os.environ["SRL_TEST_DATA"]) / "math500" / "test.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [last_box(row["solution"]) for row in rows] == [row["answer"] for row in rows]

@@ -3,6 +3,8 @@
 import json
 import random
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,12 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from srl_data.errors import ConfigError, DataError
+from srl_data.prompts import get_template
 from srl_eval import EvalConfig, Subject, evaluate, get_task, live_subject, read_samples
+from srl_eval.display import shortened
 from srl_eval.generate import ChunkedEngine
 from srl_eval.grading import Verdict
-from srl_eval.run import prepare
+from srl_eval.plan import prepare
 from srl_eval.samples import decode_sample
 
 AIME = get_task("aime24")
@@ -273,3 +277,34 @@ def test_contradictory_modes_are_refused(values: dict[str, object], reason: str)
 
     with pytest.raises(ValueError, match=reason):
         DecodingSection.model_validate(values)
+
+
+def test_the_chat_template_is_on_or_off_as_asked(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, subject: Callable[..., Subject]
+) -> None:
+    def prompt(template: str, chat: str) -> tuple[str, object]:
+        config = configure(tmp_path, prompt={"chat_template": chat})
+        own = replace(subject(), template=get_template(template))
+        plan = prepare(AIME, config, own)
+        return plan.prompts[0], plan.identity()["chat_template"]
+
+    assert prompt("question_only", "auto") == ("Problem 0?", False)
+    assert prompt("question_only", "on") == ("[user]Problem 0?[assistant]", True)
+    boxed, chat = prompt("boxed", "off")
+    assert boxed.startswith("Problem 0?")
+    assert chat is False
+    assert prompt("boxed", "auto")[0] == f"[user]{boxed}[assistant]"
+    plain = deepcopy(tokenizer)
+    plain.chat_template = None
+    with pytest.raises(ConfigError, match="--chat-template on: the tokenizer of m has no chat"):
+        prepare(
+            AIME,
+            configure(tmp_path, prompt={"chat_template": "on"}),
+            replace(subject(), tokenizer=plain),
+        )
+
+
+def test_a_long_first_prompt_is_shown_from_both_ends() -> None:
+    assert shortened("a" * 1600) == "a" * 1600
+    shown = shortened("a" * 1000 + "b" * 500 + "c" * 600)
+    assert shown == "a" * 1000 + "\n[... 500 characters ...]\n" + "c" * 600

@@ -1,6 +1,7 @@
 """Chained steps: context grows by the model's own steps, and every end has its reason."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Protocol
 
 import pytest
@@ -114,3 +115,37 @@ def test_whole_answers_use_the_chat_template(
 )
 def test_step_cap(asked: int, step: int, window: int | None, expected: int) -> None:
     assert step_sampling(Sampling(asked), step, window).max_new_tokens == expected
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer_text", "cut"),
+    [
+        (r"<think>\boxed{1}?</think> \boxed{2}", r" \boxed{2}", False),
+        (r"<think>\boxed{1}? Then", "", False),
+        (r"<think>\boxed{1}? " + "x" * 60, "", True),
+        (r"so \boxed{2}", r"so \boxed{2}", False),
+    ],
+)
+def test_a_box_in_the_thinking_is_no_answer(
+    tokenizer: PreTrainedTokenizerFast,
+    scripted: MakeEngine,
+    reply: str,
+    answer_text: str,
+    cut: bool,
+) -> None:
+    sampling = Sampling(60, 0.0, stop_token_ids=(0,))
+    solver = WholeSolver(tokenizer, get_template("boxed"), sampling)
+    (answer,) = solver.solve(scripted(lambda *_: reply), [{"problem": "P"}], [0])
+    assert answer.answer_text == answer_text
+    assert answer.finish_reason == ("length" if cut else "stop")
+
+
+def test_a_prompt_that_opens_the_thinking_is_heeded(
+    tokenizer: PreTrainedTokenizerFast, scripted: MakeEngine
+) -> None:
+    tokenizer = deepcopy(tokenizer)
+    tokenizer.chat_template = "{{ messages[0].content }}<think>\n"
+    solver = WholeSolver(tokenizer, get_template("boxed"), Sampling(60, 0.0, stop_token_ids=(0,)))
+    engine = scripted(lambda prompt, _: r"\boxed{1}" + ("</think>2" if "close" in prompt else ""))
+    answers = solver.solve(engine, [{"problem": "open"}, {"problem": "close"}], [0, 0])
+    assert [answer.answer_text for answer in answers] == ["", "2"]

@@ -1,5 +1,6 @@
 """Statistics against plain references and known values."""
 
+from collections.abc import Callable
 from itertools import combinations
 
 import numpy as np
@@ -7,6 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from srl_eval.grading import Verdict
+from srl_eval.metrics import majority_of
+from srl_eval.samples import Sample
 from srl_eval.stats import bootstrap_interval, clustered_stderr, majority, pass_at_k, pass_levels
 
 
@@ -59,3 +63,12 @@ def test_majority() -> None:
     assert majority(["3", "7", "9", "7", "3"], [False, True, False, True, False]) == (0.5, True)
     assert majority([None, None, "7"], [False, False, True]) == (1.0, False)
     assert majority([None, None], [False, False]) == (0.0, False)
+
+
+def test_equal_numbers_are_one_vote(sample: Callable[..., Sample]) -> None:
+    right = [sample(extracted=e, verdict=Verdict.CORRECT) for e in ("18", r"18 \text{ eggs}")]
+    wrong = [sample(extracted=e, verdict=Verdict.WRONG) for e in ("19", "19.0", "x = 19")]
+    other = [sample(extracted=e, verdict=Verdict.WRONG) for e in ("a", "b", "c")]
+    assert majority_of([*right, *other]) == (1.0, False)
+    assert majority_of([*right, *wrong]) == (0.0, False)
+    assert majority_of([*right, *wrong[:2], sample()]) == (0.5, True)

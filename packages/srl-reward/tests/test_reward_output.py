@@ -10,6 +10,7 @@ from srl_reward import (
     InvalidOutput,
     InvalidReason,
     ParsedOutput,
+    after_thinking,
     extract_aime_answer,
     extract_boxed,
     extract_gsm8k_answer,
@@ -171,3 +172,23 @@ def _time_all(text: str, seconds: float) -> None:
         start = os.times().user
         call()
         assert os.times().user - start < seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "prefilled", "part"),
+    [
+        ("no thinking", False, "no thinking"),
+        ("<think>a</think> b", False, " b"),
+        ("a</think>b", True, "b"),
+        ("a</think>b", False, "b"),
+        ("<think>a</think>b</think>c", False, "c"),
+        (r"<think>\boxed{1}", False, InvalidReason.UNCLOSED_THINK),
+        (r"\boxed{1}", True, InvalidReason.UNCLOSED_THINK),
+        ("<think>a</think><think>b", False, InvalidReason.REPEATED_THINK),
+    ],
+)
+def test_answers_are_looked_for_after_the_thinking(
+    text: str, prefilled: bool, part: str | InvalidReason
+) -> None:
+    found = after_thinking(text, think_prefilled=prefilled)
+    assert found == (InvalidOutput(part) if isinstance(part, InvalidReason) else part)

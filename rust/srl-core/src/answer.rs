@@ -189,16 +189,21 @@ fn integer(text: &str) -> Option<u16> {
 }
 
 /// The number after the last `####`, as GSM8K writes it: without `$`, thousands commas, a final
-/// point and decimal zeros. None where no number stands there.
+/// point and decimal zeros. A unit may follow, with no further number or operator in it, and bold
+/// marks may stand around. None where no number stands there.
 #[must_use]
 pub fn extract_gsm8k_answer(text: &str) -> Option<String> {
     let after = &text[text.rfind("####")? + 4..];
-    let line = after.trim_start_matches([' ', '\t']).lines().next()?.trim();
-    let (sign, rest) = line
-        .strip_prefix('-')
-        .map_or(("", line), |rest| ("-", rest.trim_start()));
-    let rest = rest.strip_prefix('$').unwrap_or(rest).trim_start();
-    let (whole, decimals) = rest.split_once('.').unwrap_or((rest, ""));
+    let line = after.trim_start_matches([' ', '\t']).lines().next()?;
+    let (negative, rest) = sign_and_currency(line.trim().trim_matches('*').trim());
+    let number = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ',' || c == '.');
+    let (number, unit) = rest.split_at(rest.len() - number.len());
+    if !is_unit(unit) {
+        return None;
+    }
+    // A stop or comma at the end is the sentence's.
+    let number = number.strip_suffix(['.', ',']).unwrap_or(number);
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
     let whole = thousands(whole)?;
     if !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -208,13 +213,24 @@ pub fn extract_gsm8k_answer(text: &str) -> Option<String> {
         significant => significant,
     };
     let decimals = decimals.trim_end_matches('0');
-    let sign = if whole == "0" && decimals.is_empty() {
-        ""
-    } else {
-        sign
-    };
+    let is_zero = whole == "0" && decimals.is_empty();
+    let sign = if negative && !is_zero { "-" } else { "" };
     let point = if decimals.is_empty() { "" } else { "." };
     Some(format!("{sign}{whole}{point}{decimals}"))
+}
+
+/// Takes a minus sign and a dollar sign off the front, in either order.
+fn sign_and_currency(line: &str) -> (bool, &str) {
+    let dollar = |text| str::strip_prefix(text, '$').unwrap_or(text).trim_start();
+    let rest = dollar(line);
+    rest.strip_prefix('-')
+        .map_or((false, rest), |rest| (true, dollar(rest.trim_start())))
+}
+
+/// What may follow a number: words and signs such as `%`, but nothing that makes another number.
+/// GSM8K's own evaluation takes `18` out of `#### 18 dollars` too.
+fn is_unit(text: &str) -> bool {
+    !text.contains(|c: char| c.is_numeric() || "+-*/=^<>:_#".contains(c))
 }
 
 /// Digits, with commas before each group of three or none at all.

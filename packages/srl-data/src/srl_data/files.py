@@ -5,6 +5,7 @@ Temporary name in the same folder, flush, fsync, rename, fsync of the folder.
 
 import errno
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -66,6 +67,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Atomically replace `path` by `text` in UTF-8."""
     write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, content: object) -> None:
+    """Atomically replace `path` by JSON that people can read."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def sha256_file(path: Path) -> str:

@@ -13,9 +13,10 @@ from srl_data.command import run
 from srl_data.config import load_config
 from srl_data.errors import ConfigError, InterruptedRunError
 from srl_data.flags import configured, print_plan
+from srl_data.prompts import TEMPLATES
 from srl_eval.config import EvalConfig
 from srl_eval.reading_commands import compare, report, rescore
-from srl_eval.tasks import TASKS, TaskSpec, file_task
+from srl_eval.tasks import TASKS, TaskSpec
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,15 +27,30 @@ def cli() -> None:
 
 @cli.command("list")
 def list_tasks() -> None:
-    """Show the tasks with their sizes, graders and sources."""
+    """Show the tasks with their sizes, graders and sources, and the prompt templates."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("task", "problems", "grader", "hub", "about")
+    table = Table("task", "problems", "grader", "what, and where from", box=None, pad_edge=False)
     for task in TASKS.values():
-        name = ", ".join((task.name, *task.aliases))
-        table.add_row(name, str(task.size or ""), task.grader, task.hub, task.description)
-    Console().print(table)
+        origin = [f"[dim]{task.hub}[/]"] if task.hub else []
+        examples = (
+            [f"[dim]few-shot: {task.fewshot}, {task.fewshot.split}[/]"] if task.fewshot else []
+        )
+        table.add_row(
+            "\n".join((task.name, *(f"  or {alias}" for alias in task.aliases))),
+            str(task.size or "any"),
+            task.grader,
+            "\n".join([task.description, *origin, *examples]),
+        )
+    prompts = Table("template", "prompt", box=None, pad_edge=False)
+    for template in TEMPLATES.values():
+        solve = ", answered step by step" if template.stepwise else ""
+        prompts.add_row(template.name, f"{template.description}{solve}")
+    console = Console()
+    console.print(table)
+    console.print()
+    console.print(prompts)
 
 
 def run_task(task: TaskSpec, config: EvalConfig, *, dry_run: bool) -> None:
@@ -45,14 +61,17 @@ def run_task(task: TaskSpec, config: EvalConfig, *, dry_run: bool) -> None:
     from rich.console import Console
 
     from srl_eval.display import announce, show_metrics
-    from srl_eval.run import execute, prepare
+    from srl_eval.plan import prepare
+    from srl_eval.report import write_report
+    from srl_eval.run import execute
 
     with interruptible():
         plan = prepare(task, config)
         announce(plan, Console(stderr=True))
         metrics = execute(plan)
+        write_report(plan.output_dir)
     show_metrics(metrics, Console())
-    click.echo(f"wrote {plan.output_dir}/results.jsonl and metrics.json")
+    click.echo(f"wrote {plan.output_dir}/results.jsonl, metrics.json and report.html")
 
 
 @contextmanager
@@ -91,6 +110,8 @@ def quiet_libraries() -> None:
 @configured(EvalConfig)
 def file_command(config: EvalConfig, dry_run: bool) -> None:
     """Problems of any file: --task-file with problem, answer and, if wanted, grader."""
+    from srl_eval.problems import file_task
+
     path = config.data.task_file
     if path is None:
         raise ConfigError("srl-eval file needs --task-file")

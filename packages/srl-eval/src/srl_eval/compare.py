@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srl_eval.finished import FinishedRun, paired_scores, read_run
+from srl_eval.metrics import NO_WIDTH, has_no_width
 from srl_eval.stats import bootstrap_interval, clustered_stderr
+
+_TOLD_APART = (
+    *("data_sha256", "grader", "samples", "temperature", "top_p", "top_k", "min_p"),
+    *("max_new_tokens", "template", "chat_template", "solve", "num_fewshot", "fewshot_sha256"),
+)
+"""Parts of a run's identity in which runs that are compared should agree."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,10 @@ def compare(folders: Sequence[Path], resamples: int = 10_000) -> Comparison:
                 losses=int((change_P < 0).sum()),
             )
         )
-    return Comparison(runs[0].task, len(ids), rows, comparison_notes(runs, len(ids)))
+    notes = comparison_notes(runs, len(ids))
+    intervals = [ends for row in rows for ends in (row.interval, row.difference_interval) if ends]
+    notes += [NO_WIDTH] if has_no_width(intervals) else []
+    return Comparison(runs[0].task, len(ids), rows, notes)
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:
@@ -79,8 +89,11 @@ def comparison_notes(runs: Sequence[FinishedRun], common: int) -> list[str]:
     if any(len(run.problems) != common for run in runs):
         sizes = ", ".join(f"{run.folder} {len(run.problems)}" for run in runs)
         notes.append(f"only the {common} problems that all runs have are compared ({sizes})")
-    for key in ("data_sha256", "grader", "samples", "temperature", "max_new_tokens", "template"):
-        values = {str(run.identity.get(key)) for run in runs}
+    partial = [str(run.folder) for run in runs if run.partial]
+    if partial:
+        notes.append(f"partial, a limit left problems out: {', '.join(partial)}")
+    for key in _TOLD_APART:
+        values = {str(run.identity.get(key, 0)) for run in runs}
         if len(values) > 1:
             notes.append(f"the runs differ in {key}: {', '.join(sorted(values))}")
     return notes

@@ -8,6 +8,7 @@ Every field is a flag of `srl-eval TASK` and a key of its YAML file. Defaults th
 import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -16,6 +17,7 @@ from srl_eval.generate.sampling import Sampling
 
 Backend = Literal["hf", "vllm", "server"]
 Solve = Literal["auto", "whole", "stepwise"]
+Chat = Literal["auto", "on", "off"]
 
 AVERAGE_TEMPERATURE = 0.6
 AVERAGE_TOP_P = 0.95
@@ -56,13 +58,44 @@ class BackendSection(Section):
     """What runs the model."""
 
     backend: Backend = "hf"
-    """hf: transformers in this process; vllm: needs the extra; server: an HTTP endpoint."""
+    """hf: transformers in this process; vllm: needs the extra; server: the one at --base-url."""
     chunk_size: int = Field(default=32, ge=1)
     """Completions generated as one batch; also the unit of resuming."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)
     """Share of the GPU's memory that vLLM takes."""
     tensor_parallel_size: int = Field(default=1, ge=1)
     """GPUs that vLLM spreads the model over."""
+    base_url: str | None = None
+    """OpenAI-compatible server, http://HOST:PORT/v1; its key, if any, is SRL_EVAL_API_KEY."""
+    served_model: str | None = None
+    """The model's name at the server; by default as --model, which names the tokenizer too."""
+    concurrency: int = Field(default=64, ge=1, le=1024)
+    """Requests to the server at a time; no more than a chunk has."""
+    request_timeout: float = Field(default=1800.0, gt=0.0)
+    """Seconds until a request must be answered whole."""
+    request_attempts: int = Field(default=10, ge=1)
+    """Attempts at a request that meets 429, 5xx or a broken connection: 10 take two minutes."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _plain_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        _ = parts.port  # ValueError where it is none
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("expected http://HOST:PORT/v1")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("expected a URL without user, query and fragment")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _server_has_a_url(self) -> "BackendSection":
+        if self.backend == "server" and self.base_url is None:
+            raise ValueError("--backend server needs --base-url http://HOST:PORT/v1")
+        if self.backend != "server" and self.base_url is not None:
+            raise ValueError(f"--base-url is for --backend server, not {self.backend}")
+        return self
 
 
 class DecodingSection(Section):
@@ -116,13 +149,29 @@ class PromptSection(Section):
     """How problems are put to the model."""
 
     template: str | None = None
-    """Prompt template; by default the one the checkpoint was trained with, else boxed."""
+    """Prompt template, as `srl-eval list` names them; by default the one the checkpoint was trained
+    with, else boxed."""
+    chat_template: Chat = "auto"
+    """The model's chat template around the prompt. auto: where the model has one and the prompt
+    template asks for it; on: always; off: never, the words alone."""
     solve: Solve = "auto"
     """whole: one answer; stepwise: chained steps; auto: as the template was trained."""
+    num_fewshot: int = Field(default=0, ge=0)
+    """Worked examples before each problem, from the task's own source or --fewshot-path."""
+    fewshot_path: Path | None = None
+    """Local .jsonl or .json file of examples: problem, solution (or response), answer."""
+    fewshot_seed: int = 0
+    """Which examples are taken."""
     max_steps: int = Field(default=64, ge=1)
     """Steps after which a stepwise answer is given up."""
     max_step_tokens: int = Field(default=4096, ge=1)
     """Longest single step; bounded by half the model's window."""
+
+    @model_validator(mode="after")
+    def _examples_are_counted(self) -> "PromptSection":
+        if self.fewshot_path is not None and not self.num_fewshot:
+            raise ValueError("--fewshot-path does nothing without --num-fewshot K, K at least 1")
+        return self
 
 
 class DataSection(Section):
@@ -151,6 +200,16 @@ class OutputSection(Section):
     """Resamples behind each 95 % interval."""
 
 
+class TrackingSection(Section):
+    """Where results go besides the folder."""
+
+    wandb_project: str | None = None
+    """Weights & Biases project for scores and samples; needs the extra wandb. WANDB_MODE=offline
+    keeps them in the folder."""
+    run_name: str | None = None
+    """Name of the run there; by default MODEL_TASK_MODE."""
+
+
 class EvalConfig(Section):
     """Everything about one evaluation but the task."""
 
@@ -160,6 +219,7 @@ class EvalConfig(Section):
     prompt: PromptSection = PromptSection()
     data: DataSection = DataSection()
     output: OutputSection = OutputSection()
+    tracking: TrackingSection = TrackingSection()
 
 
 def resolve_sampling(

@@ -1,5 +1,8 @@
 """What a run shows: its settings before the first token, its scores after the last."""
 
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
@@ -8,47 +11,67 @@ from rich.text import Text
 from srl_data.files import write_text
 from srl_eval.compare import Comparison, as_markdown, compare, span
 from srl_eval.config import EvalConfig
-from srl_eval.metrics import Metrics, Score
-from srl_eval.report import comparison_page, named_scores
-from srl_eval.run import Plan, execute, prepare
-from srl_eval.suite import SuiteConfig, comparable, run_suite
+from srl_eval.grading import get_grader
+from srl_eval.metrics import Metrics, Score, footnotes
+from srl_eval.plan import Plan, prepare
+from srl_eval.report import comparison_page, named_scores, write_report
+from srl_eval.run import execute
+from srl_eval.suite import Entry, SuiteConfig, comparable, run_suite
 from srl_eval.tasks import TaskSpec
 
-_PROMPT_CHARACTERS = 1500
+_PROMPT_HEAD, _PROMPT_TAIL = 1000, 600  # characters of the first prompt: its problem is at its end
 
 
-def announce(plan: Plan, console: Console) -> None:
-    """The effective settings, the first rendered prompt, the data's hash and count."""
-    sampling = plan.sampling
+def settings(plan: Plan) -> list[tuple[str, str]]:
+    """What is in effect, by name: defaults settled, the data counted and hashed."""
+    sampling, subject = plan.sampling, plan.subject
     decoding = (
         "greedy"
         if sampling.greedy
         else f"temperature {sampling.temperature}, top_p {sampling.top_p}, top_k {sampling.top_k}, "
         f"min_p {sampling.min_p}"
     )
-    grid = Table.grid(padding=(0, 2))
     solve = "step by step" if plan.stepwise else "in one answer"
-    each = f" a step, {plan.config.prompt.max_steps} steps" if plan.stepwise else ""
-    for name, value in (
-        (
-            "task",
-            f"{plan.task.name} ({plan.task.harness_name}), {plan.task.description}",
-        ),
+    chat = "with" if plan.in_chat else "without"
+    cap = f"at most {sampling.max_new_tokens} tokens"
+    if plan.stepwise:
+        longest = plan.config.decoding.max_new_tokens
+        cap += f" a step, {plan.config.prompt.max_steps} steps, {longest} tokens in all"
+    fewshot = plan.fewshot and f"{len(plan.fewshot.examples)} examples, {plan.fewshot.source}"
+    rows = (
+        ("task", f"{plan.task.name} ({plan.task.harness_name}), {plan.task.description}"),
         ("data", f"{len(plan.data.problems)} problems, {plan.data.source}"),
         ("sha256", plan.data.sha256),
-        ("model", f"{plan.subject.label} ({plan.config.backend.backend})"),
-        ("template", f"{plan.subject.template.name}/{plan.subject.template.version}, {solve}"),
-        ("decoding", f"{decoding}, at most {sampling.max_new_tokens} tokens{each}"),
+        ("grader", get_grader(plan.task.grader).description),
+        ("model", f"{subject.label} ({plan.config.backend.backend})"),
+        ("template", f"{subject.template.name}/{subject.template.version}, {solve}"),
+        ("", f"{chat} the model's chat template"),
+        ("few-shot", fewshot or ""),
+        ("decoding", f"{decoding}, {cap}"),
         ("samples", f"{plan.samples} a problem, seed {plan.config.decoding.seed}"),
         ("output", str(plan.output_dir)),
-    ):
+    )
+    return [(name, value) for name, value in rows if value]
+
+
+def announce(plan: Plan, console: Console) -> None:
+    """The effective settings, the first rendered prompt, the data's hash and count."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in settings(plan):
         grid.add_row(Text(name, style="bold"), Text(value))
     for note in plan.notes:
         grid.add_row(Text("note", style="bold yellow"), Text(note))
     console.print(grid)
-    prompt = plan.prompts[0]
-    cut = prompt[:_PROMPT_CHARACTERS] + (" ..." if len(prompt) > _PROMPT_CHARACTERS else "")
-    console.print(Panel(Text(cut), title="first prompt", title_align="left", style="dim"))
+    shown = Text(shortened(plan.prompts[0]))
+    console.print(Panel(shown, title="first prompt", title_align="left", style="dim"))
+
+
+def shortened(prompt: str) -> str:
+    """A prompt, or both its ends."""
+    cut = len(prompt) - _PROMPT_HEAD - _PROMPT_TAIL
+    if cut <= 0:
+        return prompt
+    return f"{prompt[:_PROMPT_HEAD]}\n[... {cut} characters ...]\n{prompt[-_PROMPT_TAIL:]}"
 
 
 def percent(score: Score) -> tuple[str, str, str]:
@@ -74,9 +97,14 @@ def results_table(metrics: Metrics) -> Table:
 
 def comparison_table(comparison: Comparison) -> Table:
     """Runs side by side, narrow enough for 80 columns."""
-    table = Table(title=f"{comparison.task}: {comparison.problems} problems", title_justify="left")
+    table = Table(
+        title=f"{comparison.task}: {comparison.problems} problems",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     table.add_column("run", overflow="fold")
-    for name in ("score %", "95 % interval", "difference", "better/worse"):
+    for name in ("score %", "95 % interval", "difference", "better\n/worse"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in comparison.rows:
         change, interval = row.difference, row.difference_interval
@@ -95,12 +123,31 @@ def comparison_table(comparison: Comparison) -> Table:
 def show_metrics(metrics: Metrics, console: Console) -> None:
     """The table and the counts under it."""
     console.print(results_table(metrics))
+    for note in footnotes([score for _, score in named_scores(metrics)]):
+        console.print(f"note: {note}", style="dim", markup=False)
     counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in metrics.verdicts.items())
     console.print(f"samples: {counts}; {metrics.cut_off} cut off by a cap")
     console.print(
         f"tokens: {metrics.mean_completion_tokens:.0f} on average, "
         f"{metrics.max_completion_tokens} at most"
     )
+
+
+def suite_table(finished: Sequence[tuple[Entry, Metrics]]) -> Table:
+    """Models down, tasks and modes across: accuracy with its standard error."""
+    table = Table(title="accuracy in %, with its standard error", title_justify="left")
+    table.add_column("model", overflow="fold")
+    columns = list(dict.fromkeys(entry.folder.name for entry, _ in finished))
+    for name in columns:
+        table.add_column(name, justify="right", overflow="fold")
+    rows: dict[str, dict[str, str]] = {}
+    for entry, metrics in finished:
+        mean, error, _ = percent(metrics.accuracy)
+        partial = " (partial)" if metrics.partial else ""
+        rows.setdefault(entry.model, {})[entry.folder.name] = f"{mean} \u00b1 {error}{partial}"
+    for model, cells in rows.items():
+        table.add_row(model, *(cells[name] for name in columns))
+    return table
 
 
 def run_and_show_suite(suite: SuiteConfig) -> None:
@@ -111,13 +158,17 @@ def run_and_show_suite(suite: SuiteConfig) -> None:
         plan = prepare(task, config)
         announce(plan, errors)
         metrics = execute(plan)
-        console.print(results_table(metrics))
+        write_report(plan.output_dir)
+        show_metrics(metrics, console)
         return metrics
 
-    run_suite(suite, run)
+    finished = run_suite(suite, run)
+    console.print(suite_table(finished))
     if len(suite.models) > 1:
         for name, folders in comparable(suite).items():
             comparison = compare(folders)
             console.print(comparison_table(comparison))
+            for note in comparison.notes:
+                console.print(f"note: {note}", style="dim", markup=False)
             write_text(suite.output_dir / f"compare_{name}.md", as_markdown(comparison))
             write_text(suite.output_dir / f"compare_{name}.html", comparison_page(comparison))

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from srl_data.errors import DataError, IncompleteError
-from srl_data.files import write_bytes, write_text
+from srl_data.errors import ConfigError, DataError, IncompleteError
+from srl_data.files import write_bytes, write_json
 from srl_data.records import PromptAnswer, read_records
 from srl_eval.grading import Candidate, Gold, get_grader, judge
 from srl_eval.metrics import Metrics, by_problem, compute_metrics, correct_count
+from srl_eval.problems import fingerprint
 from srl_eval.samples import Sample, encode_sample, read_samples
 from srl_eval.stats import Floats
 
@@ -44,8 +45,8 @@ class FinishedRun:
 
     @property
     def partial(self) -> bool:
-        """Whether the run was limited to some problems."""
-        return self._config("data", "limit") is not None
+        """Whether a limit left problems out."""
+        return bool(self.record["partial"])
 
     def _config(self, section: str, key: str) -> object:
         config = self.record["config"]
@@ -57,8 +58,10 @@ class FinishedRun:
         groups = by_problem(self.samples)
         return {group[0].id: correct_count(group) / len(group) for group in groups}
 
-    def metrics(self, resamples: int = 10_000) -> Metrics:
-        """All scores, from the samples."""
+    def metrics(self) -> Metrics:
+        """All scores, from the samples, with as many resamples as the run took."""
+        resamples = self._config("output", "bootstrap")
+        assert isinstance(resamples, int)
         return compute_metrics(
             self.task, self.mode, self.samples, partial=self.partial, resamples=resamples
         )
@@ -73,6 +76,7 @@ def read_run(folder: Path) -> FinishedRun:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         expected = record["identity"]["problems"] * record["identity"]["samples"]
+        _ = record["config"], record["partial"]
     except FileNotFoundError as error:
         raise DataError(f"{folder} holds no run of srl-eval: no run.json in it") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -95,22 +99,49 @@ class Rescored:
 
 
 def rescore(folder: Path, grader: str | None = None) -> Rescored:
-    """Judge a run's stored responses again, and write results.jsonl and metrics.json anew.
+    """Judge a run's stored responses again, and write its files anew.
 
-    `grader` None is the run's own.
+    `grader` None is the run's own; another one becomes it, and is what resuming compares. Raises
+    ConfigError where the run's right answers are none for that grader.
     """
     run = read_run(folder)
-    judged = judge_again(run, grader or str(run.identity["grader"]))
+    name = grader or str(run.identity["grader"])
+    judged = judge_again(run, name)
     write_bytes(folder / "results.jsonl", b"".join(map(encode_sample, judged)))
-    metrics = replace(run, samples=judged).metrics()
-    write_text(folder / "metrics.json", json.dumps(asdict(metrics), indent=2) + "\n")
+    if name != run.identity["grader"]:
+        write_json(
+            folder / "run.json", {**run.record, "identity": {**run.identity, "grader": name}}
+        )
+    metrics = with_harness(replace(run, samples=judged))
+    write_json(folder / "metrics.json", asdict(metrics))
     pairs = zip(run.samples, judged, strict=True)
     return Rescored(metrics, [(old, new) for old, new in pairs if old.verdict != new.verdict])
 
 
+def with_harness(run: FinishedRun) -> Metrics:
+    """All scores, with lm-eval's own beside them."""
+    from srl_eval.harness import harness_scores  # takes seconds to import
+
+    metrics = run.metrics()
+    scores = harness_scores(
+        f"srl_{run.task}",
+        run.problems,
+        [problem.problem for problem in run.problems],
+        metrics.samples_per_problem,
+        lambda _pairs: run.samples,
+    )
+    return replace(metrics, harness=scores)
+
+
 def judge_again(run: FinishedRun, grader: str) -> list[Sample]:
-    """A run's samples with new verdicts."""
-    golds = {problem.id: Gold.of(problem) for problem in run.problems}
+    """A run's samples with new verdicts; ConfigError for a grader that cannot read its golds."""
+    try:
+        golds = {
+            problem.id: Gold(get_grader(grader).gold(problem.answer), problem.meta)
+            for problem in run.problems
+        }
+    except ValueError as error:
+        raise ConfigError(f"grader {grader} does not suit {run.folder}: {error}") from error
     candidates = [
         Candidate(
             sample.response if sample.answer_text is None else sample.answer_text,
@@ -121,7 +152,12 @@ def judge_again(run: FinishedRun, grader: str) -> list[Sample]:
     ]
     judgements = judge(get_grader(grader), candidates)
     return [
-        replace(sample, verdict=judgement.verdict, extracted=judgement.extracted)
+        replace(
+            sample,
+            verdict=judgement.verdict,
+            extracted=judgement.extracted,
+            gold=golds[sample.id].answer,
+        )
         for sample, judgement in zip(run.samples, judgements, strict=True)
     ]
 
@@ -134,8 +170,21 @@ def paired_scores(runs: Sequence[FinishedRun]) -> tuple[list[str], Floats]:
     tasks = sorted({run.task for run in runs})
     if len(tasks) > 1:
         raise DataError(f"runs of different tasks cannot be compared: {', '.join(tasks)}")
+    refuse_other_problems(runs)
     tables = [run.scores() for run in runs]
     ids = [name for name in tables[0] if all(name in table for table in tables)]
     if not ids:
         raise DataError("the runs have no problem in common")
     return ids, np.array([[table[name] for name in ids] for table in tables])
+
+
+def refuse_other_problems(runs: Sequence[FinishedRun]) -> None:
+    """DataError where one id names different problems: there is nothing to pair then."""
+    texts = [{problem.id: fingerprint(problem.problem) for problem in run.problems} for run in runs]
+    for run, own in zip(runs[1:], texts[1:], strict=True):
+        other = [name for name, text in own.items() if texts[0].get(name, text) != text]
+        if other:
+            raise DataError(
+                f"problem {other[0]!r} of {run.folder} is another one in {runs[0].folder}; "
+                "runs are compared problem by problem, on the same data"
+            )

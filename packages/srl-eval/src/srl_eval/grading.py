@@ -13,9 +13,16 @@ from enum import StrEnum
 from srl_data.errors import ConfigError
 from srl_data.records import PromptAnswer
 from srl_eval.generate.sampling import FinishReason
-from srl_eval.numbers import close, parse_number, without_unit
 from srl_reward import grading as expressions
-from srl_reward.answer import extract_aime_answer, extract_boxed, extract_gsm8k_answer
+from srl_reward.answer import extract_aime_answer, extract_gsm8k_answer
+from srl_reward.numbers import (
+    close,
+    parse_number,
+    parse_quantity,
+    plain_integer,
+    read_integer,
+    without_unit,
+)
 
 
 class Verdict(StrEnum):
@@ -79,9 +86,7 @@ class Grader:
     compare: Callable[[Sequence[Pair]], list[Verdict]]
 
 
-_INTEGER = re.compile(r"([+-]?\d+)(?:\.0*)?", re.ASCII)
-_LONGEST = 1000  # characters of an integer; what is longer is no benchmark's answer
-_THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\}|\\,)(?=\d{3}(?!\d))")
+_LIST_COMMA = re.compile(r",(?=\d)")
 
 
 def _same(pairs: Sequence[Pair]) -> list[Verdict]:
@@ -90,14 +95,6 @@ def _same(pairs: Sequence[Pair]) -> list[Verdict]:
 
 def _right(equal: bool) -> Verdict:
     return Verdict.CORRECT if equal else Verdict.WRONG
-
-
-def plain_integer(text: str) -> str | None:
-    r"""The integer that a text is, in plain digits: `1{,}406`, `+7.0`, `$12$`; not `1/2`."""
-    if len(text) > _LONGEST:
-        return None
-    match = _INTEGER.fullmatch(_THOUSANDS.sub("", text.strip().strip("$").strip()))
-    return str(int(match[1])) if match else None
 
 
 def _integer_gold(answer: str) -> str:
@@ -120,14 +117,13 @@ def _aime_extract(text: str) -> str | None:
 
 
 def _boxed(text: str) -> str | None:
-    found = extract_boxed(text)
-    return (found.strip() or None) if found is not None else None
+    return expressions.find_answer("exact", text)
 
 
 def _integer_extract(text: str) -> str | None:
     # A box with something else in it is an answer, and a wrong one.
     boxed = _boxed(text)
-    return None if boxed is None else plain_integer(boxed) or boxed
+    return None if boxed is None else read_integer(boxed) or boxed
 
 
 def _gsm8k_gold(answer: str) -> str:
@@ -138,18 +134,20 @@ def _gsm8k_gold(answer: str) -> str:
 
 
 def _gsm8k_extract(text: str) -> str | None:
-    return _boxed(text) or extract_gsm8k_answer(text)
+    return expressions.find_answer("gsm8k", text)
 
 
-def _numeric(pairs: Sequence[Pair]) -> list[Verdict]:
-    """Equal as numbers, whatever currency or unit stands around them."""
-    return [_right(_equal_numbers(gold, found)) for gold, found in pairs]
+def _gsm8k(pairs: Sequence[Pair]) -> list[Verdict]:
+    """Equal as numbers, whatever name, currency or unit stands around them."""
+    verdicts = expressions.grade_batch("gsm8k", [(gold.answer, found) for gold, found in pairs])
+    return [_right(verdict is expressions.Verdict.CORRECT) for verdict in verdicts]
 
 
-def _equal_numbers(gold: Gold, found: str, relative: float = 0.0) -> bool:
-    expected, value = parse_number(gold.answer), parse_number(found)
-    if value is None:
-        value = parse_number(without_unit(found))
+def _equal_numbers(
+    gold: Gold, found: str, relative: float = 0.0, *, is_bare_unit: bool = True
+) -> bool:
+    expected = parse_number(gold.answer)
+    value = parse_quantity(found, is_bare_unit=is_bare_unit)
     if expected is None or value is None:
         return False
     absolute = gold.meta.get("tolerance", 0.0)
@@ -174,28 +172,39 @@ def _math(pairs: Sequence[Pair]) -> list[Verdict]:
     return [known.get(verdict, Verdict.UNGRADABLE) for verdict in verdicts]
 
 
-def _numbers_then_math(pairs: Sequence[Pair], relative: float) -> list[Verdict]:
-    """Numbers within a tolerance first; what is not equal so is asked of math-verify."""
-    close_enough = [_equal_numbers(gold, found, relative) for gold, found in pairs]
-    rest = iter(_math([pair for pair, done in zip(pairs, close_enough, strict=True) if not done]))
-    return [Verdict.CORRECT if done else next(rest) for done in close_enough]
+def _then_math(pairs: Sequence[Pair], is_equal: Sequence[bool]) -> list[Verdict]:
+    """What is not equal as numbers is asked of math-verify."""
+    rest = iter(_math([pair for pair, equal in zip(pairs, is_equal, strict=True) if not equal]))
+    return [Verdict.CORRECT if equal else next(rest) for equal in is_equal]
 
 
 def _minerva(pairs: Sequence[Pair]) -> list[Verdict]:
     # Its golds are rounded measurements; 1e-4 is the tolerance of Qwen2.5-Math's evaluation.
-    python = [(Gold(gold.answer.replace("np.", "\\"), gold.meta), found) for gold, found in pairs]
-    return _numbers_then_math(python, relative=1e-4)
+    typeset = [
+        (Gold(_from_numpy(gold.answer), gold.meta), _from_numpy(found)) for gold, found in pairs
+    ]
+    return _then_math(typeset, [_equal_numbers(*pair, relative=1e-4) for pair in typeset])
+
+
+def _from_numpy(text: str) -> str:
+    return text.replace("np.", "\\")
 
 
 def _olympiad_gold(answer: str) -> str:
-    return _math_gold(answer.strip().rstrip(".").replace("$", ""))
+    # It writes no thousands with commas, so that `27,54,108` is a list.
+    return _LIST_COMMA.sub(", ", _math_gold(answer.strip().rstrip(".").replace("$", "")))
 
 
 def _olympiad(pairs: Sequence[Pair]) -> list[Verdict]:
-    unitless = [
-        (gold, without_unit(found) if gold.meta.get("unit") else found) for gold, found in pairs
+    has_unit = [bool(gold.meta.get("unit")) for gold, _ in pairs]
+    is_equal = [
+        _equal_numbers(*pair, is_bare_unit=unit) for pair, unit in zip(pairs, has_unit, strict=True)
     ]
-    return _numbers_then_math(unitless, relative=0.0)
+    unitless = [
+        (gold, without_unit(found) if unit else found)
+        for (gold, found), unit in zip(pairs, has_unit, strict=True)
+    ]
+    return _then_math(unitless, is_equal)
 
 
 GRADERS = {
@@ -204,7 +213,7 @@ GRADERS = {
         Grader("aime", "strict integer 0-999 in the last box", _aime_gold, _aime_extract, _same),
         Grader("boxed_integer", "integer in the last box", _integer_gold, _integer_extract, _same),
         Grader(
-            "gsm8k", "number in the last box or after ####", _gsm8k_gold, _gsm8k_extract, _numeric
+            "gsm8k", "number in the last box or after ####", _gsm8k_gold, _gsm8k_extract, _gsm8k
         ),
         Grader("exact", "same text in the last box", _math_gold, _boxed, _same),
         Grader("math", "equal expression in the last box", _math_gold, _boxed, _math),

@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from lm_eval import simple_evaluate
@@ -41,7 +42,12 @@ class BenchmarkTask(Task):  # type: ignore[misc]  # lm-eval is untyped
     OUTPUT_TYPE = "generate_until"
 
     def __init__(
-        self, name: str, problems: Sequence[PromptAnswer], prompts: Sequence[str], repeats: int
+        self,
+        name: str,
+        problems: Sequence[PromptAnswer],
+        prompts: Sequence[str],
+        repeats: int,
+        num_fewshot: int = 0,
     ) -> None:
         self._documents: list[Document] = [
             {"id": p.id, "problem": p.problem, "answer": p.answer, "prompt": prompt}
@@ -49,8 +55,10 @@ class BenchmarkTask(Task):  # type: ignore[misc]  # lm-eval is untyped
         ]
         super().__init__()
         # lm-eval 0.4.13's Task.__init__ puts a whole `config` mapping into the field `task`.
-        for key, value in {"task": name, "repeats": repeats, "num_fewshot": 0}.items():
-            self.set_config(key, value)
+        self.set_config("task", name)
+        self.set_config("repeats", repeats)
+        # For lm-eval's record alone: the examples are in the prompts already.
+        self.set_config("num_fewshot", num_fewshot)
 
     def download(self, *_args: object, **_kwargs: object) -> None:
         """Nothing: the problems are given."""
@@ -149,20 +157,21 @@ class EngineLM(LM):  # type: ignore[misc]  # lm-eval is untyped
         raise NotImplementedError(f"{len(requests)} log-likelihoods asked; this model generates")
 
 
-def run_harness(
+def harness_scores(
     name: str,
     problems: Sequence[PromptAnswer],
     prompts: Sequence[str],
     repeats: int,
     complete: Complete,
-) -> dict[str, float]:
-    """Run a benchmark through lm-eval; its metrics by name, standard errors as `NAME_stderr`.
+    num_fewshot: int = 0,
+) -> dict[str, float | str]:
+    """Run a benchmark through lm-eval: its version, its metrics, standard errors as `NAME_stderr`.
 
     The seeds are None so that lm-eval leaves the process's random generators alone: a trainer may
     be using them. `bootstrap_iters` is there for its closed form of a mean's standard error.
     """
     with only_errors("lm_eval"):
-        task = BenchmarkTask(name, problems, prompts, repeats)
+        task = BenchmarkTask(name, problems, prompts, repeats, num_fewshot)
         results = simple_evaluate(
             model=EngineLM(complete),
             tasks=[task],
@@ -176,7 +185,8 @@ def run_harness(
         )
     found: dict[str, object] = results["results"][name]
     named = ((key.replace(",all", "").replace(",none", ""), value) for key, value in found.items())
-    return {key: float(value) for key, value in named if isinstance(value, (int, float))}
+    numbers = {key: float(value) for key, value in named if isinstance(value, (int, float))}
+    return {"lm_eval": version("lm-eval"), **numbers}
 
 
 @contextmanager

@@ -5,7 +5,7 @@ interval over problems.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -20,6 +20,7 @@ from srl_eval.stats import (
     pass_at_k,
     pass_levels,
 )
+from srl_reward.numbers import parse_quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +74,40 @@ def score(
     return Score(float(score_P.mean()), clustered_stderr(score_P), low, high)
 
 
+NO_WIDTH = (
+    "an interval of width 0 means that all problems scored alike, not that the score is certain: "
+    "resampling problems that are all alike finds no spread"
+)
+
+
+def footnotes(scores: Sequence[Score]) -> list[str]:
+    """What must be said under a table of scores."""
+    return [NO_WIDTH] if has_no_width((score.low, score.high) for score in scores) else []
+
+
+def has_no_width(intervals: Iterable[tuple[float, float]]) -> bool:
+    """Whether any interval is a point."""
+    return any(low == high for low, high in intervals)
+
+
 def correct_count(group: Sequence[Sample]) -> int:
     """How many of a problem's samples are correct."""
     return sum(sample.verdict is Verdict.CORRECT for sample in group)
 
 
 def majority_of(group: Sequence[Sample]) -> tuple[float, bool]:
-    """`stats.majority` of a problem's samples."""
+    """`stats.majority` of a problem's samples; equal numbers are one answer, however written."""
     right = [sample.verdict is Verdict.CORRECT for sample in group]
-    return majority([sample.extracted for sample in group], right)
+    return majority([vote(sample) for sample in group], right)
+
+
+def vote(sample: Sample) -> str | None:
+    r"""What a sample votes for: `18` and `18 \text{ eggs}` for the same where both are right."""
+    if sample.extracted is None:
+        return None
+    value = parse_quantity(sample.extracted)
+    answer = sample.extracted if value is None else str(value)
+    return f"{sample.verdict is Verdict.CORRECT}: {answer}"
 
 
 def compute_metrics(

@@ -73,16 +73,18 @@ def open_subject(config: EvalConfig) -> Subject:
     section, backend = config.model, config.backend
     if not section.name:
         raise ConfigError("no model given; name one with --model or --model-path")
-    if backend.backend == "server":
-        raise ConfigError("backend server is not built yet; use hf, or vllm with its extra")
     if backend.backend == "vllm":
         from srl_eval.generate.vllm import require_vllm
 
         require_vllm()
-    check_folder(section)
+    check_folder(section, weights=backend.backend != "server")
     model_config, tokenizer = _load_head(section)
-    device, dtype = _placement(section)
-    identity = _identity(section) | {"backend": backend.backend, "device": device, "dtype": dtype}
+    device, dtype = ("", "") if backend.backend == "server" else _placement(section)
+    identity = _identity(section) | {"backend": backend.backend}
+    if backend.backend == "server":
+        identity |= {"served_model": backend.served_model or section.name}
+    else:
+        identity |= {"device": device, "dtype": dtype}
     return Subject(
         label=section.name,
         tokenizer=tokenizer,
@@ -94,8 +96,11 @@ def open_subject(config: EvalConfig) -> Subject:
     )
 
 
-def check_folder(section: ModelSection) -> None:
-    """DataError for a local path that is no model folder, in one line."""
+def check_folder(section: ModelSection, *, weights: bool = True) -> None:
+    """DataError for a local path that is no model folder, in one line.
+
+    Without `weights` it only has to say which model it is: they are elsewhere.
+    """
     path = section.model_path or Path(section.model or "")
     if section.model_path is None and not path.exists():
         return  # a hub id
@@ -104,6 +109,8 @@ def check_folder(section: ModelSection) -> None:
         raise DataError(f"{path} {what}; expected a model folder with config.json and weights")
     if not (path / "config.json").is_file():
         raise DataError(f"{path} is no model: it has no config.json")
+    if not weights:
+        return
     index = path / "model.safetensors.index.json"
     needed = {"model.safetensors"}
     if index.is_file():
@@ -232,6 +239,10 @@ def _start(
         from srl_eval.generate.vllm import start_vllm
 
         return start_vllm(config.model, config.backend, dtype)
+    if config.backend.backend == "server":
+        from srl_eval.generate.server import start_server
+
+        return start_server(config.model, config.backend)
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM

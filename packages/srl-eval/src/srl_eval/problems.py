@@ -7,7 +7,8 @@ the place in the file. Local files are JSON Lines or one JSON list.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,26 +16,31 @@ from pydantic import ValidationError
 
 from srl_data.errors import DataError
 from srl_data.files import sha256_file
-from srl_data.records import PromptAnswer, open_data, read_objects, short_reason
+from srl_data.records import PromptAnswer, short_reason
 from srl_eval.grading import get_grader
-from srl_eval.numbers import parse_number
+from srl_eval.rows import Row, hub_rows, read_rows
 from srl_eval.tasks import TaskSpec
 from srl_reward.answer import extract_boxed
+from srl_reward.numbers import parse_number
 
 _REQUEST = "\nPlease reason step by step, and put your final answer within \\boxed{}."
 _TEXT_FIELDS = ("problem", "question", "prompt")
 _ID_FIELDS = ("id", "unique_id", "idx")
-Row = dict[str, object]
+_BARE_BOX = re.compile(r"\\boxed\s+([^$]*)")
 
 
 @dataclass(frozen=True)
 class ProblemSet:
-    """The problems of one run: where they came from, what they are, how many there would be."""
+    """The problems of one run: where they came from, what they are, how many there would be.
+
+    `fingerprints` are of all problems of the data, also of those that a limit leaves out.
+    """
 
     problems: list[PromptAnswer]
     source: str
     sha256: str
     total: int
+    fingerprints: frozenset[str]
 
     @property
     def partial(self) -> bool:
@@ -52,14 +58,38 @@ def load_problems(
     if path is not None:
         problems, source = to_problems(task, read_rows(path)), str(path)
         sha256 = sha256_file(path)
+    elif task.hub is None:
+        raise DataError(f"task {task.name} is on no hub; name its file with --data-path")
     else:
-        rows, source = hub_rows(task, revision)
+        rows, source = hub_rows(task.hub, revision, "--data-path")
         problems = to_problems(task, rows)
         sha256 = content_digest(problems)
     if not problems:
         raise DataError(f"{source}: no problems in it, expected one JSON object a line")
     refuse_twins(problems, source)
-    return ProblemSet(problems[:limit], source, sha256, len(problems))
+    fingerprints = frozenset(fingerprint(problem.problem) for problem in problems)
+    return ProblemSet(problems[:limit], source, sha256, len(problems), fingerprints)
+
+
+def file_task(path: Path, grader: str | None) -> TaskSpec:
+    """The task that a file of problems is; ConfigError for an unknown grader.
+
+    Without `grader` it is the one that the records name, else math; DataError where they name
+    several.
+    """
+    if grader is None:
+        names = sorted({str(row["grader"]) for _, row in read_rows(path) if row.get("grader")})
+        if len(names) > 1:
+            raise DataError(
+                f"{path} names several graders ({', '.join(names)}); choose by --grader"
+            )
+        grader = names[0] if names else "math"
+    return TaskSpec(path.stem, f"problems of {path.name}", get_grader(grader).name)
+
+
+def fingerprint(text: str) -> str:
+    """SHA-256 of a problem's text, the same whatever its case and its white space."""
+    return hashlib.sha256(" ".join(text.split()).casefold().encode(errors="replace")).hexdigest()
 
 
 def refuse_twins(problems: Sequence[PromptAnswer], source: str) -> None:
@@ -69,41 +99,6 @@ def refuse_twins(problems: Sequence[PromptAnswer], source: str) -> None:
         first = seen.setdefault(problem.id, number)
         if first != number:
             raise DataError(f"{source}: problems {first} and {number} have one id, {problem.id!r}")
-
-
-def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """(where, row) for each row of a local file."""
-    if path.suffix != ".json":
-        for number, row in read_objects(path):
-            yield f"{path}:{number}", row
-        return
-    with open_data(path) as file:
-        try:
-            content = json.load(file)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
-        raise DataError(f"{path}: expected a JSON list of objects")
-    for number, row in enumerate(content, 1):
-        yield f"{path}: row {number}", row
-
-
-def hub_rows(task: TaskSpec, revision: str | None) -> tuple[Iterator[tuple[str, Row]], str]:
-    """Rows of the task's data set on the hub, and its name with the commit that was read."""
-    if not task.hub:
-        raise DataError(f"task {task.name} is on no hub; name its file with --data-path")
-    from datasets import load_dataset
-    from huggingface_hub import HfApi
-
-    try:
-        commit = HfApi().dataset_info(task.hub, revision=revision).sha
-        data = load_dataset(task.hub, task.subset or None, split=task.split, revision=commit)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        msg = f"cannot read {task.hub} from the hub: {reason}; name a local file with --data-path"
-        raise DataError(msg) from error
-    source = f"{task.hub}@{commit}"
-    return ((f"{source}: row {n}", dict(row)) for n, row in enumerate(data, 1)), source
 
 
 def to_problems(task: TaskSpec, rows: Iterable[tuple[str, Row]]) -> list[PromptAnswer]:
@@ -121,12 +116,7 @@ def to_problems(task: TaskSpec, rows: Iterable[tuple[str, Row]]) -> list[PromptA
 
 def to_problem(task: TaskSpec, row: Row, place: int) -> PromptAnswer:
     """One row; ValueError with the reason where it is no problem with an answer."""
-    name = next((field for field in _TEXT_FIELDS if row.get(field)), None)
-    if name is None:
-        raise ValueError(f"expected one of the fields {', '.join(_TEXT_FIELDS)}")
-    text = str(row[name])
-    if name == "prompt":
-        text = text.removesuffix(_REQUEST)
+    text = problem_text(row)
     ids = (row[field] for field in _ID_FIELDS if row.get(field) is not None)
     grader = get_grader(task.grader)
     return PromptAnswer(
@@ -138,6 +128,15 @@ def to_problem(task: TaskSpec, row: Row, place: int) -> PromptAnswer:
     )
 
 
+def problem_text(row: Row) -> str:
+    """The problem's words; ValueError where no known field holds them."""
+    name = next((field for field in _TEXT_FIELDS if row.get(field)), None)
+    if name is None:
+        raise ValueError(f"expected one of the fields {', '.join(_TEXT_FIELDS)}")
+    text = str(row[name])
+    return text.removesuffix(_REQUEST) if name == "prompt" else text
+
+
 def gold_text(task: TaskSpec, row: Row) -> str:
     """The answer as the benchmark writes it: a field, a list of one, or the solution's last box."""
     if row.get("answer") is not None:
@@ -145,10 +144,17 @@ def gold_text(task: TaskSpec, row: Row) -> str:
     final = row.get("final_answer")
     if isinstance(final, list) and final:
         return ",".join(str(part) for part in final)
-    boxed = extract_boxed(str(row.get("solution"))) if task.gold_from_solution else None
+    boxed = last_box(str(row.get("solution"))) if task.gold_from_solution else None
     if boxed is None:
         raise ValueError("expected the field answer")
     return boxed
+
+
+def last_box(solution: str) -> str | None:
+    r"""The last box of a reference solution; some of MATH's are `\boxed 2$`, without braces."""
+    boxed = extract_boxed(solution)
+    bare = _BARE_BOX.findall(solution) if boxed is None else []
+    return bare[-1].strip() or None if bare else boxed
 
 
 def grading_notes(row: Row) -> dict[str, object]:

@@ -1,11 +1,12 @@
 """Pages that need no network: a run's report, and a comparison.
 
 The report is a page of our own with the run's data put in as JSON; long responses are cut in the
-middle, since they stand whole in results.jsonl. Mathematics is shown as written, not typeset.
+middle, since they stand whole in results.jsonl. Mathematics is typeset as `typeset.py` says.
 """
 
 import html
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -13,8 +14,9 @@ from pathlib import Path
 from srl_data.files import write_text
 from srl_eval.compare import HEADERS, INTERVALS, Comparison, cells
 from srl_eval.finished import FinishedRun, read_run
-from srl_eval.metrics import Metrics, Score
+from srl_eval.metrics import Metrics, Score, footnotes
 from srl_eval.samples import Sample
+from srl_eval.typeset import Typesetter
 
 _HEAD, _TAIL = 3000, 5000  # characters of a response that are kept from either end
 
@@ -29,17 +31,22 @@ def write_report(folder: Path, output: Path | None = None) -> Path:
 def render_report(run: FinishedRun) -> str:
     """The page of a run."""
     metrics = run.metrics()
+    typesetter = Typesetter()
+    problems = [
+        {"id": p.id, "problem": typesetter.pieces(p.problem), "answer": p.answer}
+        for p in run.problems
+    ]
     data = {
         "metrics": asdict(metrics),
         "scores": [(name, asdict(score)) for name, score in named_scores(metrics)],
         "model": str(run.identity.get("model")),
         "template": str(run.identity.get("template")),
         "identity": dict(run.identity),
-        "problems": [
-            {"id": problem.id, "problem": problem.problem, "answer": problem.answer}
-            for problem in run.problems
-        ],
-        "samples": [sample_data(sample) for sample in run.samples],
+        "footnotes": footnotes([score for _, score in named_scores(metrics)]),
+        "problems": problems,
+        "samples": samples_data(run.samples, typesetter),
+        "formulas": typesetter.formulas,
+        "untypeset": typesetter.left_out,
     }
     page = (files("srl_eval") / "report_page.html").read_text(encoding="utf-8")
     # "<" would let a response end the script element that holds it.
@@ -59,7 +66,14 @@ def named_scores(metrics: Metrics) -> list[tuple[str, Score]]:
     return rows
 
 
-def sample_data(sample: Sample) -> dict[str, object]:
+def samples_data(samples: Sequence[Sample], typesetter: Typesetter) -> list[dict[str, object]]:
+    """All samples in order; what may be typeset goes to the first samples of every problem."""
+    order = sorted(range(len(samples)), key=lambda n: (samples[n].sample, samples[n].doc))
+    shown = {n: sample_data(samples[n], typesetter) for n in order}
+    return [shown[n] for n in range(len(samples))]
+
+
+def sample_data(sample: Sample, typesetter: Typesetter) -> dict[str, object]:
     """What the page shows of a sample."""
     text = sample.response
     if len(text) > _HEAD + _TAIL:
@@ -73,7 +87,7 @@ def sample_data(sample: Sample) -> dict[str, object]:
         "tokens": sample.completion_tokens,
         "finish": sample.finish_reason,
         "steps": sample.steps,
-        "response": text,
+        "response": typesetter.pieces(text),
     }
 
 
@@ -82,7 +96,10 @@ body { margin:2rem auto; max-width:1080px; padding:0 1.25rem; font:15px/1.5 syst
   background:#fbfbfa; color:#1d2126 }
 table { border-collapse:collapse; font-variant-numeric:tabular-nums }
 td,th { padding:.3rem .9rem .3rem 0; text-align:right; border-bottom:1px solid #dfe2e6 }
-td:nth-child(-n+2),th:nth-child(-n+2) { text-align:left }
+td:nth-child(-n+2),th:nth-child(-n+2) { text-align:left } td,th { white-space:nowrap }
+td:first-child { white-space:normal; overflow-wrap:anywhere; min-width:7rem }
+.wide { overflow-x:auto }
+h1 { font-size:1.55rem }
 .dim { color:#68707a } .sure { font-weight:600 }
 @media (prefers-color-scheme: dark) { body { background:#15181c; color:#e4e7ea }
   td,th { border-color:#2c3138 } .dim { color:#949ca6 } }
@@ -101,8 +118,11 @@ def comparison_page(comparison: Comparison) -> str:
     notes = "".join(f"<p>Note: {html.escape(note)}.</p>" for note in comparison.notes)
     title = html.escape(f"{comparison.task}: {comparison.problems} problems")
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style><h1>{title}</h1><table><tr>{head}</tr>{''.join(rows)}</table>"
+        f'<!doctype html><html lang="en"><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title>"
+        f"<style>{_STYLE}</style><h1>{title}</h1>"
+        f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
         f'<div class="dim"><p>{INTERVALS} Bold: the interval of the difference leaves out 0.</p>'
         f"{notes}</div></html>\n"
     )

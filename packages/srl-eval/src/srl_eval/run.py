@@ -1,199 +1,32 @@
-"""One evaluation from configuration to files: prepare, announce, generate, judge, score.
+"""One evaluation, run from its plan to its files: generate, judge, score.
 
 The output folder holds `run.json` (what was run: compared on resuming), `problems.jsonl`,
 `results.jsonl` (`samples.py`), `metrics.json` (`metrics.py`) and `timing.json` (this session's
 clock; the other files have none).
 """
 
-import hashlib
 import json
+import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from srl_data.errors import ConfigError, DataError
-from srl_data.files import write_text
+from srl_data.errors import ConfigError
+from srl_data.files import write_json
 from srl_data.manifest import package_versions
 from srl_data.progress import Meter, meter
 from srl_data.records import write_records
-from srl_eval.config import EvalConfig, resolve_sampling
+from srl_eval.config import EvalConfig
 from srl_eval.generate.engine import Engine
-from srl_eval.generate.sampling import Sampling
-from srl_eval.generate.seeds import seed_for
 from srl_eval.grading import Candidate, Gold, Judgement, Verdict, get_grader, judge
 from srl_eval.metrics import Metrics, compute_metrics
-from srl_eval.models import Subject, open_subject, tokenizer_note
-from srl_eval.problems import ProblemSet, load_problems
+from srl_eval.models import Subject
+from srl_eval.plan import Plan, prepare, prompt_hash, run_name
 from srl_eval.samples import Sample, SampleLog, WorkItem
-from srl_eval.solvers import Answer, Solver, StepwiseSolver, WholeSolver, step_sampling
+from srl_eval.solvers import Answer
 from srl_eval.tasks import TaskSpec
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything settled before the first token."""
-
-    task: TaskSpec
-    config: EvalConfig
-    subject: Subject
-    data: ProblemSet
-    sampling: Sampling
-    stepwise: bool
-    solver: Solver
-    work: list[WorkItem]
-    prompts: list[str]
-    prompt_ids: list[list[int]]
-    notes: list[str]
-    output_dir: Path
-
-    @property
-    def samples(self) -> int:
-        """Answers a problem."""
-        return self.config.decoding.samples
-
-    def identity(self) -> dict[str, object]:
-        """What a resumed run must agree in; all that can change a line of results.jsonl."""
-        sampling = asdict(self.sampling)
-        return {
-            "task": self.task.name,
-            "grader": self.task.grader,
-            "data_sha256": self.data.sha256,
-            "problems": len(self.data.problems),
-            **self.subject.identity,
-            "template": f"{self.subject.template.name}/{self.subject.template.version}",
-            "solve": "stepwise" if self.stepwise else "whole",
-            "samples": self.samples,
-            "seed": self.config.decoding.seed,
-            "chunk_size": self.config.backend.chunk_size,
-            **sampling,
-            "stop_token_ids": list(self.sampling.stop_token_ids),
-            **(self._step_caps() if self.stepwise else {}),
-        }
-
-    def _step_caps(self) -> dict[str, object]:
-        """Caps of a chain of steps; `max_new_tokens` of the sampling is a single step's then."""
-        return {
-            "max_steps": self.config.prompt.max_steps,
-            "max_answer_tokens": self.config.decoding.max_new_tokens,
-        }
-
-
-def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) -> Plan:
-    """Load problems and tokenizer, render prompts, settle the caps; no weights yet."""
-    data = load_problems(task, config.data.data_path, config.data.data_revision, config.data.limit)
-    subject = subject or open_subject(config)
-    template, tokenizer = subject.template, subject.tokenizer
-    columns = [{"problem": problem.problem} for problem in data.problems]
-    prompt_ids = [template.prompt_ids(tokenizer, **column) for column in columns]
-    stepwise = is_stepwise(config, subject)
-    notes = list(data_notes(task, data))
-    room = token_cap(config, subject, prompt_ids, notes, stepwise=stepwise)
-    sampling = resolve_sampling(config.decoding, room, subject.stop_token_ids)
-    prompts = [template.prompt(tokenizer, **column) for column in columns]
-    warning = tokenizer_note(subject, prompts[0])
-    notes += [warning] if warning else []
-    if stepwise:
-        sampling = step_sampling(sampling, config.prompt.max_step_tokens, subject.window)
-    return Plan(
-        task=task,
-        config=config,
-        subject=subject,
-        data=data,
-        sampling=sampling,
-        stepwise=stepwise,
-        solver=make_solver(config, subject, sampling, stepwise=stepwise),
-        work=make_work(task, config, data),
-        prompts=prompts,
-        prompt_ids=prompt_ids,
-        notes=notes,
-        output_dir=config.output.output_dir or default_folder(task, config, subject),
-    )
-
-
-def is_stepwise(config: EvalConfig, subject: Subject) -> bool:
-    """Whether answers are chained from steps: as asked for, else as the template was trained."""
-    if config.decoding.mode == "stepwise":
-        if config.prompt.solve == "whole":
-            raise ConfigError("--mode stepwise and --solve whole contradict each other")
-        return True
-    if config.prompt.solve == "auto":
-        return subject.template.stepwise
-    return config.prompt.solve == "stepwise"
-
-
-def data_notes(task: TaskSpec, data: ProblemSet) -> list[str]:
-    """What a reader should know about the data."""
-    notes = []
-    if data.partial:
-        notes.append(f"partial: the first {len(data.problems)} of {data.total} problems")
-    if task.size is not None and data.total != task.size:
-        notes.append(f"{data.source} has {data.total} problems, {task.name} has {task.size}")
-    return notes
-
-
-def token_cap(
-    config: EvalConfig,
-    subject: Subject,
-    prompt_ids: Sequence[Sequence[int]],
-    notes: list[str],
-    *,
-    stepwise: bool,
-) -> int:
-    """Longest completion: what was asked for, bounded by what the longest prompt leaves."""
-    asked, window = config.decoding.max_new_tokens, subject.window
-    if window is None:
-        return asked
-    longest = max(map(len, prompt_ids))
-    room = window - longest
-    if room < 1:
-        raise DataError(
-            f"the longest prompt has {longest} tokens and {subject.label} takes {window} in all; "
-            "use a model with a longer window or a shorter --template"
-        )
-    if room < asked and not stepwise:
-        notes.append(
-            f"max_new_tokens {asked} lowered to {room}: the model's window of {window} "
-            f"less the longest prompt's {longest}"
-        )
-    return min(asked, room)
-
-
-def make_solver(
-    config: EvalConfig, subject: Subject, sampling: Sampling, *, stepwise: bool
-) -> Solver:
-    """The way answers are had."""
-    if not stepwise:
-        return WholeSolver(subject.tokenizer, subject.template, sampling)
-    return StepwiseSolver(
-        subject.tokenizer,
-        subject.template,
-        sampling,
-        max_steps=config.prompt.max_steps,
-        max_tokens=config.decoding.max_new_tokens,
-        window=subject.window,
-    )
-
-
-def make_work(task: TaskSpec, config: EvalConfig, data: ProblemSet) -> list[WorkItem]:
-    """Problem after problem, its samples side by side, so that its prompt is computed once."""
-    return [
-        WorkItem(doc, problem.id, sample, seed_for(config.decoding.seed, task.name, doc, sample))
-        for doc, problem in enumerate(data.problems)
-        for sample in range(config.decoding.samples)
-    ]
-
-
-def default_folder(task: TaskSpec, config: EvalConfig, subject: Subject) -> Path:
-    """results/MODEL_TASK_MODE."""
-    model = Path(subject.label).name or "model"
-    return Path("results") / f"{model}_{task.name}_{config.decoding.mode}"
-
-
-def prompt_hash(ids: Sequence[int]) -> str:
-    """SHA-256 of a prompt's token ids, shortened."""
-    return hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()[:16]
+from srl_eval.tracking import PATIENCE_SECONDS, RUN_ID_FILE, forgive, send
 
 
 class Runner:
@@ -272,7 +105,7 @@ def open_log(plan: Plan) -> SampleLog:
     folder, record = plan.output_dir, plan.output_dir / "run.json"
     results = folder / "results.jsonl"
     if plan.config.output.overwrite:
-        for name in ("results.jsonl", "metrics.json", "timing.json", "run.json"):
+        for name in ("results.jsonl", "metrics.json", "timing.json", "run.json", RUN_ID_FILE):
             (folder / name).unlink(missing_ok=True)
     elif results.exists():
         refuse_another_run(record, plan.identity())
@@ -304,7 +137,10 @@ def describe(plan: Plan) -> dict[str, object]:
     return {
         "identity": plan.identity(),
         "data": plan.data.source,
+        "partial": plan.data.partial,
         "config": plan.config.model_dump(mode="json"),
+        "fewshot": plan.fewshot
+        and {"source": plan.fewshot.source, "rows": [e.where for e in plan.fewshot.examples]},
         "notes": plan.notes,
         "first_prompt": plan.prompts[0],
         "versions": package_versions(
@@ -313,25 +149,21 @@ def describe(plan: Plan) -> dict[str, object]:
     }
 
 
-def write_json(path: Path, content: object) -> None:
-    """A JSON file, whole or not at all."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
 def execute(plan: Plan) -> Metrics:
     """Run a plan to its end and write its files."""
-    from srl_eval.harness import run_harness
+    from srl_eval.harness import harness_scores
 
     started = time.monotonic()
     log = open_log(plan)
     try:
         runner = Runner(plan, log)
-        harness = run_harness(
+        harness = harness_scores(
             plan.task.harness_name,
             plan.data.problems,
             plan.prompts,
             plan.samples,
             runner.complete,
+            num_fewshot=plan.config.prompt.num_fewshot,
         )
     finally:
         log.close()
@@ -342,13 +174,27 @@ def execute(plan: Plan) -> Metrics:
         partial=plan.data.partial,
         resamples=plan.config.output.bootstrap,
     )
-    metrics = replace(metrics, harness={"lm_eval": version("lm-eval"), **harness})
+    metrics = replace(metrics, harness=harness)
     write_json(plan.output_dir / "metrics.json", asdict(metrics))
     seconds = round(time.monotonic() - started, 3)
     write_json(
         plan.output_dir / "timing.json", {"seconds": seconds, "tokens": runner.generated_tokens}
     )
+    if plan.config.tracking.wandb_project is not None:
+        forgive(lambda: publish(plan, metrics, log.samples), PATIENCE_SECONDS, warn)
     return metrics
+
+
+def publish(plan: Plan, metrics: Metrics, samples: Sequence[Sample]) -> None:
+    """The finished run on Weights & Biases."""
+    config = plan.identity() | {"config": plan.config.model_dump(mode="json")}
+    name = run_name(plan.task, plan.config, plan.subject)
+    send(plan.config.tracking, plan.output_dir, name, config, metrics, samples)
+
+
+def warn(message: str) -> None:
+    """One line on standard error."""
+    print(f"srl-eval: warning: {message}", file=sys.stderr)  # noqa: T201
 
 
 def evaluate(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) -> Metrics:

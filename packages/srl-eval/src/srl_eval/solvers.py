@@ -16,7 +16,12 @@ from srl_eval.generate.sampling import Completion, FinishReason, Sampling
 from srl_eval.generate.seeds import seed_for
 from srl_eval.generate.text import Decoder, completion_text
 from srl_reward.answer import extract_boxed
-from srl_reward.output import InvalidOutput, is_think_prefilled, parse_step_output
+from srl_reward.output import (
+    InvalidOutput,
+    after_thinking,
+    is_think_prefilled,
+    parse_step_output,
+)
 
 
 class Tokenizer(PromptTokenizer, Decoder, Protocol):
@@ -51,11 +56,15 @@ class Solver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WholeSolver:
-    """One prompt, one completion."""
+    """One prompt, one completion; the answer is over where one of the texts `ends` begins.
+
+    It is looked for after the thinking, by the rule of the rewards (`srl_reward.after_thinking`).
+    """
 
     tokenizer: Tokenizer
     template: Template
     sampling: Sampling
+    ends: tuple[str, ...] = ()
 
     def solve(
         self, engine: Engine, problems: Sequence[Mapping[str, object]], seeds: Sequence[int]
@@ -63,17 +72,23 @@ class WholeSolver:
         """Solve a chunk."""
         prompts = [self.template.prompt_ids(self.tokenizer, **columns) for columns in problems]
         completions = engine.generate(prompts, self.sampling, seeds)
-        return [
-            Answer(
-                response=(text := completion_text(completion, self.tokenizer)),
-                answer_text=text,
-                finish_reason=completion.finish_reason,
-                prompt_tokens=len(prompt),
-                completion_tokens=len(completion.token_ids),
-                steps=1,
-            )
-            for prompt, completion in zip(prompts, completions, strict=True)
-        ]
+        return [self._answer(*parts) for parts in zip(problems, prompts, completions, strict=True)]
+
+    def _answer(
+        self, columns: Mapping[str, object], prompt: Sequence[int], completion: Completion
+    ) -> Answer:
+        text = completion_text(completion, self.tokenizer)
+        found = [place for end in self.ends if (place := text.find(end)) >= 0]
+        prefilled = is_think_prefilled(self.template.prompt(self.tokenizer, **columns))
+        part = after_thinking(text[: min(found, default=len(text))], think_prefilled=prefilled)
+        return Answer(
+            response=text,
+            answer_text="" if isinstance(part, InvalidOutput) else part,
+            finish_reason="stop" if found else completion.finish_reason,
+            prompt_tokens=len(prompt),
+            completion_tokens=len(completion.token_ids),
+            steps=1,
+        )
 
 
 @dataclass

@@ -31,7 +31,7 @@ class Worker:
         self._process = process
         killed = threading.Event()
         line = self._exchange(process, json.dumps([gold, prediction]) + "\n", seconds, killed)
-        if killed.is_set() or not line:
+        if killed.is_set() or line in ("", "crashed\n"):
             self.close()
         if line:
             return line.strip()

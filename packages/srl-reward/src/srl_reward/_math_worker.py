@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+from typing import TextIO
 
 MEMORY_BYTES = 4 << 30
 """Address space past which an answer is refused rather than the machine filled."""
@@ -18,30 +19,53 @@ MEMORY_BYTES = 4 << 30
 def main() -> None:
     """Say that the libraries are loaded, then answer pairs of gold and prediction."""
     _limit_memory()
+    answers = _take_stdout()
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     logging.disable(logging.CRITICAL)
-    import math_verify
-
-    _write("ready")
+    expressions = _Expressions()
+    print("ready", file=answers, flush=True)
     for line in sys.stdin:
-        gold, prediction = json.loads(line)
+        verdict = expressions.verdict(*json.loads(line))
+        print(verdict, file=answers, flush=True)
+        if verdict == "crashed":
+            return
+
+
+class _Expressions:
+    """math-verify, reading a box's whole content or nothing of it."""
+
+    def __init__(self) -> None:
+        import math_verify
+
+        self._library = math_verify
+        # Without its other way of reading: that takes the last number of a text that is no LaTeX,
+        # so that `t(0, 4]` was 4.
+        self._ways = [math_verify.LatexExtractionConfig(boxed_match_priority=0)]
+
+    def verdict(self, gold: str, prediction: str) -> str:
+        """One word for the pipe."""
         try:
-            parsed = [_parse(math_verify, text) for text in (gold, prediction)]
-            equal = all(parsed) and math_verify.verify(*parsed, timeout_seconds=None)
-            _write("correct" if equal else "wrong" if all(parsed) else "unparsable")
+            parsed = [self._parse(text) for text in (gold, prediction)]
+            if not all(parsed):
+                return "unparsable"
+            equal = self._library.verify(*parsed, timeout_seconds=None)
+        except MemoryError:  # what filled it may be in sympy's caches now, at the next one's cost
+            return "crashed"
         except Exception:  # noqa: BLE001 - whatever sympy raises on a model's text is a verdict
-            _write("unparsable")
+            return "unparsable"
+        return "correct" if equal else "wrong"
+
+    def _parse(self, text: str) -> list[object]:
+        boxed = f"\\boxed{{{text}}}"
+        result: list[object] = self._library.parse(boxed, self._ways, parsing_timeout=None)
+        return result
 
 
-def _parse(math_verify: object, text: str) -> list[object]:
-    parse = math_verify.parse  # type: ignore[attr-defined]
-    result: list[object] = parse(f"\\boxed{{{text}}}", parsing_timeout=None)
-    return result
-
-
-def _write(verdict: str) -> None:
-    sys.stdout.write(verdict + "\n")
-    sys.stdout.flush()
+def _take_stdout() -> TextIO:
+    """Keep the pipe for answers alone: what a library prints would be read as a verdict."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
 
 
 def _limit_memory() -> None:

@@ -30,6 +30,7 @@ def extract_aime_answer(text: str) -> int | None:
 def extract_gsm8k_answer(text: str) -> str | None:
     """Return the number after the last `####` in plain form (`-1234.5`), or None.
 
-    A leading `$`, thousands commas, a final point and decimal zeros are dropped.
+    A leading `$`, thousands commas, a final point, decimal zeros and bold marks are dropped, and so
+    is a unit behind the number; another number or an operator there is no unit.
     """
     return _native.extract_gsm8k_answer(text)

@@ -10,20 +10,21 @@ from typing import ClassVar, cast
 
 from srl_reward.completions import Completion, Sample, read_answers, read_column, read_samples
 from srl_reward.grading import Grader, Verdict, check_grader, find_answer, grade_batch
-from srl_reward.output import InvalidReason
+from srl_reward.output import InvalidOutput, InvalidReason, after_thinking
 from srl_reward.reward import Reward, Scored
 
 
 class AnswerReward(Reward):
     r"""`correct` for the right final answer in the last box, else `wrong`.
 
-    Thinking is optional; an output that opens it and never closes it has no answer, nor has one
-    that was cut off. For gsm8k a `####` line counts before a box. Part: `answer`.
+    Thinking is optional; an output that opens it and never closes it has no answer
+    (`after_thinking`), nor has one that was cut off, so that running on is never rewarded. Where a
+    box and GSM8K's `####` line may both stand, the last of them counts. Part: `answer`.
 
     Args:
         answer: The column with the gold answer; where it is None, so is the reward.
-        grader: "exact", "aime", "gsm8k" or "math" (math-verify); None reads the column `grader`,
-            and takes "math" where there is none.
+        grader: "exact", "aime", "boxed_integer", "gsm8k" or "math" (math-verify); None reads the
+            column `grader`, and takes "math" where there is none.
         correct: The reward of a right answer.
         wrong: The reward of a wrong one, or none.
         seconds: Hard limit for comparing one pair of expressions.
@@ -114,10 +115,8 @@ class _Answer:
 def _answer(sample: Sample, grader: Grader) -> _Answer:
     if sample.truncated:
         return _Answer(reason=InvalidReason.TRUNCATED)
-    _, closed, after = sample.text.rpartition("</think>")
-    if not closed and (sample.think_prefilled or "<think>" in after):
-        return _Answer(reason=InvalidReason.UNCLOSED_THINK)
-    if "<think>" in after:
-        return _Answer(reason=InvalidReason.REPEATED_THINK)
+    after = after_thinking(sample.text, think_prefilled=sample.think_prefilled)
+    if isinstance(after, InvalidOutput):
+        return _Answer(reason=after.reason)
     text = find_answer(grader, after)
     return _Answer(text) if text is not None else _Answer(reason="no_answer")

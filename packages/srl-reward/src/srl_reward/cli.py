@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--completion", metavar="FIELD", default="completion", help="default: completion")
     add("--target", metavar="FIELD", help="default: target_step for step, answer for the others")
     add("--metric", choices=METRICS, default="ratio", help="similarity for step (default: ratio)")
-    add("--grader", choices=("exact", "aime", "gsm8k", "math"), default="exact",
+    add("--grader", choices=("exact", "aime", "boxed_integer", "gsm8k", "math"), default="exact",
         help="how answer and r1_zero compare (default: exact)")  # fmt: skip
     add("--autojunk", action="store_true", help="difflib's heuristic, for step")
     add("--think-prefilled", action="store_true", help="the prompts ended with <think>")

@@ -121,7 +121,7 @@ class R1ZeroReward(Reward):
 
     Args:
         answer: The column with the gold answer; where it is None, so is the reward.
-        grader: "exact", "aime", "gsm8k" or "math".
+        grader: "exact", "aime", "boxed_integer", "gsm8k" or "math".
         format_weight: The value of the form.
         answer_weight: The value of the answer.
         think_prefilled: As in `StepReward`.

@@ -1,20 +1,24 @@
-r"""Whether a model's final answer is the gold one, by one of four graders.
+r"""Whether a model's final answer is the gold one, by one of five graders.
 
-`exact` compares strings, `aime` integers from 0 to 999, `gsm8k` decimal numbers; `math` asks
-math-verify (extra `[math]`) whether two expressions are equal, in child processes that are killed
-at a hard limit. Verdicts are cached. Nothing here raises on a model's text.
+`exact` compares strings, `aime` integers from 0 to 999, `boxed_integer` any integers, `gsm8k`
+numbers with what people write around them; `math` asks math-verify (extra `[math]`) whether two
+expressions are equal, in child processes that are killed at a hard limit. Its verdicts are cached
+by (gold, prediction). Nothing here raises on a model's text.
 """
 
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from enum import StrEnum
+from fractions import Fraction
 from importlib.util import find_spec
 from typing import Literal, get_args
 
 from srl_reward.answer import extract_aime_answer, extract_boxed, extract_gsm8k_answer
+from srl_reward.notation import is_other_relation, is_same_text, plain_pair
+from srl_reward.numbers import parse_number, parse_quantity, plain_integer, read_integer
 
-Grader = Literal["exact", "aime", "gsm8k", "math"]
+Grader = Literal["exact", "aime", "boxed_integer", "gsm8k", "math"]
 GRADERS: tuple[Grader, ...] = get_args(Grader)
 
 CACHE_SIZE = 1 << 16
@@ -52,10 +56,18 @@ def check_grader(grader: str) -> None:
 
 
 def find_answer(grader: Grader, text: str) -> str | None:
-    """Return the final answer a text gives: after the last `####` for gsm8k, else the last box."""
-    if grader == "gsm8k":
-        return extract_gsm8k_answer(text) or extract_boxed(text)
-    return extract_boxed(text)
+    """Return the final answer a text gives, the last that it gives; an empty one is none.
+
+    That is the last box, and for gsm8k a number after the last `####` where no box follows it.
+    """
+    if grader != "gsm8k":
+        return _boxed(text)
+    _, marked, line = text.rpartition("####")
+    return (_boxed(line) if marked else None) or extract_gsm8k_answer(text) or _boxed(text)
+
+
+def _boxed(text: str) -> str | None:
+    return (extract_boxed(text) or "").strip() or None
 
 
 def grade(grader: Grader, gold: str, prediction: str, *, seconds: float = 5.0) -> Verdict:
@@ -69,7 +81,7 @@ def grade_batch(
     """Grade pairs of (gold answer, predicted answer), both without box or marks.
 
     Args:
-        grader: Which of the four.
+        grader: Which of the five.
         pairs: Gold first.
         seconds: Hard limit for one pair under `math`.
 
@@ -89,7 +101,9 @@ def _grade_plain(grader: Grader, gold: str, prediction: str) -> Verdict:
     if grader == "aime":
         values = [extract_aime_answer(f"\\boxed{{{text}}}") for text in (gold, prediction)]
         return _compare(*values)
-    return _compare(*(_decimal(text) for text in (gold, prediction)))
+    if grader == "boxed_integer":
+        return _compare(plain_integer(gold), read_integer(prediction))
+    return _compare(_gsm8k_gold(gold), parse_quantity(prediction))
 
 
 def _compare(gold: object, prediction: object) -> Verdict:
@@ -98,8 +112,9 @@ def _compare(gold: object, prediction: object) -> Verdict:
     return Verdict.CORRECT if gold == prediction else Verdict.WRONG
 
 
-def _decimal(text: str) -> str | None:
-    return extract_gsm8k_answer(text) or extract_gsm8k_answer(f"#### {text}")
+def _gsm8k_gold(answer: str) -> Fraction | None:
+    number = extract_gsm8k_answer(answer if "####" in answer else f"#### {answer}")
+    return None if number is None else parse_number(number)
 
 
 class _Cache:
@@ -134,7 +149,8 @@ def _grade_math(pairs: Sequence[tuple[str, str]], seconds: float) -> list[Verdic
         # Imported late: only this grader starts processes.
         from srl_reward._math_pool import shared_pool
 
-        for key, answer in zip(unknown, shared_pool().ask_all(unknown, seconds), strict=True):
+        questions = [plain_pair(*key) for key in unknown]
+        for key, answer in zip(unknown, shared_pool().ask_all(questions, seconds), strict=True):
             verdicts[key] = Verdict(answer)
             if verdicts[key] not in (Verdict.TIMEOUT, Verdict.CRASHED):
                 _cache.put(key, Verdict(answer))
@@ -147,4 +163,8 @@ def _known(pair: tuple[str, str]) -> Verdict | None:
         return Verdict.CORRECT
     if not prediction or max(len(gold), len(prediction)) > MAX_CHARS:
         return Verdict.UNPARSABLE
+    if is_same_text(gold, prediction):
+        return Verdict.CORRECT
+    if is_other_relation(gold, prediction):
+        return Verdict.WRONG
     return _cache.get(pair)

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from srl_reward import _native
 
+_OPEN, _CLOSE = "<think>", "</think>"
+
 
 class InvalidReason(StrEnum):
     """Why an output is invalid; of several, the first from left to right is given."""
@@ -67,6 +69,22 @@ def parse_step_output(
 def render_step_output(thinking: str, action: str) -> str:
     """Write an output as `parse_step_output` reads it."""
     return f"<think>{thinking}</think>\n{action}"
+
+
+def after_thinking(text: str, *, think_prefilled: bool = False) -> str | InvalidOutput:
+    """Return the part of an output that its final answer is looked for in: after the thinking.
+
+    All of it where there is no thinking. What stands in thinking is being tried, not answered: an
+    output that never closes it, or opens it again behind its end, has no such part. Rewards and
+    evaluation both read answers by this rule.
+    """
+    _, closed, after = text.rpartition(_CLOSE)
+    if _OPEN in after:
+        again = InvalidReason.REPEATED_THINK if closed else InvalidReason.UNCLOSED_THINK
+        return InvalidOutput(again)
+    if think_prefilled and not closed:
+        return InvalidOutput(InvalidReason.UNCLOSED_THINK)
+    return after
 
 
 def is_think_prefilled(prompt: str) -> bool:

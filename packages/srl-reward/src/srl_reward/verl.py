@@ -13,7 +13,7 @@ from srl_reward.grading import GRADERS
 from srl_reward.reward import Reward
 from srl_reward.step_reward import StepReward
 
-REWARDS = ("step", "aime", "gsm8k", "math", "exact", "boxed_think", "r1_zero")
+REWARDS = ("step", *GRADERS, "boxed_think", "r1_zero")
 
 
 def compute_score(

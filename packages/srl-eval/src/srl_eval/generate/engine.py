@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from srl_data.errors import DataError
 from srl_eval.generate.sampling import Completion, Sampling
 
 _ticket_numbers = itertools.count()
@@ -51,6 +52,10 @@ class Engine(Protocol):
         ...
 
 
+class PromptTooLongError(DataError, ValueError):
+    """A prompt that leaves too little room for its completion in the model's window."""
+
+
 class ChunkedEngine(ABC):
     """Work list to chunks, for engines that run one chunk at a time in the caller's own process.
 
@@ -64,17 +69,32 @@ class ChunkedEngine(ABC):
         self.weights_version = 0
         self._finished: dict[Ticket, list[Completion]] = {}
 
+    @property
+    def max_length(self) -> int | None:
+        """Prompt and completion together, at most; None where no limit is known."""
+        return None
+
     @abstractmethod
     def run_chunk(
         self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
     ) -> list[Completion]:
         """Complete at most `chunk_size` rows in one batch."""
 
-    def check(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:  # noqa: ARG002
-        """Raise ValueError for work that this engine cannot do, before any of it is begun."""
-        for row, prompt in enumerate(prompts):
-            if not prompt:
-                raise ValueError(f"prompt {row} is empty, expected at least one token id")
+    def check(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
+        """Raise ValueError for work that this engine cannot do, before any of it is begun.
+
+        That is an empty prompt, or one too long for the model's window (PromptTooLongError).
+        """
+        lengths = [len(prompt) for prompt in prompts]
+        if 0 in lengths:
+            raise ValueError(f"prompt {lengths.index(0)} is empty, expected at least one token id")
+        longest, limit = max(lengths, default=0), self.max_length
+        if limit is not None and longest + sampling.max_new_tokens > limit:
+            raise PromptTooLongError(
+                f"prompt {lengths.index(longest)} has {longest} tokens and max_new_tokens is "
+                f"{sampling.max_new_tokens}, together {longest + sampling.max_new_tokens}; "
+                f"the model takes {limit}: lower max_new_tokens or leave the prompt out"
+            )
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]

@@ -62,25 +62,11 @@ class TransformersEngine(ChunkedEngine):
 
     @property
     def max_length(self) -> int | None:
-        """Prompt and completion together, at most; None where the model states no limit."""
+        """`max_position_embeddings`; None where the model states no limit."""
         limit = getattr(
             self.model.config.get_text_config(decoder=True), "max_position_embeddings", None
         )
         return int(limit) if limit else None
-
-    def check(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
-        """Refuse empty prompts and those that leave too little room in the model's window."""
-        super().check(prompts, sampling)
-        limit = self.max_length
-        longest = max(map(len, prompts), default=0)
-        if limit is not None and longest + sampling.max_new_tokens > limit:
-            row = next(i for i, prompt in enumerate(prompts) if len(prompt) == longest)
-            raise ValueError(
-                f"prompt {row} has {longest} tokens and max_new_tokens is "
-                f"{sampling.max_new_tokens}, together {longest + sampling.max_new_tokens}; "
-                f"the model takes {limit} (max_position_embeddings): "
-                "lower max_new_tokens or leave the prompt out"
-            )
 
     def run_chunk(
         self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]

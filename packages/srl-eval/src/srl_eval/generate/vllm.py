@@ -54,6 +54,11 @@ class VllmEngine(ChunkedEngine):
         super().__init__(chunk_size)
         self.llm = llm
 
+    @property
+    def max_length(self) -> int | None:
+        """vLLM's `max_model_len`, which may be below the model's own window."""
+        return int(self.llm.llm_engine.model_config.max_model_len)
+
     def run_chunk(
         self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
     ) -> list[Completion]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srl_eval.numbers import close, parse_number, without_unit
+from srl_reward.numbers import close, parse_number, without_unit
 
 
 @pytest.mark.parametrize(

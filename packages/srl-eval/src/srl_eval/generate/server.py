@@ -1,0 +1,208 @@
+"""The engine over a server with OpenAI's completions: vLLM's or sglang's `/v1/completions`.
+
+Token ids go out and come back (`return_token_ids`), one request a row with a seed of its own. What
+comes back is checked against what was asked, since it comes from elsewhere. Rows are batched by the
+server's scheduler: equal seeds give equal draws up to near-ties of logits, and only from a server
+that honours `seed`. Log-probabilities are the server's own: those that `Completion` promises where
+vLLM was started with `--logprobs-mode processed_logprobs`. Weights are the server's affair.
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from srl_data.errors import ConfigError, DataError
+from srl_data.records import short_reason
+from srl_eval.generate.engine import ChunkedEngine, Prompt
+from srl_eval.generate.sampling import Completion, FinishReason, Sampling
+from srl_eval.generate.transport import Client, ServerAddress, ServerError, in_order
+
+if TYPE_CHECKING:
+    from srl_eval.config import BackendSection, ModelSection
+
+KEY_VARIABLE = "SRL_EVAL_API_KEY"
+_SIGNED = 1 << 63
+_FIRST_SECONDS, _FIRST_ATTEMPTS = 30.0, 3
+_EXPECTED = (
+    "expected an OpenAI-compatible server that knows return_token_ids: vLLM 0.10.2 or later, or a "
+    "recent sglang"
+)
+
+TokenId = Annotated[int, Field(ge=0, lt=1 << 31)]
+
+
+class _Reply(BaseModel):
+    """A part of an answer; fields that are not used here may be anything."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class _Logprobs(_Reply):
+    token_logprobs: list[float]
+
+
+class _Choice(_Reply):
+    token_ids: list[TokenId]
+    logprobs: _Logprobs
+    finish_reason: str
+
+
+class _Usage(_Reply):
+    completion_tokens: int
+
+
+class _CompletionReply(_Reply):
+    choices: list[_Choice] = Field(min_length=1, max_length=1)
+    usage: _Usage | None = None
+
+
+class _ServedModel(_Reply):
+    id: str
+    max_model_len: int | None = None
+
+
+class _ModelsReply(_Reply):
+    data: list[_ServedModel]
+
+
+def start_server(model: "ModelSection", backend: "BackendSection") -> "ServerEngine":
+    """The engine over the server that the configuration names, which must serve the model.
+
+    Raises DataError where no server answers, or it serves other models.
+    """
+    assert backend.base_url is not None, "BackendSection asks for it"
+    address = ServerAddress(
+        backend.base_url, backend.request_timeout, backend.request_attempts, api_key()
+    )
+    name = backend.served_model or model.name
+    # A wrong address should show at once; only requests under way are worth long waiting.
+    first = replace(
+        address,
+        timeout=min(address.timeout, _FIRST_SECONDS),
+        attempts=min(address.attempts, _FIRST_ATTEMPTS),
+    )
+    try:
+        with Client(first) as client:
+            reply = client.call("/models")
+        served = _ModelsReply.model_validate(reply).data
+    except ServerError as error:
+        raise DataError(f"no server answers: {error}") from error
+    except ValidationError as error:
+        raise DataError(f"{backend.base_url}/models: {short_reason(error)}; {_EXPECTED}") from error
+    found = next((each for each in served if each.id == name), None)
+    if found is None:
+        names = ", ".join(repr(each.id[:100]) for each in served[:10]) or "none"
+        raise DataError(
+            f"{backend.base_url} does not serve {name!r} but {names}; name it with --served-model"
+        )
+    return ServerEngine(
+        address,
+        found.id,
+        chunk_size=backend.chunk_size,
+        concurrency=backend.concurrency,
+        max_length=found.max_model_len,
+    )
+
+
+def api_key() -> str | None:
+    """The key in the environment, None for none; ConfigError where it cannot stand in a header."""
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not all("!" <= character <= "~" for character in key):
+        raise ConfigError(f"{KEY_VARIABLE} holds white space or characters that no key has")
+    return key or None
+
+
+class ServerEngine(ChunkedEngine):
+    """Completions from a server, `concurrency` requests at a time."""
+
+    def __init__(
+        self,
+        address: ServerAddress,
+        model: str,
+        *,
+        chunk_size: int = 256,
+        concurrency: int = 64,
+        max_length: int | None = None,
+    ) -> None:
+        super().__init__(chunk_size)
+        self._address, self._model, self._concurrency = address, model, concurrency
+        self._max_length = max_length
+
+    @property
+    def max_length(self) -> int | None:
+        """What the server says of its window, None where it says nothing."""
+        return self._max_length
+
+    def run_chunk(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Completion]:
+        """One request a row; the first failure ends the chunk, and the requests under way."""
+        with Client(self._address) as client:
+            tasks = [
+                partial(self._complete, client, prompt, sampling, seed)
+                for prompt, seed in zip(prompts, seeds, strict=True)
+            ]
+            return in_order(tasks, self._concurrency)
+
+    def _complete(
+        self, client: Client, prompt: Prompt, sampling: Sampling, seed: int
+    ) -> Completion:
+        answer = client.call("/completions", self._request(prompt, sampling, seed))
+        try:
+            return read_completion(answer, sampling, self.weights_version)
+        except ValueError as error:
+            reason = short_reason(error) if isinstance(error, ValidationError) else str(error)
+            url = f"{self._address.base_url}/completions"
+            raise DataError(f"{url} gave no completion as asked: {reason}; {_EXPECTED}") from error
+
+    def _request(self, prompt: Prompt, sampling: Sampling, seed: int) -> dict[str, object]:
+        return {
+            "model": self._model,
+            "prompt": list(prompt),
+            "max_tokens": sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k or -1,
+            "min_p": sampling.min_p,
+            "seed": seed % _SIGNED,
+            "stop_token_ids": list(sampling.stop_token_ids),
+            "skip_special_tokens": False,
+            "return_token_ids": True,
+            "logprobs": 1,
+            "n": 1,
+            "stream": False,
+        }
+
+
+def read_completion(answer: object, sampling: Sampling, weights_version: int) -> Completion:
+    """A server's answer as a completion; ValueError where it is not what was asked for.
+
+    Tokens after the first stop token are cut off: sglang and vLLM differ in when they stop.
+    """
+    reply = _CompletionReply.model_validate(answer)
+    (choice,) = reply.choices
+    tokens, logprobs = choice.token_ids, choice.logprobs.token_logprobs
+    if len(tokens) != len(logprobs):
+        raise ValueError(f"{len(tokens)} token_ids and {len(logprobs)} token_logprobs")
+    if reply.usage is not None and reply.usage.completion_tokens != len(tokens):
+        raise ValueError(f"{len(tokens)} token_ids, usage says {reply.usage.completion_tokens}")
+    if not 1 <= len(tokens) <= sampling.max_new_tokens:
+        raise ValueError(f"{len(tokens)} token_ids, expected 1 to {sampling.max_new_tokens}")
+    bad = next((value for value in logprobs if not math.isfinite(value) or value > 1e-3), None)
+    if bad is not None:
+        raise ValueError(f"a log-probability of {bad}")
+    stops = set(sampling.stop_token_ids)
+    end = next((place for place, token in enumerate(tokens, 1) if token in stops), None)
+    length = len(tokens) if end is None else end
+    reason: FinishReason = "length" if end is None else "stop"
+    if end is None and (choice.finish_reason != "length" or length != sampling.max_new_tokens):
+        raise ValueError(
+            f"it ended ({choice.finish_reason[:40]!r}) after {length} of "
+            f"{sampling.max_new_tokens} tokens at token {tokens[-1]}, which is no stop token"
+        )
+    return Completion(tuple(tokens[:length]), tuple(logprobs[:length]), reason, weights_version)

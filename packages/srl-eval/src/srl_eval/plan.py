@@ -1,0 +1,238 @@
+"""What is settled before the first token: problems, prompts, caps, the work list, the folder.
+
+`prepare` reads the data and the tokenizer and no weights; running the plan is `run.py`.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from srl_data.errors import ConfigError, DataError
+from srl_data.prompts import has_chat_template
+from srl_eval.config import Chat, EvalConfig, resolve_sampling
+from srl_eval.fewshot import FewShot, load_fewshot, next_turn_marks, with_examples
+from srl_eval.generate.sampling import Sampling
+from srl_eval.generate.seeds import seed_for
+from srl_eval.models import Subject, open_subject, tokenizer_note
+from srl_eval.problems import ProblemSet, load_problems
+from srl_eval.samples import WorkItem
+from srl_eval.solvers import Solver, StepwiseSolver, WholeSolver, step_sampling
+from srl_eval.tasks import TaskSpec
+from srl_eval.tracking import require_wandb
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything settled before the first token."""
+
+    task: TaskSpec
+    config: EvalConfig
+    subject: Subject
+    data: ProblemSet
+    fewshot: FewShot | None
+    sampling: Sampling
+    stepwise: bool
+    solver: Solver
+    work: list[WorkItem]
+    prompts: list[str]
+    prompt_ids: list[list[int]]
+    notes: list[str]
+    output_dir: Path
+
+    @property
+    def in_chat(self) -> bool:
+        """Whether prompts go through the model's chat template."""
+        return self.subject.template.chat is not False and has_chat_template(self.subject.tokenizer)
+
+    @property
+    def samples(self) -> int:
+        """Answers a problem."""
+        return self.config.decoding.samples
+
+    def identity(self) -> dict[str, object]:
+        """What a resumed run must agree in; all that can change a line of results.jsonl."""
+        sampling = asdict(self.sampling)
+        return {
+            "task": self.task.name,
+            "grader": self.task.grader,
+            "data_sha256": self.data.sha256,
+            "problems": len(self.data.problems),
+            **self.subject.identity,
+            "template": f"{self.subject.template.name}/{self.subject.template.version}",
+            "chat_template": self.in_chat,
+            "solve": "stepwise" if self.stepwise else "whole",
+            "samples": self.samples,
+            "seed": self.config.decoding.seed,
+            "chunk_size": self.config.backend.chunk_size,
+            **sampling,
+            "stop_token_ids": list(self.sampling.stop_token_ids),
+            **(self._step_caps() if self.stepwise else {}),
+            **(self.fewshot.identity() if self.fewshot else {}),
+        }
+
+    def _step_caps(self) -> dict[str, object]:
+        """Caps of a chain of steps; `max_new_tokens` of the sampling is a single step's then."""
+        return {
+            "max_steps": self.config.prompt.max_steps,
+            "max_answer_tokens": self.config.decoding.max_new_tokens,
+        }
+
+
+def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) -> Plan:
+    """Load problems and tokenizer, render prompts, settle the caps; no weights yet."""
+    require_wandb(config.tracking)
+    data = load_problems(task, config.data.data_path, config.data.data_revision, config.data.limit)
+    subject = with_chat(subject or open_subject(config), config.prompt.chat_template)
+    stepwise = is_stepwise(config, subject)
+    fewshot = load_fewshot(task, config, data)
+    ends: tuple[str, ...] = ()
+    if fewshot:
+        ends = next_turn_marks(subject.template, subject.tokenizer)
+        subject = show_examples(subject, fewshot, stepwise=stepwise)
+    template, tokenizer = subject.template, subject.tokenizer
+    columns = [{"problem": problem.problem} for problem in data.problems]
+    prompt_ids = [template.prompt_ids(tokenizer, **column) for column in columns]
+    notes = data_notes(task, data, fewshot)
+    room = token_cap(config, subject, prompt_ids, notes, stepwise=stepwise)
+    sampling = resolve_sampling(config.decoding, room, subject.stop_token_ids)
+    prompts = [template.prompt(tokenizer, **column) for column in columns]
+    warning = tokenizer_note(subject, prompts[0])
+    notes += [warning] if warning else []
+    if stepwise:
+        sampling = step_sampling(sampling, config.prompt.max_step_tokens, subject.window)
+    return Plan(
+        task=task,
+        config=config,
+        subject=subject,
+        data=data,
+        fewshot=fewshot,
+        sampling=sampling,
+        stepwise=stepwise,
+        solver=make_solver(config, subject, sampling, ends, stepwise=stepwise),
+        work=make_work(task, config, data),
+        prompts=prompts,
+        prompt_ids=prompt_ids,
+        notes=notes,
+        output_dir=config.output.output_dir or default_folder(task, config, subject),
+    )
+
+
+def with_chat(subject: Subject, chat: Chat) -> Subject:
+    """The model, asked with its chat template or without; ConfigError where it has none to ask."""
+    if chat == "auto":
+        return subject
+    if chat == "on" and not has_chat_template(subject.tokenizer):
+        raise ConfigError(
+            f"--chat-template on: the tokenizer of {subject.label} has no chat template"
+        )
+    return replace(subject, template=replace(subject.template, chat=chat == "on"))
+
+
+def is_stepwise(config: EvalConfig, subject: Subject) -> bool:
+    """Whether answers are chained from steps: as asked for, else as the template was trained."""
+    if config.decoding.mode == "stepwise":
+        if config.prompt.solve == "whole":
+            raise ConfigError("--mode stepwise and --solve whole contradict each other")
+        return True
+    if config.prompt.solve == "auto":
+        return subject.template.stepwise
+    return config.prompt.solve == "stepwise"
+
+
+def show_examples(subject: Subject, fewshot: FewShot, *, stepwise: bool) -> Subject:
+    """The model, asked with worked examples before each problem."""
+    if stepwise:
+        raise ConfigError(
+            f"few-shot examples are whole solutions, and template {subject.template.name!r} is "
+            "answered step by step; use --solve whole or --num-fewshot 0"
+        )
+    return replace(subject, template=with_examples(subject.template, fewshot.examples))
+
+
+def data_notes(task: TaskSpec, data: ProblemSet, fewshot: FewShot | None) -> list[str]:
+    """What a reader should know about the data."""
+    notes = []
+    if data.partial:
+        notes.append(f"partial: the first {len(data.problems)} of {data.total} problems")
+    if task.size is not None and data.total != task.size:
+        notes.append(f"{data.source} has {data.total} problems, {task.name} has {task.size}")
+    if fewshot and fewshot.left_out:
+        notes.append(
+            f"{fewshot.left_out} problems of {fewshot.source} are asked themselves and are no "
+            "examples"
+        )
+    return notes
+
+
+def token_cap(
+    config: EvalConfig,
+    subject: Subject,
+    prompt_ids: Sequence[Sequence[int]],
+    notes: list[str],
+    *,
+    stepwise: bool,
+) -> int:
+    """Longest completion: what was asked for, bounded by what the longest prompt leaves."""
+    asked, window = config.decoding.max_new_tokens, subject.window
+    if window is None:
+        return asked
+    longest = max(map(len, prompt_ids))
+    room = window - longest
+    if room < 1:
+        raise DataError(
+            f"the longest prompt has {longest} tokens and {subject.label} takes {window} in all; "
+            "use a model with a longer window, a shorter --template or a lower --num-fewshot"
+        )
+    if room < asked and not stepwise:
+        notes.append(
+            f"max_new_tokens {asked} lowered to {room}: the model's window of {window} "
+            f"less the longest prompt's {longest}"
+        )
+    return min(asked, room)
+
+
+def make_solver(
+    config: EvalConfig,
+    subject: Subject,
+    sampling: Sampling,
+    ends: tuple[str, ...],
+    *,
+    stepwise: bool,
+) -> Solver:
+    """The way answers are had."""
+    if not stepwise:
+        return WholeSolver(subject.tokenizer, subject.template, sampling, ends)
+    return StepwiseSolver(
+        subject.tokenizer,
+        subject.template,
+        sampling,
+        max_steps=config.prompt.max_steps,
+        max_tokens=config.decoding.max_new_tokens,
+        window=subject.window,
+    )
+
+
+def make_work(task: TaskSpec, config: EvalConfig, data: ProblemSet) -> list[WorkItem]:
+    """Problem after problem, its samples side by side, so that its prompt is computed once."""
+    return [
+        WorkItem(doc, problem.id, sample, seed_for(config.decoding.seed, task.name, doc, sample))
+        for doc, problem in enumerate(data.problems)
+        for sample in range(config.decoding.samples)
+    ]
+
+
+def default_folder(task: TaskSpec, config: EvalConfig, subject: Subject) -> Path:
+    """results/MODEL_TASK_MODE."""
+    return Path("results") / run_name(task, config, subject)
+
+
+def run_name(task: TaskSpec, config: EvalConfig, subject: Subject) -> str:
+    """MODEL_TASK_MODE."""
+    return f"{Path(subject.label).name or 'model'}_{task.name}_{config.decoding.mode}"
+
+
+def prompt_hash(ids: Sequence[int]) -> str:
+    """SHA-256 of a prompt's token ids, shortened."""
+    return hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()[:16]

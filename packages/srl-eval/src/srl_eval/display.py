@@ -98,7 +98,7 @@ def results_table(metrics: Metrics) -> Table:
 def comparison_table(comparison: Comparison) -> Table:
     """Runs side by side, narrow enough for 80 columns."""
     table = Table(
-        title=f"{comparison.task}: {comparison.problems} problems",
+        title=comparison.title,
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,

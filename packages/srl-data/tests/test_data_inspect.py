@@ -1,5 +1,6 @@
 """`srl-data inspect`, manifests and progress."""
 
+import io
 import json
 import sys
 import types
@@ -7,6 +8,8 @@ import types
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
+from rich.text import Text
 
 from srl_data import progress
 from srl_data.cli import cli
@@ -205,3 +208,25 @@ def test_a_manifest_is_plain_utf8_json(tmp_path):
     data = json.loads(manifest_path(file).read_text(encoding="utf-8"))
     assert data["source"]["name"] == "é"
     assert data["file"] == "f.jsonl"
+
+
+def test_a_plain_line_says_how_long_it_will_take(capsys):
+    meter = progress.PlainMeter("aime24", 8, "samples")
+    meter.done, meter.note, meter.started = 2, "accuracy 0.500", meter.started - 30
+    meter.line()
+    line = "aime24: 2/8 samples in 30 s, 0.1 samples/s, 0:01:30 left, accuracy 0.500\n"
+    assert capsys.readouterr().err == line
+
+
+@pytest.mark.parametrize(("width", "lines"), [(80, 2), (140, 1)])
+def test_a_note_stands_under_the_bar_where_there_is_no_room(width, lines):
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=True)
+    meter = progress.BarMeter("aime24", 960, "samples", console)
+    meter.advance(640, "accuracy 0.271, 4351 tokens/s, 68% cut off")
+    meter.finish()
+    last = [line for line in Text.from_ansi(file.getvalue()).plain.splitlines() if line.strip()]
+    shown = last[-lines:]
+    assert "640/960 samples" in shown[0]
+    assert shown[0].rstrip().endswith("left") == (lines == 2)
+    assert shown[-1].rstrip().endswith("68% cut off")

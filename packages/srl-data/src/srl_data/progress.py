@@ -7,9 +7,11 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar
 
-from rich.console import Console
+from rich.columns import Columns
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,11 +21,14 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 T = TypeVar("T")
 
 PLAIN_EVERY_SECONDS = 10.0
 """Time between two plain lines."""
+
+_WIDE = 120  # characters of a terminal that has room for a note behind the bar
 
 
 class Meter:
@@ -68,8 +73,11 @@ class PlainMeter(Meter):
         seconds = time.monotonic() - self.started
         total = "" if self.total is None else f"/{self.total}"
         rate = f", {self.done / seconds:.1f} {self.unit}/s" if seconds >= 1 else ""
+        left = ""
+        if self.total is not None and 0 < self.done < self.total and seconds >= 1:
+            left = f", {duration(seconds * (self.total - self.done) / self.done)} left"
         note = f", {self.note}" if self.note else ""
-        text = f"{self.label}: {self.done}{total} {self.unit} in {seconds:.0f} s{rate}{note}"
+        text = f"{self.label}: {self.done}{total} {self.unit} in {seconds:.0f} s{rate}{left}{note}"
         print(text, file=sys.stderr, flush=True)  # noqa: T201
 
     def finish(self) -> None:
@@ -77,12 +85,31 @@ class PlainMeter(Meter):
         self.line()
 
 
+def duration(seconds: float) -> str:
+    """Whole seconds as `h:mm:ss`."""
+    return str(timedelta(seconds=round(seconds)))
+
+
+class NotedProgress(Progress):
+    """A bar with its note behind it, or under it where the terminal is narrow."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bars, each with its note."""
+        for task in self.tasks:
+            bar, note = self.make_tasks_table([task]), Text(task.fields["note"], no_wrap=True)
+            if self.console.width >= _WIDE:
+                yield Columns([bar, note], padding=(0, 1))
+            else:
+                yield bar
+                yield note
+
+
 class BarMeter(Meter):
     """A live bar with elapsed and remaining time."""
 
     def __init__(self, label: str, total: int | None, unit: str, console: Console) -> None:
         super().__init__(label, total, unit)
-        self.bar = Progress(
+        self.bar = NotedProgress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
@@ -90,7 +117,7 @@ class BarMeter(Meter):
             TextColumn(unit),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("left"),
             console=console,
         )
         self.task = self.bar.add_task(label, total=total, note="")

@@ -58,20 +58,10 @@ def run_task(task: TaskSpec, config: EvalConfig, *, dry_run: bool) -> None:
     if dry_run:
         print_plan(config, f"evaluate {config.model.name or 'no model (give one)'} on {task.name}")
         return
-    from rich.console import Console
-
-    from srl_eval.display import announce, show_metrics
-    from srl_eval.plan import prepare
-    from srl_eval.report import write_report
-    from srl_eval.run import execute
+    from srl_eval.display import run_and_show
 
     with interruptible():
-        plan = prepare(task, config)
-        announce(plan, Console(stderr=True))
-        metrics = execute(plan)
-        write_report(plan.output_dir)
-    show_metrics(metrics, Console())
-    click.echo(f"wrote {plan.output_dir}/results.jsonl, metrics.json and report.html")
+        run_and_show(task, config)
 
 
 @contextmanager

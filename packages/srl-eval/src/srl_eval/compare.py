@@ -43,6 +43,13 @@ class Comparison:
     rows: list[Row]
     notes: list[str]
 
+    @property
+    def title(self) -> str:
+        """Task, the mode where all runs have the same, and the number of problems."""
+        modes = {row.mode for row in self.rows}
+        mode = f", {modes.pop()}" if len(modes) == 1 else ""
+        return f"{self.task}{mode}: {self.problems} problems"
+
 
 def compare(folders: Sequence[Path], resamples: int = 10_000) -> Comparison:
     """Compare finished runs with the first of them, problem by problem."""
@@ -66,7 +73,7 @@ def compare(folders: Sequence[Path], resamples: int = 10_000) -> Comparison:
                 losses=int((change_P < 0).sum()),
             )
         )
-    notes = comparison_notes(runs, len(ids))
+    notes = comparison_notes(runs, names, len(ids))
     intervals = [ends for row in rows for ends in (row.interval, row.difference_interval) if ends]
     notes += [NO_WIDTH] if has_no_width(intervals) else []
     return Comparison(runs[0].task, len(ids), rows, notes)
@@ -83,13 +90,15 @@ def short_names(folders: Sequence[Path]) -> list[str]:
     return [str(Path(*part[: len(part) - tail])) for part in parts]
 
 
-def comparison_notes(runs: Sequence[FinishedRun], common: int) -> list[str]:
+def comparison_notes(runs: Sequence[FinishedRun], names: Sequence[str], common: int) -> list[str]:
     """What makes the rows less alike than they look."""
     notes = []
     if any(len(run.problems) != common for run in runs):
-        sizes = ", ".join(f"{run.folder} {len(run.problems)}" for run in runs)
+        sizes = ", ".join(
+            f"{name} {len(run.problems)}" for name, run in zip(names, runs, strict=True)
+        )
         notes.append(f"only the {common} problems that all runs have are compared ({sizes})")
-    partial = [str(run.folder) for run in runs if run.partial]
+    partial = [name for name, run in zip(names, runs, strict=True) if run.partial]
     if partial:
         notes.append(f"partial, a limit left problems out: {', '.join(partial)}")
     for key in _TOLD_APART:
@@ -134,7 +143,7 @@ def span(interval: tuple[float, float], *, signed: bool = False) -> str:
 def as_markdown(comparison: Comparison) -> str:
     """The table as Markdown."""
     lines = [
-        f"# {comparison.task}: {comparison.problems} problems",
+        f"# {comparison.title}",
         "",
         "| " + " | ".join(HEADERS) + " |",
         "|" + "|".join("---" if n < 2 else "---:" for n in range(len(HEADERS))) + "|",

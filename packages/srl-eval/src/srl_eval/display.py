@@ -98,7 +98,7 @@ def results_table(metrics: Metrics) -> Table:
 def comparison_table(comparison: Comparison) -> Table:
     """Runs side by side, narrow enough for 80 columns."""
     table = Table(
-        title=f"{comparison.task}: {comparison.problems} problems",
+        title=comparison.title,
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -150,19 +150,23 @@ def suite_table(finished: Sequence[tuple[Entry, Metrics]]) -> Table:
     return table
 
 
+def run_and_show(task: TaskSpec, config: EvalConfig) -> Metrics:
+    """One evaluation: announced, run, its report written and its scores shown."""
+    console = Console()
+    plan = prepare(task, config)
+    announce(plan, Console(stderr=True))
+    metrics = execute(plan)
+    write_report(plan.output_dir)
+    show_metrics(metrics, console)
+    written = f"wrote {plan.output_dir}/results.jsonl, metrics.json and report.html"
+    console.print(written, markup=False, highlight=False, soft_wrap=True)
+    return metrics
+
+
 def run_and_show_suite(suite: SuiteConfig) -> None:
     """Run a suite, showing each evaluation, and write a comparison a task and mode."""
-    console, errors = Console(), Console(stderr=True)
-
-    def run(task: TaskSpec, config: EvalConfig) -> Metrics:
-        plan = prepare(task, config)
-        announce(plan, errors)
-        metrics = execute(plan)
-        write_report(plan.output_dir)
-        show_metrics(metrics, console)
-        return metrics
-
-    finished = run_suite(suite, run)
+    console = Console()
+    finished = run_suite(suite, run_and_show)
     console.print(suite_table(finished))
     if len(suite.models) > 1:
         for name, folders in comparable(suite).items():

@@ -116,7 +116,7 @@ def comparison_page(comparison: Comparison) -> str:
         rows.append(f'<tr class="sure">{inner}</tr>' if sure else f"<tr>{inner}</tr>")
     head = "".join(f"<th>{html.escape(name)}</th>" for name in HEADERS)
     notes = "".join(f"<p>Note: {html.escape(note)}.</p>" for note in comparison.notes)
-    title = html.escape(f"{comparison.task}: {comparison.problems} problems")
+    title = html.escape(comparison.title)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -130,6 +130,25 @@ fn long_repetitive_pairs_agree() {
     }
 }
 
+/// Runs of one element, each behind an element of its own: many elements follow the same string.
+#[test]
+fn many_elements_behind_the_same_string_agree() {
+    let gap = |own: i64| usize::try_from(1 + own * 7_919 % 20).unwrap();
+    let run = |own: i64| [vec![own], vec![0; gap(own)]].concat();
+    let b: Vec<i64> = (1..150).flat_map(run).collect();
+    let a: Vec<i64> = b.iter().rev().copied().collect();
+    let codes = |s: &[i64]| {
+        s.iter()
+            .map(|&x| u32::try_from(x).unwrap())
+            .collect::<Vec<_>>()
+    };
+    let index = Index::new(codes(&b), &[false; 150], false);
+    let expected = index.matching_blocks(&codes(&a), Stop::default()).unwrap();
+    let mut matcher = Matcher::default();
+    let found = matcher.blocks(Seq::Ints(&a), Seq::Ints(&b), false, Stop::default());
+    assert_eq!(found.unwrap(), expected);
+}
+
 #[test]
 fn a_wide_alphabet_agrees() {
     // More than 254 common elements: two bytes an element; popular ones among them.

@@ -1,8 +1,11 @@
 //! The longest block of a rectangle by a suffix automaton, for input too repetitive for seeds.
 //!
-//! The automaton of the columns is built in time linear in them (times the branching of a state,
-//! which is at most the alphabet), and the rows walk it in linear time, however often anything
-//! repeats. Each state knows where its strings first end, so the earliest column is at hand.
+//! The automaton of the columns is built in time linear in them, and the rows walk it in linear
+//! time, however often anything repeats and however many elements follow a string: the edges of a
+//! state are a list, and in a hash map besides where they are many. Each state knows where its
+//! strings first end, so the earliest column is at hand.
+
+use std::collections::HashMap;
 
 use super::Block;
 use super::rect::Rect;
@@ -10,6 +13,9 @@ use super::text::{Code, Text};
 
 const NONE: u32 = u32::MAX;
 const ROOT: u32 = 0;
+
+/// Edges from which a state's are looked up rather than walked through.
+const WIDE: u32 = 32;
 
 /// Stands for the elements that `a` has not: no code of `a`, whatever part of `b` is looked at.
 const FOREIGN: u32 = u32::MAX;
@@ -30,6 +36,8 @@ struct Edge {
     code: u32,
     to: u32,
     next: u32,
+    /// How many there are from here on.
+    count: u32,
 }
 
 /// States and edges, used again from call to call.
@@ -37,9 +45,11 @@ struct Edge {
 pub(crate) struct Automaton {
     states: Vec<State>,
     edges: Vec<Edge>,
+    /// The edges of wide states, by state and code.
+    wide: HashMap<(u32, u32), u32>,
     /// The state of the text up to each position.
     ends: Vec<u32>,
-    /// The root's edges by code; it alone branches widely.
+    /// The root's edges by code.
     root: Vec<u32>,
     root_foreign: u32,
 }
@@ -104,6 +114,7 @@ impl Automaton {
         self.states.clear();
         self.ends.clear();
         self.edges.clear();
+        self.wide = HashMap::new();
         let known = b.iter().filter(|code| **code != C::B_ONLY);
         let top = known.map(|code| code.index()).max();
         let number = |code: C| {
@@ -169,6 +180,9 @@ impl Automaton {
             edges,
             ..self.states[to as usize]
         });
+        if self.count(edges) >= WIDE {
+            self.widen(clone);
+        }
         self.states[to as usize].link = clone;
         while at != NONE && self.target(at, code) == to {
             self.redirect(at, code, clone);
@@ -186,19 +200,38 @@ impl Automaton {
                 None => NONE,
             };
         }
-        let mut edge = self.states[state as usize].edges;
-        while edge != NONE {
-            let Edge {
-                code: other,
-                to,
-                next,
-            } = self.edges[edge as usize];
-            if other == code {
-                return to;
+        self.edge(state, code).1
+    }
+
+    /// Which edge of a state other than the root has `code`, and where it leads to.
+    #[inline(always)]
+    fn edge(&self, state: u32, code: u32) -> (u32, u32) {
+        let mut at = self.states[state as usize].edges;
+        while at != NONE {
+            let edge = self.edges[at as usize];
+            if edge.code == code {
+                return (at, edge.to);
             }
-            edge = next;
+            at = if edge.count < WIDE {
+                edge.next
+            } else {
+                self.wide_edge(state, code)
+            };
         }
-        NONE
+        (NONE, NONE)
+    }
+
+    /// The same for a wide state. Out of line, for the sake of the many others.
+    #[cold]
+    #[inline(never)]
+    fn wide_edge(&self, state: u32, code: u32) -> u32 {
+        self.wide.get(&(state, code)).copied().unwrap_or(NONE)
+    }
+
+    /// How many edges there are from one on.
+    #[inline]
+    fn count(&self, edge: u32) -> u32 {
+        self.edges.get(edge as usize).map_or(0, |edge| edge.count)
     }
 
     fn root_edge(&mut self, code: u32) -> &mut u32 {
@@ -214,8 +247,32 @@ impl Automaton {
             return;
         }
         let next = self.states[state as usize].edges;
-        self.states[state as usize].edges = position(self.edges.len());
-        self.edges.push(Edge { code, to, next });
+        let edge = position(self.edges.len());
+        let count = self.count(next) + 1;
+        self.states[state as usize].edges = edge;
+        self.edges.push(Edge {
+            code,
+            to,
+            next,
+            count,
+        });
+        if count > WIDE {
+            self.wide.insert((state, code), edge);
+        } else if count == WIDE {
+            self.widen(state);
+        }
+    }
+
+    /// Puts all edges of a state into the map.
+    #[cold]
+    #[inline(never)]
+    fn widen(&mut self, state: u32) {
+        let mut edge = self.states[state as usize].edges;
+        while edge != NONE {
+            let Edge { code, next, .. } = self.edges[edge as usize];
+            self.wide.insert((state, code), edge);
+            edge = next;
+        }
     }
 
     fn redirect(&mut self, state: u32, code: u32, to: u32) {
@@ -223,11 +280,8 @@ impl Automaton {
             *self.root_edge(code) = to;
             return;
         }
-        let mut edge = self.states[state as usize].edges as usize;
-        while self.edges[edge].code != code {
-            edge = self.edges[edge].next as usize;
-        }
-        self.edges[edge].to = to;
+        let (edge, _) = self.edge(state, code);
+        self.edges[edge as usize].to = to;
     }
 
     fn copy_edges(&mut self, mut edge: u32) -> u32 {
@@ -236,7 +290,11 @@ impl Automaton {
             let original = self.edges[edge as usize];
             let next = copied;
             copied = position(self.edges.len());
-            self.edges.push(Edge { next, ..original });
+            self.edges.push(Edge {
+                next,
+                count: self.count(next) + 1,
+                ..original
+            });
             edge = original.next;
         }
         copied

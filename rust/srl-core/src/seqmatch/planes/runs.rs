@@ -31,6 +31,8 @@ impl Planes {
             self.region = None;
         }
         self.enter(pair, codes, rect);
+        // The windows are written over the rows' levels.
+        self.filled_to = 0;
         let limits = (origin, runs.len() + most);
         let before = runs.len();
         let (lanes, words) = (self.lanes, self.words);

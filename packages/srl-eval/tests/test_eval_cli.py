@@ -132,6 +132,19 @@ def test_what_is_no_model_is_refused(
         assert reason in capsys.readouterr().err.strip().splitlines()[-1]
 
 
+def test_a_missing_model_is_told_before_any_data_is_fetched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(*_: object) -> None:
+        pytest.fail("data was read first")
+
+    monkeypatch.setattr("srl_eval.plan.load_problems", fetch)
+    missing = str(tmp_path / "run" / "step_100")
+    for flag in ("--model", "--model-path"):
+        assert run(["aime24", flag, missing]) == 3
+        assert f"{missing} does not exist" in capsys.readouterr().err
+
+
 def test_no_model_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     args = ["aime24", "--data-path", str(problems_file(tmp_path))]
     assert run(args) == 2

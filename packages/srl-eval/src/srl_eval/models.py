@@ -71,13 +71,11 @@ def open_subject(config: EvalConfig) -> Subject:
     is no model.
     """
     section, backend = config.model, config.backend
-    if not section.name:
-        raise ConfigError("no model given; name one with --model or --model-path")
+    check_model(config)
     if backend.backend == "vllm":
         from srl_eval.generate.vllm import require_vllm
 
         require_vllm()
-    check_folder(section, weights=backend.backend != "server")
     model_config, tokenizer = _load_head(section)
     device, dtype = ("", "") if backend.backend == "server" else _placement(section)
     identity = _identity(section) | {"backend": backend.backend}
@@ -96,13 +94,21 @@ def open_subject(config: EvalConfig) -> Subject:
     )
 
 
+def check_model(config: EvalConfig) -> None:
+    """See, without opening it, that there is a model; raises as `open_subject` does."""
+    if not config.model.name:
+        raise ConfigError("no model given; name one with --model or --model-path")
+    check_folder(config.model, weights=config.backend.backend != "server")
+
+
 def check_folder(section: ModelSection, *, weights: bool = True) -> None:
     """DataError for a local path that is no model folder, in one line.
 
     Without `weights` it only has to say which model it is: they are elsewhere.
     """
     path = section.model_path or Path(section.model or "")
-    if section.model_path is None and not path.exists():
+    is_path = section.model_path is not None or path.is_absolute() or len(path.parts) > 2
+    if not is_path and not path.exists():
         return  # a hub id
     if not path.is_dir():
         what = "is a file" if path.is_file() else "does not exist"

@@ -15,7 +15,7 @@ from srl_eval.config import Chat, EvalConfig, resolve_sampling
 from srl_eval.fewshot import FewShot, load_fewshot, next_turn_marks, with_examples
 from srl_eval.generate.sampling import Sampling
 from srl_eval.generate.seeds import seed_for
-from srl_eval.models import Subject, open_subject, tokenizer_note
+from srl_eval.models import Subject, check_model, open_subject, tokenizer_note
 from srl_eval.problems import ProblemSet, load_problems
 from srl_eval.samples import WorkItem
 from srl_eval.solvers import Solver, StepwiseSolver, WholeSolver, step_sampling
@@ -83,6 +83,8 @@ class Plan:
 def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) -> Plan:
     """Load problems and tokenizer, render prompts, settle the caps; no weights yet."""
     require_wandb(config.tracking)
+    if subject is None:
+        check_model(config)
     data = load_problems(task, config.data.data_path, config.data.data_revision, config.data.limit)
     subject = with_chat(subject or open_subject(config), config.prompt.chat_template)
     stepwise = is_stepwise(config, subject)

@@ -272,7 +272,7 @@ def batch_table(rng: random.Random) -> Iterator[str]:
     yield "| batch, autojunk off | one thread, pairs/s | two threads, pairs/s | gain |"
     yield "|---|--:|--:|--:|"
     for length in (200, 500, 2_000):
-        pairs = list(islice(texts(rng, length, "edited"), 400_000 // length))
+        pairs = list(islice(texts(rng, length, "edited"), 4_000_000 // length))
         a, b = ([str(pair[side]) for pair in pairs] for side in (0, 1))
         times: dict[int, list[float]] = {1: [], 2: []}
         for turn in range(20):

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import math_verify
 
+from machine import processor
 from srl_data.records import read_objects
 from srl_reward import _math_pool, grading
 from srl_reward.grading import Verdict, grade_batch
@@ -165,14 +166,6 @@ def report(path: Path, seed: int) -> Iterator[str]:
     yield from table(peers)
     yield "\n## Agreement\n"
     yield from agreement(pairs, peers[0], peers[-1])
-
-
-def processor() -> str:
-    """Return the processor's name, as far as the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ import cydifflib
 import difflib_fast
 from rapidfuzz.distance import Indel
 
+from machine import processor
 from srl_reward.sequence import ratio, ratio_batch
 
 Text = str | list[int]
@@ -309,14 +310,6 @@ def report(seed: int, seconds: float) -> Iterator[str]:
     yield from hard_table(rng)
     yield "\n## Threads\n"
     yield from batch_table(rng)
-
-
-def processor() -> str:
-    """Return the processor's name, as far as the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+mod held;
 mod sequence;
 mod step;
 mod text;

@@ -1,8 +1,7 @@
-//! Glue for `srl_core::seqmatch`: how sequences come in, threads, and Ctrl-C.
+//! Glue for `srl_core::seqmatch`: calls, threads, and Ctrl-C.
 //!
-//! Strings are read where they lie when they are ASCII and copied once as code points when they
-//! are not; the GIL is released while a match is computed, every input held. Work that may take
-//! long runs on scoped threads while the calling one waits and looks for signals.
+//! The GIL is released while a match is computed, every input held. Work that may take long runs
+//! on scoped threads while the calling one waits and looks for signals.
 
 #![allow(
     clippy::needless_pass_by_value,
@@ -16,12 +15,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyList, PyString, PyTuple};
-use pyo3::{ffi, intern};
 use srl_core::seqmatch::classic::{Index, Rect};
-use srl_core::seqmatch::{Block, Halt, Matcher, Seq, Stop};
+use srl_core::seqmatch::{Block, Halt, Matcher, Stop};
+
+use crate::held::{Held, Pair, read_ints};
 
 /// Adds this module's functions to `_native`.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -32,135 +31,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(blocks, module)?)?;
     module.add_class::<JunkIndex>()
 }
-
-/// One sequence out of Python's hands: what it borrows is kept alive by the caller's reference.
-enum Held {
-    Ascii(&'static [u8]),
-    Chars(Vec<u32>),
-    Ints(Vec<i64>),
-}
-
-impl Held {
-    fn seq(&self) -> Seq<'_> {
-        match self {
-            Self::Ascii(bytes) => Seq::Ascii(bytes),
-            Self::Chars(chars) => Seq::Chars(chars),
-            Self::Ints(ints) => Seq::Ints(ints),
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.seq().len()
-    }
-
-    /// Reads a string, or a list or tuple of `int`; None for anything else, whose elements only
-    /// Python can compare. Subclasses may iterate or compare otherwise, so they are not read.
-    ///
-    /// # Safety
-    /// The caller keeps `value` alive for as long as it uses the result.
-    unsafe fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        if let Ok(text) = value.cast_exact::<PyString>() {
-            // SAFETY: the caller keeps `value`, which is `text`, alive.
-            return unsafe { Self::read_text(text) }.map(Some);
-        }
-        Ok(read_ints(value).map(Self::Ints))
-    }
-
-    /// # Safety
-    /// As for [`Self::read`].
-    unsafe fn read_pair(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> PyResult<Option<Pair>> {
-        // SAFETY: the caller keeps both alive.
-        let (Some(a), Some(b)) = (unsafe { (Self::read(a)?, Self::read(b)?) }) else {
-            return Ok(None);
-        };
-        Ok(Some((a, b)))
-    }
-
-    /// # Safety
-    /// The caller keeps `text` alive for as long as it uses the result.
-    unsafe fn read_text(text: &Bound<'_, PyString>) -> PyResult<Self> {
-        let py = text.py();
-        if is_ascii(text)? {
-            let mut len: ffi::Py_ssize_t = 0;
-            // SAFETY: `text` is a live str; for ASCII the pointer is to the string's own bytes,
-            // which never move and live as long as the string.
-            let start = unsafe { ffi::PyUnicode_AsUTF8AndSize(text.as_ptr(), &raw mut len) };
-            if start.is_null() {
-                return Err(PyErr::fetch(py));
-            }
-            // SAFETY: CPython says that `len` bytes lie there; strings are immutable.
-            let bytes = unsafe { std::slice::from_raw_parts(start.cast(), usize::try_from(len)?) };
-            return Ok(Self::Ascii(bytes));
-        }
-        let len = text.len()?;
-        let mut chars = Vec::with_capacity(len);
-        // SAFETY: the buffer holds `len` code points, which is what is asked for, no null after.
-        let copied =
-            unsafe { ffi::PyUnicode_AsUCS4(text.as_ptr(), chars.as_mut_ptr(), len.try_into()?, 0) };
-        if copied.is_null() {
-            return Err(PyErr::fetch(py));
-        }
-        // SAFETY: CPython has just written all `len` of them.
-        unsafe { chars.set_len(len) };
-        Ok(Self::Chars(chars))
-    }
-}
-
-/// What `text.isascii()` says, without a bound method made for the question.
-fn is_ascii(text: &Bound<'_, PyString>) -> PyResult<bool> {
-    static METHOD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let py = text.py();
-    let method = METHOD.get_or_try_init(py, || {
-        let method = py.get_type::<PyString>().getattr(intern!(py, "isascii"))?;
-        Ok::<_, PyErr>(method.unbind())
-    })?;
-    // SAFETY: both are live objects, and the list of arguments ends with a null.
-    let answer = unsafe {
-        let none = std::ptr::null_mut::<ffi::PyObject>();
-        let answer = ffi::PyObject_CallFunctionObjArgs(method.as_ptr(), text.as_ptr(), none);
-        Bound::from_owned_ptr_or_err(py, answer)?
-    };
-    Ok(answer.is(&*PyBool::new(py, true)))
-}
-
-/// The integers of an exact list or tuple that holds nothing else and none beyond 64 bits.
-fn read_ints(value: &Bound<'_, PyAny>) -> Option<Vec<i64>> {
-    type Get = unsafe extern "C" fn(*mut ffi::PyObject, ffi::Py_ssize_t) -> *mut ffi::PyObject;
-    let (len, get): (usize, Get) = if let Ok(list) = value.cast_exact::<PyList>() {
-        (list.len(), ffi::PyList_GetItem)
-    } else if let Ok(tuple) = value.cast_exact::<PyTuple>() {
-        (tuple.len(), ffi::PyTuple_GetItem)
-    } else {
-        return None;
-    };
-    let mut ints = Vec::with_capacity(len);
-    for at in 0..len {
-        // SAFETY: `at` is within the list or tuple, which nothing changes while we hold the GIL:
-        // no code of Python's runs here. What is returned is borrowed from it.
-        let item = unsafe { get(value.as_ptr(), ffi::Py_ssize_t::try_from(at).ok()?) };
-        // SAFETY: `item` is a live object.
-        ints.push(unsafe { read_int(item) }?);
-    }
-    Some(ints)
-}
-
-/// The value of an exact `int` or `bool`; a subclass may compare otherwise.
-///
-/// # Safety
-/// `item` is a live object.
-unsafe fn read_int(item: *mut ffi::PyObject) -> Option<i64> {
-    // SAFETY: the caller vouches for `item`; an int that does not fit sets `overflow`, no error.
-    unsafe {
-        if ffi::PyLong_CheckExact(item) == 0 && ffi::PyBool_Check(item) == 0 {
-            return None;
-        }
-        let mut overflow = 0;
-        let value = ffi::PyLong_AsLongLongAndOverflow(item, &raw mut overflow);
-        (overflow == 0).then_some(value)
-    }
-}
-
-type Pair = (Held, Held);
 
 /// Elements of work, above which a computation is given threads of its own and Ctrl-C ends it;
 /// an element takes 3 to 10 nanoseconds on common text.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
@@ -41,6 +42,7 @@ from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
 from srl_grpo.evaluation import HeldOut
 from srl_grpo.model import (
+    compute_dtype,
     context_length,
     load_trainable,
     make_model,
@@ -136,7 +138,7 @@ def origin_of(config: TrainConfig, world: World) -> Origin:
     found: Origin | CommandError | None = None
     if world.is_main:
         try:
-            found = find_origin(config, world.size)
+            found = find_origin(config, world)
         except CommandError as error:
             found = error
     found = world.from_main(found)
@@ -146,15 +148,21 @@ def origin_of(config: TrainConfig, world: World) -> Origin:
     return found
 
 
-def find_origin(config: TrainConfig, world_size: int) -> Origin:
+def find_origin(config: TrainConfig, world: World) -> Origin:
     """The checkpoint that the config resumes from, fit for this run, or a fresh start."""
     resume = config.checkpoint.resume
     checkpoint = find_resume(resume, config.output_dir) if resume else None
     if checkpoint is None:
         return Origin(None, TrainerState())
     state = read_state(checkpoint)
-    check_fit(checkpoint, state, config.engine.zero_stage, world_size)
+    check_fit(checkpoint, state, zero_stage_of(config, world), world.size)
     return Origin(checkpoint, state)
+
+
+def zero_stage_of(config: TrainConfig, world: World) -> int:
+    """The ZeRO stage that the run takes on this device."""
+    dtype = compute_dtype(config.model.dtype, world.device)
+    return config.engine.stage_for(dtype == torch.bfloat16)
 
 
 def open_directory(
@@ -329,7 +337,9 @@ def assemble(
     state = origin.state.model_copy()
     if origin.checkpoint is not None:
         load_checkpoint(origin.checkpoint, engine, world)
-    state.world_size, state.zero_stage = world.size, config.engine.zero_stage
+    state.world_size, state.zero_stage = world.size, engine.zero_stage
+    if engine.zero_stage != config.engine.zero_stage:
+        display.note(f"bfloat16 without ZeRO starts wrong in DeepSpeed: ZeRO {engine.zero_stage}")
     rollout = PolicyRollout(engine, language.pad_id, config.rollout.chunk_size)
     rollout.sync_weights()
     sampler = PromptSampler(len(prompts), config.seed, state.position)

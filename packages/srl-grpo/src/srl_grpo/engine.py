@@ -181,7 +181,7 @@ class TrainingEngine:
                     state[name] = parameter.detach().cpu().clone()
         if self.world.is_main:
             kept = set(model.state_dict())
-            buffers = model.named_buffers()
+            buffers = model.named_buffers(remove_duplicate=False)
             state |= {name: value.cpu().clone() for name, value in buffers if name in kept}
         return state
 

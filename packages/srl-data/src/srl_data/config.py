@@ -38,6 +38,9 @@ class Section(BaseModel):
         allow_inf_nan=False,
     )
 
+    former: typing.ClassVar[dict[str, str]] = {}
+    """Keys that there were once, each with what to write now."""
+
 
 @dataclass(frozen=True)
 class Flag:
@@ -166,6 +169,18 @@ def unknown_keys(
             yield from unknown_keys(value, inner, f"{prefix}{key}.")
 
 
+def former_key(key: str, model: type[Section]) -> str | None:
+    """What is to be written now in place of a dotted key that there was once."""
+    *sections, last = key.split(".")
+    for name in sections:
+        field = model.model_fields.get(name)
+        inner = section_of(field.annotation) if field is not None else None
+        if inner is None:
+            return None
+        model = inner
+    return model.former.get(last)
+
+
 def nearest_key(key: str, model: type[Section]) -> str | None:
     """The known key most like `key`: by its full name, else by its last part."""
     known = {leaf.key: leaf.path[-1] for leaf in leaves(model)}
@@ -211,6 +226,8 @@ def describe_errors(error: ValidationError, model: type[Section]) -> str:
 def validate(tree: ConfigTree, model: type[C], source: str) -> C:
     """`tree` as a `model`, or ConfigError naming every bad key of `source`."""
     for key in unknown_keys(tree, model):
+        if now := former_key(key, model):
+            raise ConfigError(f"{source}: {key} is no longer a key; it is now {now}")
         near = nearest_key(key, model)
         hint = f"did you mean {near!r}?" if near else "--help lists the known keys"
         raise ConfigError(f"{source}: unknown key {key!r}; {hint}")

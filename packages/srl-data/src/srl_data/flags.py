@@ -8,14 +8,23 @@ is pydantic's, in `srl_data.config`.
 
 import functools
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import rich_click as click
 import yaml
 from pydantic_core import PydanticUndefined
 
-from srl_data.config import Leaf, Section, dump_yaml, leaves, load_config, without_none
+from srl_data.config import (
+    Leaf,
+    Section,
+    dump_yaml,
+    leaves,
+    load_config,
+    section_of,
+    without_none,
+)
+from srl_data.errors import ConfigError
 
 C = typing.TypeVar("C", bound=Section)
 
@@ -97,6 +106,25 @@ def parameter_name(leaf: Leaf) -> str:
     return "__".join(leaf.path)
 
 
+def former_keys(model: type[Section]) -> Iterator[tuple[str, str]]:
+    """Flags that there were once, each with what to write now."""
+    yield from ((key.replace("_", "-"), now) for key, now in model.former.items())
+    for field in model.model_fields.values():
+        inner = section_of(field.annotation)
+        if inner is not None:
+            yield from former_keys(inner)
+
+
+def former_option(flag: str, now: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A hidden option that is refused with what to write instead."""
+
+    def refuse(_context: click.Context, _parameter: click.Parameter, value: object) -> None:
+        if value is not None:
+            raise ConfigError(f"--{flag} is no longer an option; it is now {now}")
+
+    return click.option(f"--{flag}", hidden=True, expose_value=False, callback=refuse)
+
+
 def configured(
     model: type[C], presets: str | None = None
 ) -> Callable[[Callable[[C, bool], None]], Callable[..., None]]:
@@ -121,6 +149,8 @@ def configured(
         command: Callable[..., None] = body
         for leaf in reversed(fields):
             command = option(leaf)(command)
+        for flag, now in former_keys(model):
+            command = former_option(flag, now)(command)
         command = click.option(
             "--dry-run", is_flag=True, help="Print the resolved config and the plan, then stop."
         )(command)

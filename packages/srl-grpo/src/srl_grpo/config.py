@@ -5,7 +5,7 @@ used; what it may be is checked here, before anything is loaded.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -115,6 +115,12 @@ class WarmStartSection(Section):
     """Chance that a digit of the stream's targets is replaced."""
 
 
+CHUNK_SIZE = 64
+"""Completions generated in one batch where the config says nothing, as far as groups allow."""
+
+WHEN_STARVED = "max_starved_steps (--max-starved-steps): 1 for the former fail, 0 for train"
+
+
 class RolloutSection(Section):
     """How completions are sampled and which of them are kept."""
 
@@ -128,14 +134,24 @@ class RolloutSection(Section):
     """Sampling temperature; log-probabilities are taken at it too."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Nucleus sampling; below 1 the trainer's probabilities differ from the sampler's."""
-    chunk_size: Positive = 64
-    """Completions generated in one batch; a multiple of the group size."""
+    chunk_size: Positive | None = None
+    """Completions generated in one batch, a multiple of the group size; default the largest up to
+    64, at least one group."""
     eps_std: Annotated[float, Field(ge=0)] = 1e-4
     """Groups whose population standard deviation of rewards is below are not trained on."""
     max_rounds: Positive = 8
-    """Most rounds of sampling to fill a rollout batch."""
-    when_starved: Literal["train", "fail"] = "train"
-    """At the cap of rounds: train on the groups there are (none: no update), or end the run."""
+    """Most rounds of sampling to fill a rollout batch, which draw at most so many batches of
+    prompts in all."""
+    max_starved_steps: Annotated[int, Field(ge=0)] = 10
+    """Steps in a row without an update after which the run stops, with a diagnosis; 0 for never."""
+
+    former: ClassVar[dict[str, str]] = {"when_starved": WHEN_STARVED}
+
+    @property
+    def completions_per_chunk(self) -> int:
+        """Completions generated in one batch."""
+        whole_groups = max(self.group_size, CHUNK_SIZE // self.group_size * self.group_size)
+        return self.chunk_size or whole_groups
 
 
 class RewardSection(Section):
@@ -327,10 +343,13 @@ class TrainConfig(Section):
             )
         if self.warm_start.steps and self.synthetic is None:
             raise ValueError("warm_start.steps needs the synthetic section, whose stream it reads")
-        if self.rollout.chunk_size % self.rollout.group_size:
+        chunk, group = self.rollout.completions_per_chunk, self.rollout.group_size
+        if chunk % group:
+            below, above = chunk // group * group, -(-chunk // group) * group
+            nearest = f"{below} or {above}" if below else f"{above}"
             raise ValueError(
-                f"rollout.chunk_size {self.rollout.chunk_size} must be a multiple of "
-                f"rollout.group_size {self.rollout.group_size} (--chunk-size)"
+                f"rollout.chunk_size {chunk} must be a multiple of rollout.group_size {group}; "
+                f"give --chunk-size {nearest}"
             )
         evaluates = self.evaluation.eval_every or self.evaluation.before_after
         if evaluates and not (self.data.val_path or self.synthetic):

@@ -23,7 +23,7 @@ PAIRS = [
     ("[BEGIN_REASONING]", "[END_REASONING]"),
     ("◁think▷", "◁/think▷"),
     ("<|inner_prefix|>", "<|inner_suffix|>"),
-    ("<|channel>thought\n", "<channel|>"),
+    ("<|channel>thought", "<channel|>"),
     (
         "<|channel|>analysis<|message|>",
         "<|end|><|start|>assistant<|channel|>final<|message|>",

@@ -15,7 +15,8 @@ OPENING = re.compile(
     | \[(?:BEGIN_)?{_SQUARE}\]
     | ◁think▷
     | <\|inner_prefix\|>
-    | <\|?channel\|?>\s*(?:analysis|commentary|thought|thinking)\b (?:[^<]{0,80}(?:<\|constrain\|>[^<]{0,80})?<\|message\|>)?
+    | <\|?channel\|?>\s*(?:analysis|commentary|thought|thinking)
+      (?:[^<]{{0,80}}(?:<\|constrain\|>[^<]{{0,80}})?<\|message\|>)?
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -29,7 +30,7 @@ CLOSING = re.compile(
     | \[(?:/|END_){_SQUARE}\]
     | ◁/think▷
     | <\|inner_suffix\|>
-    | <\|?channel\|?>\s*final\b [^<]{0,80}(?:<\|constrain\|>[^<]{0,80})?<\|message\|>
+    | <\|?channel\|?>\s*final\b [^<]{{0,80}}(?:<\|constrain\|>[^<]{{0,80}})?<\|message\|>
     | <channel\|>
     """,
     re.VERBOSE | re.IGNORECASE,

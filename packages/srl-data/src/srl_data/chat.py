@@ -3,12 +3,13 @@
 Chat templates are programs of a model's maker. Some drop the system turn, rewrite words in it,
 refuse it, want a message's content in parts, or print today's date. `ChatFormat` finds out once, by
 a trial, which shape of messages a template renders whole, freezes the date, and checks every
-prompt that it renders. What a template is given by its user is `ChatOptions`. Left out: token ids
+prompt that it renders. Left out: token ids
 (`srl_data.prompt_format`). A template runs in transformers' sandbox, which bounds `range` but
 neither time nor memory.
 """
 
-import datetime
+import datetime as dt
+import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,9 +22,22 @@ ChatKwargs = Mapping[str, object]
 """Arguments of a chat template beside the messages, such as `enable_thinking`."""
 
 RESERVED = frozenset(
-    "conversation messages chat_template add_generation_prompt continue_final_message tokenize "
-    "padding truncation max_length return_tensors return_dict return_assistant_tokens_mask "
-    "tokenizer_kwargs strftime_now".split()
+    {
+        "add_generation_prompt",
+        "chat_template",
+        "continue_final_message",
+        "conversation",
+        "max_length",
+        "messages",
+        "padding",
+        "return_assistant_tokens_mask",
+        "return_dict",
+        "return_tensors",
+        "strftime_now",
+        "tokenize",
+        "tokenizer_kwargs",
+        "truncation",
+    }
 )
 """Arguments of a chat template that are not the user's to give."""
 
@@ -31,6 +45,9 @@ PARTS_SHOWN = re.compile(r"""['"]type['"]\s*:\s*['"]text['"]""")
 """A content given in parts that a template printed as it is, instead of its text."""
 
 SYSTEM = "the system text"
+
+TAG = re.compile(r"\{[{%](.*?)[%}]\}", re.DOTALL)
+NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
 
 
 class Tokenizer(Protocol):
@@ -44,19 +61,17 @@ class Tokenizer(Protocol):
     def bos_token_id(self) -> object:
         """Id of the beginning-of-sequence token, or None."""
 
-    def apply_chat_template(
-        self,
-        conversation: list[dict[str, object]],
-        /,
-        *,
-        tokenize: bool,
-        add_generation_prompt: bool,
-        **kwargs: object,
-    ) -> object:
-        """The messages as one text."""
+    @property
+    def apply_chat_template(self) -> Callable[..., object]:
+        """The messages as one text, through the chat template."""
 
     def encode(self, text: str, /, *, add_special_tokens: bool) -> list[int]:
         """Token ids of a text."""
+
+
+def today() -> dt.date:
+    """The day where this machine is."""
+    return dt.datetime.now().astimezone().date()
 
 
 class ChatTemplateError(DataError):
@@ -109,7 +124,7 @@ class ChatFormat:
     template: str | None = None
     plain: bool = False
     kwargs: ChatKwargs = field(default_factory=dict)
-    date: datetime.date | None = None
+    date: dt.date | None = None
     shape: Shape = Shape()
 
     @property
@@ -156,8 +171,8 @@ class ChatFormat:
 
     def _strftime(self, pattern: str) -> str:
         """Today's date for templates that print it: the day on which the run began."""
-        day = self.date or datetime.date.today()
-        return datetime.datetime.combine(day, datetime.time()).strftime(pattern)
+        day = self.date or today()
+        return dt.datetime.combine(day, dt.time()).strftime(pattern)
 
 
 def lost_text(messages: Sequence[Message], text: str) -> str | None:
@@ -229,16 +244,16 @@ def fitted(chat: ChatFormat, trial: Sequence[Message]) -> ChatFormat:
             continue
         return candidate
     # Of a template that only the system text troubles, the folded shape's failure says more.
-    error = failures[2] if SYSTEM in str(failures[0]) else failures[0]
+    failure = failures[2] if SYSTEM in str(failures[0]) else failures[0]
     raise ChatTemplateError(
-        f"{error}, also with the system text in the user's turn; give a template with "
+        f"{failure}, also with the system text in the user's turn; give a template with "
         "--chat-template FILE, or leave it out with --chat-template off"
-    ) from error
+    ) from failure
 
 
 def uses_date(chat: ChatFormat, trial: Sequence[Message]) -> bool:
     """Whether the chat template prints the date."""
-    days = (datetime.date(2001, 2, 3), datetime.date(2034, 11, 25))
+    days = (dt.date(2001, 2, 3), dt.date(2034, 11, 25))
     first, second = (replace(chat, date=day).render(trial) for day in days)
     return first != second
 
@@ -263,19 +278,21 @@ def template_text(tokenizer: Tokenizer, name: str) -> str | None:
     return found or None
 
 
-def check_kwargs(kwargs: ChatKwargs, template: str | None, near: Callable[[str], str]) -> None:
-    """ConfigError for arguments that the chat template cannot take, or never reads.
+def names_read(template: str) -> set[str]:
+    """Names that stand in a template's tags: among them all that it reads."""
+    return {name for tag in TAG.findall(template) for name in NAME.findall(tag)}
 
-    `near` gives a hint for a misspelt name.
-    """
+
+def check_kwargs(kwargs: ChatKwargs, template: str | None) -> None:
+    """ConfigError for arguments that the chat template cannot take, or never reads."""
     for key in kwargs:
+        given = f"--chat-template-kwargs {key!r}"
         if key in RESERVED:
-            raise ConfigError(f"--chat-template-kwargs may not set {key!r}: it is set for you")
+            raise ConfigError(f"{given}: this one is not to be set by hand")
         if template is None:
-            raise ConfigError(
-                f"--chat-template-kwargs {key!r} does nothing: no chat template is used"
-            )
-        if not re.search(rf"\b{re.escape(key)}\b", template):
-            raise ConfigError(
-                f"--chat-template-kwargs {key!r}: the chat template never reads it{near(key)}"
-            )
+            raise ConfigError(f"{given} does nothing: prompts go through no chat template")
+        names = names_read(template)
+        if key not in names:
+            near = difflib.get_close_matches(key, names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"{given}: the chat template never reads it{hint}")

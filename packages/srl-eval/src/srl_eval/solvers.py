@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from srl_data.prompts import Template
-from srl_data.prompts import Tokenizer as PromptTokenizer
+from srl_data.chat import Tokenizer as PromptTokenizer
+from srl_data.prompt_format import Prompt, PromptFormat
 from srl_eval.generate.engine import Engine
 from srl_eval.generate.sampling import Completion, FinishReason, Sampling
 from srl_eval.generate.seeds import seed_for
@@ -22,6 +22,7 @@ from srl_reward.output import (
     is_think_prefilled,
     parse_step_output,
 )
+from srl_reward.thinking_marks import ends_inside_thinking
 
 
 class Tokenizer(PromptTokenizer, Decoder, Protocol):
@@ -62,7 +63,7 @@ class WholeSolver:
     """
 
     tokenizer: Tokenizer
-    template: Template
+    prompts: PromptFormat
     sampling: Sampling
     ends: tuple[str, ...] = ()
 
@@ -70,22 +71,20 @@ class WholeSolver:
         self, engine: Engine, problems: Sequence[Mapping[str, object]], seeds: Sequence[int]
     ) -> list[Answer]:
         """Solve a chunk."""
-        prompts = [self.template.prompt_ids(self.tokenizer, **columns) for columns in problems]
-        completions = engine.generate(prompts, self.sampling, seeds)
-        return [self._answer(*parts) for parts in zip(problems, prompts, completions, strict=True)]
+        prompts = [self.prompts.prompt(**columns) for columns in problems]
+        completions = engine.generate([prompt.ids for prompt in prompts], self.sampling, seeds)
+        return [self._answer(*parts) for parts in zip(prompts, completions, strict=True)]
 
-    def _answer(
-        self, columns: Mapping[str, object], prompt: Sequence[int], completion: Completion
-    ) -> Answer:
+    def _answer(self, prompt: Prompt, completion: Completion) -> Answer:
         text = completion_text(completion, self.tokenizer)
         found = [place for end in self.ends if (place := text.find(end)) >= 0]
-        prefilled = is_think_prefilled(self.template.prompt(self.tokenizer, **columns))
+        prefilled = ends_inside_thinking(prompt.text)
         part = after_thinking(text[: min(found, default=len(text))], think_prefilled=prefilled)
         return Answer(
             response=text,
             answer_text="" if isinstance(part, InvalidOutput) else part,
             finish_reason="stop" if found else completion.finish_reason,
-            prompt_tokens=len(prompt),
+            prompt_tokens=len(prompt.ids),
             completion_tokens=len(completion.token_ids),
             steps=1,
         )
@@ -130,7 +129,7 @@ class StepwiseSolver:
     """
 
     tokenizer: Tokenizer
-    template: Template
+    prompts: PromptFormat
     sampling: Sampling
     max_steps: int
     max_tokens: int
@@ -146,25 +145,25 @@ class StepwiseSolver:
         return [course.answer() for course in courses]
 
     def _step(self, engine: Engine, courses: list[_Course], index: int) -> None:
-        asked: list[tuple[_Course, list[int], bool]] = []
+        asked: list[tuple[_Course, Prompt]] = []
         for course in courses:
             columns = {**course.columns, "previous_steps": course.actions}
-            ids = self.template.prompt_ids(self.tokenizer, **columns)
-            if self._fits(ids, course):
-                prefilled = is_think_prefilled(self.template.prompt(self.tokenizer, **columns))
-                asked.append((course, ids, prefilled))
+            prompt = self.prompts.prompt(**columns)
+            if self._fits(prompt, course):
+                asked.append((course, prompt))
             else:
                 course.end("length")
         if not asked:
             return
-        seeds = [seed_for(course.seed, index) for course, _, _ in asked]
-        completions = engine.generate([ids for _, ids, _ in asked], self.sampling, seeds)
-        for (course, ids, prefilled), completion in zip(asked, completions, strict=True):
-            course.prompt_tokens += len(ids)
-            self._take(course, completion, prefilled=prefilled)
+        seeds = [seed_for(course.seed, index) for course, _ in asked]
+        completions = engine.generate([prompt.ids for _, prompt in asked], self.sampling, seeds)
+        for (course, prompt), completion in zip(asked, completions, strict=True):
+            course.prompt_tokens += len(prompt.ids)
+            self._take(course, completion, prefilled=is_think_prefilled(prompt.text))
 
-    def _fits(self, ids: list[int], course: _Course) -> bool:
-        room = self.window is None or len(ids) + self.sampling.max_new_tokens <= self.window
+    def _fits(self, prompt: Prompt, course: _Course) -> bool:
+        length = len(prompt.ids) + self.sampling.max_new_tokens
+        room = self.window is None or length <= self.window
         return room and course.completion_tokens < self.max_tokens
 
     def _take(self, course: _Course, completion: Completion, *, prefilled: bool) -> None:

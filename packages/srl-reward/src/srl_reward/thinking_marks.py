@@ -6,7 +6,10 @@ The step grammar is stricter and knows `<think>` alone (`srl_reward.output`).
 
 import re
 
-_WORD = r"(?!end[_-]|stop[_-])(?:[a-z]{1,16}[:_]?)?(?:think(?:ing)?|thoughts?|reasoning|scratchpad|working[_ ]out)"
+_WORD = (
+    r"(?!end[_-]|stop[_-])(?:[a-z]{1,16}[:_]?)?"
+    r"(?:think(?:ing)?|thoughts?|reasoning|scratchpad|working[_ ]out)"
+)
 _SQUARE = r"(?:THINK|THINKING|THOUGHT|REASONING)"
 
 OPENING = re.compile(

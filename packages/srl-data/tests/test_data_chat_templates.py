@@ -66,6 +66,10 @@ ALTERNATES = (
 DEFAULT_SYSTEM = (
     "{% if messages[0].role != 'system' %}<|im_start|>system\nYou help.<|im_end|>\n{% endif %}"
 )
+HEAD_OF_TURN = (
+    "{% for m in messages %}{% if m.role == 'user' %}[INST] {% if messages[0].role == 'system' %}"
+    "{{ messages[0].content }}\n\n{% endif %}{{ m.content }} [/INST]{% endif %}{% endfor %}"
+)
 WHOLE = f"<|im_start|>system\n{SRL_SYSTEM}<|im_end|>\n<|im_start|>user\n{USER}<|im_end|>\n"
 FOLDED = f"<|im_start|>user\n{SRL_SYSTEM}\n\n{USER}<|im_end|>\n"
 OPEN = "<|im_start|>assistant\n"
@@ -85,8 +89,7 @@ RENDERED = {
         WHOLE + OPEN,
     ),
     "system at the head of the user's turn": (
-        "{% for m in messages %}{% if m.role == 'user' %}[INST] {% if messages[0].role == 'system'"
-        " %}{{ messages[0].content }}\n\n{% endif %}{{ m.content }} [/INST]{% endif %}{% endfor %}",
+        HEAD_OF_TURN,
         f"[INST] {SRL_SYSTEM}\n\n{USER} [/INST]",
     ),
     "tools that are not there": (
@@ -213,8 +216,7 @@ ENDS = {
         "<|endoftext|>",
     ),
     "only before the next turn": (
-        "{% for m in messages %}{{ '<|user|>' if m.role != 'assistant' }}{{ m.content }}"
-        "{% endfor %}",
+        "{% for m in messages %}{{ '<|user|>' if m.role == 'user' }}{{ m.content }}{% endfor %}",
         "<|user|>",
     ),
     "an answer may not be last": (

@@ -68,6 +68,9 @@ class Tokenizer(Protocol):
     def encode(self, text: str, /, *, add_special_tokens: bool) -> list[int]:
         """Token ids of a text."""
 
+    def decode(self, token_ids: list[int], /, *, skip_special_tokens: bool) -> object:
+        """The text of token ids."""
+
 
 def today() -> dt.date:
     """The day where this machine is."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from srl_data.chat import Tokenizer
 from srl_data.errors import ConfigError, DataError
 from srl_data.files import sha256_file
 from srl_data.prompt_format import PromptFormat, open_prompts
@@ -27,7 +28,6 @@ from srl_data.prompts import Template, get_template
 from srl_eval.config import EvalConfig, ModelSection
 from srl_eval.generate.engine import Engine
 from srl_eval.generate.stopping import stop_token_ids
-from srl_eval.solvers import Tokenizer
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedConfig, PreTrainedTokenizerBase
@@ -45,12 +45,16 @@ class Subject:
     """
 
     label: str
-    tokenizer: Tokenizer
     prompts: PromptFormat
     window: int | None
     stop_token_ids: tuple[int, ...]
     identity: dict[str, object]
     start: Callable[[], Engine]
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer."""
+        return self.prompts.tokenizer
 
     @property
     def template(self) -> Template:
@@ -72,7 +76,6 @@ def live_subject(
     prompts = open_prompts(tokenizer, words, ChatOptions(), label)
     return Subject(
         label=label,
-        tokenizer=tokenizer,
         prompts=prompts,
         window=window,
         stop_token_ids=tuple(sorted({*stop_token_ids, *prompts.stop_token_ids})),
@@ -103,7 +106,6 @@ def open_subject(config: EvalConfig, today: dt.date | None = None) -> Subject:
         identity |= {"device": device, "dtype": dtype}
     return Subject(
         label=section.name,
-        tokenizer=tokenizer,
         prompts=prompts,
         window=_window(model_config),
         stop_token_ids=stop_token_ids(

@@ -243,9 +243,8 @@ def make_solver(
 ) -> Solver:
     """The way answers are had."""
     if not stepwise:
-        return WholeSolver(subject.tokenizer, subject.prompts, sampling, ends)
+        return WholeSolver(subject.prompts, sampling, ends)
     return StepwiseSolver(
-        subject.tokenizer,
         subject.prompts,
         sampling,
         max_steps=config.prompt.max_steps,

@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from srl_data.chat import Tokenizer as PromptTokenizer
 from srl_data.prompt_format import Prompt, PromptFormat
 from srl_eval.generate.engine import Engine
 from srl_eval.generate.sampling import Completion, FinishReason, Sampling
 from srl_eval.generate.seeds import seed_for
-from srl_eval.generate.text import Decoder, completion_text
+from srl_eval.generate.text import completion_text
 from srl_reward.answer import extract_boxed
 from srl_reward.output import (
     InvalidOutput,
@@ -23,10 +22,6 @@ from srl_reward.output import (
     parse_step_output,
 )
 from srl_reward.thinking_marks import ends_inside_thinking
-
-
-class Tokenizer(PromptTokenizer, Decoder, Protocol):
-    """What is asked of a tokenizer; those of transformers have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +57,6 @@ class WholeSolver:
     It is looked for after the thinking, by the rule of the rewards (`srl_reward.after_thinking`).
     """
 
-    tokenizer: Tokenizer
     prompts: PromptFormat
     sampling: Sampling
     ends: tuple[str, ...] = ()
@@ -76,7 +70,7 @@ class WholeSolver:
         return [self._answer(*parts) for parts in zip(prompts, completions, strict=True)]
 
     def _answer(self, prompt: Prompt, completion: Completion) -> Answer:
-        text = completion_text(completion, self.tokenizer)
+        text = completion_text(completion, self.prompts.tokenizer)
         found = [place for end in self.ends if (place := text.find(end)) >= 0]
         prefilled = ends_inside_thinking(prompt.text)
         part = after_thinking(text[: min(found, default=len(text))], think_prefilled=prefilled)
@@ -128,7 +122,6 @@ class StepwiseSolver:
     (problem's seed, k).
     """
 
-    tokenizer: Tokenizer
     prompts: PromptFormat
     sampling: Sampling
     max_steps: int
@@ -167,7 +160,7 @@ class StepwiseSolver:
         return room and course.completion_tokens < self.max_tokens
 
     def _take(self, course: _Course, completion: Completion, *, prefilled: bool) -> None:
-        text = completion_text(completion, self.tokenizer)
+        text = completion_text(completion, self.prompts.tokenizer)
         cut = completion.finish_reason == "length"
         course.outputs.append(text)
         course.completion_tokens += len(completion.token_ids)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from srl_data.config import Section
+from srl_data.errors import ConfigError
 from srl_eval.generate.sampling import Sampling
 
 Backend = Literal["hf", "vllm", "server"]
@@ -23,6 +24,9 @@ AVERAGE_TEMPERATURE = 0.6
 AVERAGE_TOP_P = 0.95
 """What DeepSeek-R1's report and the model cards after it use for averages over samples."""
 
+DEFAULT_MODEL = "Qwen/Qwen2.5-7B-Instruct"
+"""What a command evaluates that is told no model: the one that the paper trains."""
+
 _MODE = re.compile(r"greedy|stepwise|avg[1-9][0-9]*")
 
 
@@ -30,7 +34,7 @@ class ModelSection(Section):
     """Which model answers."""
 
     model: str | None = None
-    """Hub id or local folder of the model."""
+    """Hub id or local folder of the model; by default Qwen/Qwen2.5-7B-Instruct."""
     model_path: Path | None = None
     """Local checkpoint folder, instead of --model; its recorded prompt template is used."""
     revision: str | None = None
@@ -220,6 +224,21 @@ class EvalConfig(Section):
     data: DataSection = DataSection()
     output: OutputSection = OutputSection()
     tracking: TrackingSection = TrackingSection()
+
+    def with_model(self) -> "EvalConfig":
+        """Itself where it names a model, else with the default one.
+
+        Raises ConfigError where a server's model is named and its tokenizer isn't.
+        """
+        if self.model.name:
+            return self
+        if self.backend.served_model is not None:
+            raise ConfigError(
+                f"--served-model {self.backend.served_model} is the server's name for a model; "
+                "name the model whose tokenizer it has with --model"
+            )
+        model = self.model.model_copy(update={"model": DEFAULT_MODEL})
+        return self.model_copy(update={"model": model})
 
 
 def resolve_sampling(

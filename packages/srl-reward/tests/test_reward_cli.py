@@ -281,3 +281,24 @@ def test_the_package_imports_fast_and_light() -> None:
     assert {tuple(run[1:]) for run in runs} == {("False", "False", "False")}
     # 50 ms is the aim on an idle machine; processor time and the bound leave room for a busy one.
     assert min(float(run[0]) for run in runs) < 0.12
+
+
+@pytest.mark.parametrize(
+    ("target", "fault"),
+    [
+        ("We look at the cases:\n1. n is even\n2. n is odd", "several_steps"),
+        ("2. so </think> it is", "misplaced_think"),
+        ("2.", "empty_action"),
+    ],
+)
+def test_a_target_that_can_never_be_rewarded_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str, fault: str
+) -> None:
+    path = tmp_path / "in.jsonl"
+    bad = {"completion": f"<think>x</think>\n{target}", "target_step": target}
+    path.write_text(f"{json.dumps(GOOD)}\n{json.dumps(bad)}\n")
+    assert main(["score", str(path)]) == 3
+    error = capsys.readouterr().err
+    assert f"in.jsonl:2: target_step {target[:40]!r} can never be rewarded" in error
+    assert f"({fault})" in error
+    assert main(["score", "--reward", "format", str(path)]) == 0

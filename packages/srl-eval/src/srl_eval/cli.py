@@ -1,5 +1,6 @@
 """The command line of `srl-eval`: a subcommand a task; parse, validate, call one function."""
 
+import logging
 import shlex
 import signal
 import sys
@@ -93,10 +94,9 @@ def resume_command() -> str:
 
 def quiet_libraries() -> None:
     """No bars, banners and warnings of libraries between our own lines."""
-    from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging as transformers_logging
 
-    hub_logging.set_verbosity_error()  # a line each time that it tries again
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # a line for each further attempt
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
 

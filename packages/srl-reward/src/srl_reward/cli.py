@@ -155,6 +155,7 @@ def _score_batch(reward: Reward, batch: Sequence[Line], needed: Sequence[str]) -
                 raise DataError(f"{line.place}: no field {name!r}, only {sorted(line.record)}")
         if not is_completion(line.record[needed[0]]):
             raise DataError(f"{line.place}: {needed[0]!r} is neither a text nor messages")
+        _check_target(reward, line)
     columns = {
         column: [line.record.get(name) for line in batch]
         for name, column in (*COLUMNS.items(), *((name, name) for name in needed[1:]))
@@ -172,6 +173,20 @@ def _score_batch(reward: Reward, batch: Sequence[Line], needed: Sequence[str]) -
         line.record["reward"] = None if each is None else each.reward
         line.record["reason"] = None if each is None else each.reason
         line.record["exact"] = None if each is None else each.exact
+
+
+def _check_target(reward: Reward, line: Line) -> None:
+    """Refuse a target step that no output could earn the whole reward for."""
+    from srl_reward.step_reward import StepReward, target_fault
+
+    if not isinstance(reward, StepReward):
+        return
+    target = line.record[reward.target]
+    if isinstance(target, str) and (fault := target_fault(target)):
+        raise DataError(
+            f"{line.place}: {reward.target} {target[:40]!r} can never be rewarded: an exact copy "
+            f"of it is no valid output ({fault}); give one step, without thinking"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Instances whose target can never be rewarded: refused by the record itself, so by every reader."""
+"""Instances whose target can never be rewarded: refused by the record, so by every reader."""
 
 import json
 

@@ -44,14 +44,16 @@ def test_closed_thinking_goes_whichever_its_marks(opening, closing):
     [
         (ANSWER, (ANSWER, 0)),
         (f"  {ANSWER}\n", (f"  {ANSWER}\n", 0)),
-        (f"<think>a</think>1. b\n<think>c</think>\n2. d", ("1. b\n\n2. d", 2)),
+        ("<think>a</think>1. b\n<think>c</think>\n2. d", ("1. b\n\n2. d", 2)),
         ("<think>a <think>b</think> c</think>1. d", ("1. d", 1)),
         ("a</think>b</think>1. c", ("1. c", 2)),
         ("Before. <think>a</think>1. b", ("Before. 1. b", 1)),
         ("<think>a</think><answer>1. b</answer>", ("1. b", 1)),
         (
-            "<|begin_of_thought|>a<|end_of_thought|>\n"
-            "<|begin_of_solution|>\n1. b\n<|end_of_solution|>",
+            (
+                "<|begin_of_thought|>a<|end_of_thought|>\n"
+                "<|begin_of_solution|>\n1. b\n<|end_of_solution|>"
+            ),
             ("1. b", 1),
         ),
         ("<think>a", None),

@@ -34,6 +34,7 @@ def walk(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[
 COMMANDS = dict(found for name, group in GROUPS.items() for found in walk(group, (name,)))
 DRY = {
     ("srl-data", "build", "s1k"): ["--output", "a.jsonl"],
+    ("srl-data", "grade"): ["a.jsonl"],
     ("srl-data", "inspect"): ["a.jsonl"],
     ("srl-data", "synth", "arithmetic"): ["--output", "a.jsonl"],
     ("srl-eval", "file"): ["--task-file", "a.jsonl", "--grader", "math"],

@@ -67,3 +67,16 @@ def test_inspect_refuses_or_skips_and_lists_them(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "1 SrlInstance records" in shown
     assert shown.count("skipped: ") == len(FAULTS)
+
+
+def test_grade_refuses_or_skips_and_lists_them(tmp_path, capsys):
+    path = write(tmp_path / "f.jsonl", SOUND[0], *FAULTS)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [{**row, "completion": f"<think>x</think>{row['target_step']}"} for row in rows]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert execute(cli, "srl-data", ["grade", str(path)]) == 3
+    assert "f.jsonl:2: target_step: can never be rewarded" in capsys.readouterr().err
+    assert execute(cli, "srl-data", ["grade", str(path), "--on-error", "skip"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["reward"] == 1.0
+    assert shown.err.count("can never be rewarded") == len(FAULTS)

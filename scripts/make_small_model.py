@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--max-length", type=int, default=448, help="longest row taught, in tokens")
     options = parser.parse_args()
-    instances = list(read_records(options.data, SrlInstance))
+    instances = list(read_records(options.data, SrlInstance, skippable=False))
     texts = (f"{item.problem}\n{item.target_step}" for item in instances)
     tokenizer = make_tokenizer(texts, options.vocab_size)
     model = make_model(tokenizer, options.hidden_size, options.layers)

@@ -29,6 +29,7 @@ from srl_data.records import (
     SrlInstance,
     read_objects,
     read_records,
+    refuse,
 )
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -77,20 +78,24 @@ class Findings:
         self.lengths.setdefault(name, []).append(length)
 
 
-def kind_of(path: Path) -> tuple[type[Record], str]:
-    """The class of a file's records and their template, told by the first record's fields."""
-    first = next(read_objects(path), None)
-    if first is None:
-        raise DataError(f"{path} holds no records; expected one JSON object a line")
-    number, value = first
-    for name, kind in KINDS.items():
-        if name in value:
-            return kind
-    msg = (
-        f"{path}:{number}: no record of a known kind: none of the fields {', '.join(KINDS)} "
-        f"among {', '.join(sorted(value))}"
-    )
-    raise DataError(msg)
+def kind_of(path: Path, on_error: OnError = "fail") -> tuple[type[Record], str]:
+    """The class of a file's records and their template, told by the first record's fields.
+
+    With `on_error` "skip", by the first that is of a known kind.
+    """
+    strangers: list[str] = []
+    for number, value in read_objects(path, on_error):
+        for name, kind in KINDS.items():
+            if name in value:
+                return kind
+        reason = (
+            f"no record of a known kind: none of the fields {', '.join(KINDS)} "
+            f"among {', '.join(sorted(value))}"
+        )
+        refuse(path, number, reason, on_error, strangers.append)
+    if strangers:
+        raise DataError(f"{strangers[0]}; nor is any other line")
+    raise DataError(f"{path} holds no records; expected one JSON object a line")
 
 
 def load_tokenizer(name: str) -> Tokenizer:
@@ -181,14 +186,14 @@ def measure(
 
 def inspect(config: InspectConfig) -> Findings:
     """Read the file once and gather its findings. Raises DataError at a bad record."""
-    kind, usual = kind_of(config.file)
+    kind, usual = kind_of(config.file, config.on_error)
     name = config.template or usual
     template = RAW_PROMPT if kind is SftPair else get_template(name)
     prompts = open_tokenizer(config, template)
     findings = Findings(kind.__name__, name, manifest_line(config.file))
     findings.notes += prompts.notes if prompts else ()
-    with config.file.open("rb") as file:
-        wanted = spread(sum(1 for line in file if line.strip()), config.show)
+    count = sum(1 for _ in read_records(config.file, kind, config.on_error))
+    wanted = spread(count, config.show)
     records = read_records(config.file, kind, config.on_error, findings.skipped.append)
     for index, record in enumerate(track(records, "reading", unit="records")):
         if prompts is None:
@@ -198,6 +203,8 @@ def inspect(config: InspectConfig) -> Findings:
             prompt = show_prompt(findings, record, prompts)
         if index in wanted:
             findings.shown.append((record.id, prompt, expected_of(record)))
+    if not findings.records:
+        raise DataError(f"{config.file} holds no good record; the first: {findings.skipped[0]}")
     return findings
 
 

@@ -119,7 +119,7 @@ def open_subject(config: EvalConfig, today: dt.date | None = None) -> Subject:
 def check_model(config: EvalConfig) -> None:
     """See, without opening it, that there is a model; raises as `open_subject` does."""
     if not config.model.name:
-        raise ConfigError("no model given; name one with --model or --model-path")
+        raise ConfigError("no model given; name one with model.model or model.model_path")
     check_folder(config.model, weights=config.backend.backend != "server")
 
 

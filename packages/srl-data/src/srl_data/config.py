@@ -44,9 +44,14 @@ class Section(BaseModel):
 
 @dataclass(frozen=True)
 class Flag:
-    """Annotation that gives a field another flag than its name: `Annotated[str, Flag("model")]`."""
+    """Annotation of a field whose flag is not its name, or has other spellings beside it.
 
-    name: str
+    `Annotated[str, Flag("model")]`, `Annotated[float, Flag(aliases=("lr",))]`.
+    """
+
+    name: str | None = None
+    aliases: tuple[str, ...] = ()
+    """What other tools call it; the same flag on the command line, unknown to config files."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class Leaf:
     flag: str
     annotation: object
     field: FieldInfo
+    aliases: tuple[str, ...] = ()
+    """Other spellings of the flag."""
 
     @property
     def key(self) -> str:
@@ -101,9 +108,9 @@ def leaves(model: type[Section], prefix: tuple[str, ...] = ()) -> Iterator[Leaf]
         if inner is not None:
             yield from leaves(inner, (*prefix, name))
             continue
-        named = [item.name for item in field.metadata if isinstance(item, Flag)]
-        flag = named[0] if named else name.replace("_", "-")
-        yield Leaf((*prefix, name), flag, field.annotation, field)
+        given = next((item for item in field.metadata if isinstance(item, Flag)), Flag())
+        flag = given.name or name.replace("_", "-")
+        yield Leaf((*prefix, name), flag, field.annotation, field, given.aliases)
 
 
 def preset_names(package: str) -> list[str]:

@@ -1,9 +1,9 @@
 """Flags from config models: every field of a command's config is an option of the command.
 
 `configured(Model)` turns a function of `(config, dry_run)` into a click command body that takes
-`--config`, `--dry-run` and one flag a field, grouped in the help by section; a `Positional` field
-is an argument. What a user did not give does not override the file. Validation is pydantic's, in
-`srl_data.config`.
+`--config`, `--dry-run` and one flag per field with its aliases, grouped in the help by section; a
+`Positional` field is an argument. What a user did not give does not override the file. Validation
+is pydantic's, in `srl_data.config`.
 """
 
 import functools
@@ -87,10 +87,12 @@ def option(leaf: Leaf) -> Callable[[Callable[..., None]], Callable[..., None]]:
             help=help_text(leaf),
         )
     is_bool = without_none(leaf.annotation) is bool
-    names = f"--{leaf.flag}/--no-{leaf.flag}" if is_bool else f"--{leaf.flag}"
+    names = [
+        f"--{name}/--no-{name}" if is_bool else f"--{name}" for name in (leaf.flag, *leaf.aliases)
+    ]
     panel = " ".join(leaf.path[:-1]).replace("_", " ").capitalize() or "Options"
     return click.option(
-        names,
+        *names,
         parameter_name(leaf),
         type=None if is_bool else click_type(leaf.annotation),
         default=None,
@@ -131,7 +133,7 @@ def configured(
     Bad input raises ConfigError (exit code 2). Two fields with one flag are a bug of ours.
     """
     fields = list(leaves(model))
-    flags = [leaf.flag for leaf in fields]
+    flags = [name for leaf in fields for name in (leaf.flag, *leaf.aliases)]
     assert len(set(flags)) == len(flags), f"{model.__name__} has two fields with one flag: {flags}"
 
     def decorate(function: Callable[[C, bool], None]) -> Callable[..., None]:

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from srl_data.config import Flag, Section
+from srl_data.prompt_record import ChatSection
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -46,13 +47,16 @@ class BuildSection(Section):
 class ModelSection(Section):
     """Which model is trained."""
 
-    path: Annotated[str | None, Flag("model")] = None
+    path: Annotated[str | None, Flag("model", aliases=("sft-checkpoint",))] = None
     """Hub id or local path of the model to train."""
     revision: str | None = None
     """Hub revision of the model."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Compute type; auto is bfloat16 on a GPU and float32 on a CPU. Masters are float32."""
-    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
+    attention: Annotated[
+        Literal["auto", "sdpa", "eager", "flash_attention_2"],
+        Flag(aliases=("attn-implementation",)),
+    ] = "auto"
     """Attention implementation of transformers."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them."""
@@ -65,7 +69,7 @@ class ModelSection(Section):
         return self
 
 
-class DataSection(Section):
+class DataSection(ChatSection):
     """What it is trained on."""
 
     path: Annotated[Path | None, Flag("data")] = None
@@ -127,7 +131,7 @@ class RolloutSection(Section):
     """Completions a prompt."""
     max_new_tokens: Positive = 1024
     """Longest completion in tokens; one cut off is invalid."""
-    temperature: Annotated[float, Field(gt=0)] = 1.0
+    temperature: Annotated[float, Field(gt=0), Flag(aliases=("sampling-temperature",))] = 1.0
     """Sampling temperature; log-probabilities are taken at it too."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Nucleus sampling; below 1 the trainer's probabilities differ from the sampler's."""
@@ -162,6 +166,10 @@ class RewardSection(Section):
     """Compare steps without their leading numbers."""
 
 
+BASE_KL = 0.02
+"""The weight that `use_base_kl` gives the KL term."""
+
+
 class AlgorithmSection(Section):
     """The policy-gradient loss."""
 
@@ -173,8 +181,10 @@ class AlgorithmSection(Section):
     """Clip range of the probability ratio, below 1."""
     epsilon_high: Annotated[float, Field(gt=0)] = 0.28
     """Clip range of the probability ratio, above 1."""
-    beta: Annotated[float, Field(ge=0)] = 0.0
+    beta: Annotated[float, Field(ge=0), Flag(aliases=("kl-penalty",))] = 0.0
     """Weight of the k3 KL term; 0 loads no reference model."""
+    use_base_kl: bool = False
+    """Switch the KL term on: a beta of 0.02 where none is given."""
     ppo_steps: Positive = 1
     """Passes over a rollout batch."""
     train_batch_size: Positive | None = None
@@ -184,11 +194,20 @@ class AlgorithmSection(Section):
     sampler_cap: Annotated[float, Field(gt=0)] | None = None
     """Cap of the importance weight that corrects a sampler unlike the trainer; off by default."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _base_kl_has_a_weight(cls, given: object) -> object:
+        if not isinstance(given, dict) or given.get("use_base_kl") is not True:
+            return given
+        if given.get("beta", BASE_KL) == 0:
+            raise ValueError("use_base_kl is on and beta is 0; leave one of them out")
+        return {"beta": BASE_KL, **given}
+
 
 class OptimiserSection(Section):
     """AdamW and its schedule."""
 
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-6
+    learning_rate: Annotated[float, Field(gt=0), Flag(aliases=("lr",))] = 1e-6
     """Peak learning rate."""
     betas: tuple[Share, Share] = (0.9, 0.999)
     """AdamW's betas."""
@@ -244,9 +263,9 @@ class EngineSection(Section):
 class EvaluationSection(Section):
     """Held-out evaluation while training."""
 
-    eval_every: Annotated[int, Field(ge=0)] = 0
+    eval_every: Annotated[int, Field(ge=0), Flag(aliases=("eval-steps",))] = 0
     """Steps between evaluations on --val-data; 0 for none."""
-    eval_limit: Positive | None = None
+    eval_limit: Annotated[Positive | None, Flag(aliases=("test-max-samples",))] = None
     """Most held-out instances an evaluation takes."""
     before_after: bool = False
     """Evaluate before the first and after the last step and write summary.json."""
@@ -255,7 +274,7 @@ class EvaluationSection(Section):
 class CheckpointSection(Section):
     """What is kept."""
 
-    checkpoint_every: Annotated[int, Field(ge=0)] = 100
+    checkpoint_every: Annotated[int, Field(ge=0), Flag(aliases=("saving-steps",))] = 100
     """Steps between checkpoints; the last step always makes one. 0 for only that."""
     keep_last: Positive | None = None
     """Checkpoints kept, the best one besides; default all."""

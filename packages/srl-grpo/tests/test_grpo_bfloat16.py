@@ -4,14 +4,15 @@ import pytest
 import torch
 
 from srl_data.errors import ConfigError
+from srl_data.lock import FolderLock
 from srl_data.prompts import get_template
 from srl_grpo.batch import MicroBatch
 from srl_grpo.checkpoint import TrainerState, load_checkpoint, save_checkpoint
 from srl_grpo.config import AlgorithmSection, EngineSection, OptimiserSection, TrainConfig
 from srl_grpo.engine import TrainingEngine
 from srl_grpo.model import cast_parameters, character_tokenizer
+from srl_grpo.origin import find_origin
 from srl_grpo.policy import Policy
-from srl_grpo.run import find_origin
 from srl_grpo.update import Updater
 
 RATE, DECAY = 2e-3, 0.1
@@ -144,9 +145,10 @@ def test_zero_0_is_zero_1_in_bfloat16_also_for_a_resume(tiny_model, world, tmp_p
             }
         )
 
-    assert find_origin(config(), world).checkpoint == folder
-    with pytest.raises(ConfigError, match="--zero-stage 1, this run has 0"):
-        find_origin(config(dtype="float32"), world)
+    with FolderLock() as lock:
+        assert find_origin(config(), world, lock).checkpoint == folder
+        with pytest.raises(ConfigError, match="--zero-stage 1, this run has 0"):
+            find_origin(config(dtype="float32"), world, lock)
 
 
 def test_the_type_of_gradient_sums_is_not_for_the_user_to_set():

@@ -5,7 +5,7 @@ import torch
 
 from srl_data.errors import ConfigError
 from srl_data.lock import FolderLock
-from srl_data.prompts import get_template
+from srl_data.prompt_record import PromptRecord
 from srl_grpo.batch import MicroBatch
 from srl_grpo.checkpoint import TrainerState, load_checkpoint, save_checkpoint
 from srl_grpo.config import AlgorithmSection, EngineSection, OptimiserSection, TrainConfig
@@ -108,8 +108,11 @@ def test_a_run_resumes_bit_for_bit(tiny_model, world, groups, tmp_path, stage, o
     unbroken = make_engine(tiny_model(), world, stage, offload)
     update(unbroken, world, groups[:1])
     state = TrainerState(step=1, zero_stage=unbroken.zero_stage)
-    tokenizer, template = character_tokenizer(list("abcdefghijklmnopqrstu")), get_template("bare")
-    folder = save_checkpoint(tmp_path, unbroken, tokenizer, template, state, world)
+    tokenizer, record = (
+        character_tokenizer(list("abcdefghijklmnopqrstu")),
+        PromptRecord(name="bare", version=1),
+    )
+    folder = save_checkpoint(tmp_path, unbroken, tokenizer, record, state, world)
     update(unbroken, world, groups[1:], 1)
 
     resumed = make_engine(half(type(tiny_model()).from_pretrained(folder)), world, stage, offload)
@@ -133,8 +136,8 @@ def test_zero_0_is_zero_1_in_bfloat16_also_for_a_resume(tiny_model, world, tmp_p
     engine = make_engine(tiny_model(), world, 0, offload=False)
     assert engine.zero_stage == 1
     state = TrainerState(step=1, zero_stage=engine.zero_stage)
-    tokenizer, template = character_tokenizer(list("abc")), get_template("bare")
-    folder = save_checkpoint(tmp_path, engine, tokenizer, template, state, world)
+    tokenizer, record = character_tokenizer(list("abc")), PromptRecord(name="bare", version=1)
+    folder = save_checkpoint(tmp_path, engine, tokenizer, record, state, world)
 
     def config(**changes):
         return TrainConfig.model_validate(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 
-from srl_data.prompts import get_template
+from srl_data.prompt_record import PromptRecord
 from srl_eval.generate import Sampling
 from srl_grpo.checkpoint import TrainerState, save_checkpoint
 from srl_grpo.config import AlgorithmSection, EngineSection, OptimiserSection
@@ -133,9 +133,12 @@ def test_the_copy_keeps_each_buffers_type(world):
 
 def test_a_checkpoint_of_zero_3_holds_the_saved_buffers(world, tmp_path):
     engine = zero_3(deepseek(), world)
-    tokenizer, template = character_tokenizer(list("abcdefghijklmnopqrstu")), get_template("bare")
+    tokenizer, record = (
+        character_tokenizer(list("abcdefghijklmnopqrstu")),
+        PromptRecord(name="bare", version=1),
+    )
     state = TrainerState(step=1, zero_stage=3)
-    folder = save_checkpoint(tmp_path, engine, tokenizer, template, state, world)
+    folder = save_checkpoint(tmp_path, engine, tokenizer, record, state, world)
     loaded = DeepseekV3ForCausalLM.from_pretrained(folder)
     assert torch.equal(loaded.get_buffer(BIAS), deepseek().get_buffer(BIAS))
     ids = torch.tensor([[3, 4, 5, 6]])

@@ -24,6 +24,7 @@ from srl_data.files import fsync_folder, sha256_file, write_text
 from srl_data.prompts import Template, write_template
 from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
+from srl_grpo.model_folder import open_to_umask, save_model_folder
 
 MANIFEST = "MANIFEST.json"
 TRAINER = "trainer"
@@ -97,6 +98,7 @@ def save_checkpoint(
         engine.save(work / TRAINER)
     world.barrier()
     if world.is_main:
+        open_to_umask(work)
         seal(work, state.step)
         replace_folder(work, final)
     world.barrier()
@@ -155,8 +157,7 @@ def write_model(
     template: Template,
 ) -> None:
     """The transformers part: config, safetensors, tokenizer, prompt template."""
-    engine.policy.model.save_pretrained(folder, state_dict=weights)
-    tokenizer.save_pretrained(folder)
+    save_model_folder(folder, engine.policy.model, weights, tokenizer)
     write_template(folder, template)
 
 

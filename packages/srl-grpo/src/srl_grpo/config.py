@@ -54,6 +54,8 @@ class ModelSection(Section):
     """Compute type; auto is bfloat16 on a GPU and float32 on a CPU. Masters are float32."""
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
     """Attention implementation of transformers."""
+    resize_embeddings: bool = False
+    """Grow the embedding where the tokenizer has ids beyond it; without, that is an error."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them."""
     build: BuildSection | None = None

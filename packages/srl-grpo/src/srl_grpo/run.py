@@ -18,6 +18,8 @@ from srl_data.errors import CommandError, ConfigError, DataError, InterruptedRun
 from srl_data.prompts import Template, get_template
 from srl_data.records import open_data
 from srl_eval.generate import Sampling
+from srl_eval.generate.architectures import vocabulary_size
+from srl_eval.generate.tokenizers import check_round_trip, padding_id
 from srl_grpo import distributed
 from srl_grpo.checkpoint import (
     TrainerState,
@@ -29,6 +31,7 @@ from srl_grpo.checkpoint import (
 )
 from srl_grpo.config import ModelSection, TrainConfig
 from srl_grpo.data import (
+    Note,
     TrainingPrompt,
     heldout_records,
     limited,
@@ -41,6 +44,7 @@ from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
 from srl_grpo.evaluation import HeldOut
 from srl_grpo.model import (
+    check_model,
     context_length,
     load_trainable,
     make_model,
@@ -48,6 +52,7 @@ from srl_grpo.model import (
     settle_threads,
     stop_tokens,
 )
+from srl_grpo.model_folder import mend_generation_config, save_model_folder, try_saving
 from srl_grpo.policy import Policy, check_head
 from srl_grpo.report import write_report
 from srl_grpo.resuming import changed_keys, interrupted
@@ -85,13 +90,18 @@ class Language:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     template: Template
+    name: str
+    """What the model is called in errors."""
 
     @property
     def pad_id(self) -> int:
         """The id that pads rows; never attended to."""
-        pad = self.tokenizer.pad_token_id
-        assert isinstance(pad, int)
-        return pad
+        return padding_id(self.tokenizer, vocabulary_size(self.model.config))
+
+    def check(self, prompt: str) -> None:
+        """DataError where the first prompt or a trial save does not come back."""
+        check_round_trip(self.tokenizer, prompt, self.name)
+        try_saving(self.model, self.tokenizer, self.name, prompt)
 
 
 def train(config: TrainConfig) -> None:
@@ -177,17 +187,23 @@ def open_directory(
     return RunDirectory(Path(str(world.from_main(str(path)))))
 
 
-def make_language(config: TrainConfig, origin: Origin, world: World) -> Language:
+def model_section(config: TrainConfig, origin: Origin) -> ModelSection:
+    """The config's model, or the checkpoint to resume from in its place."""
+    if origin.checkpoint is None:
+        return config.model
+    place = {"path": str(origin.checkpoint), "build": None, "revision": None}
+    return ModelSection.model_validate(config.model.model_dump() | place)
+
+
+def make_language(config: TrainConfig, origin: Origin, world: World, note: Note) -> Language:
     """The model and tokenizer of the config, or those of the checkpoint to resume from."""
-    section = config.model
-    if origin.checkpoint is not None:
-        section = ModelSection.model_validate(
-            section.model_dump() | {"path": str(origin.checkpoint), "build": None, "revision": None}
-        )
-    model, tokenizer = make_model(section, world.device, config.seed)
+    section = model_section(config, origin)
+    model, tokenizer = make_model(section, world.device, config.seed, note)
+    mend_generation_config(model, note)
     settle_threads(model)
     check_lengths(config, model)
-    return Language(model, tokenizer, get_template(config.data.template))
+    template = get_template(config.data.template)
+    return Language(model, tokenizer, template, section.path or "made on the spot")
 
 
 def check_lengths(config: TrainConfig, model: PreTrainedModel) -> None:
@@ -216,7 +232,8 @@ def make_policy(
 ) -> Policy:
     """The policy, warm-started where the run is fresh and the config says so."""
     policy = Policy(language.model)
-    check_head(policy)
+    if origin.checkpoint is None:
+        check_head(policy)
     options, synthetic = config.warm_start, config.synthetic
     if options.steps and synthetic is not None and origin.checkpoint is None:
         display.phase("warm start")
@@ -229,7 +246,12 @@ def make_policy(
 
 
 def make_reference(
-    config: TrainConfig, policy: Policy, origin: Origin, directory: RunDirectory, world: World
+    config: TrainConfig,
+    policy: Policy,
+    language: Language,
+    origin: Origin,
+    directory: RunDirectory,
+    world: World,
 ) -> Policy | None:
     """The frozen policy that the KL term refers to: the one the run began with."""
     if config.algorithm.beta == 0:
@@ -238,10 +260,11 @@ def make_reference(
     if config.model.build is not None or config.warm_start.steps:
         kept = directory.path / REFERENCE
         if origin.checkpoint is None and world.is_main:
-            policy.model.save_pretrained(kept)
+            save_model_folder(kept, policy.model, policy.model.state_dict(), None)
         world.barrier()
         source = config.model.model_copy(update={"path": str(kept), "build": None})
-    model = ready(load_trainable(source, world.device), source, world.device)
+    loaded = load_trainable(source, world.device, language.tokenizer, config.seed)
+    model = ready(loaded, source, world.device)
     return Policy(model.requires_grad_(False).eval())
 
 
@@ -272,19 +295,21 @@ def prepared(config: TrainConfig, world: World) -> Iterator[tuple[Trainer, Befor
     quiet = not world.is_main
     with Display(config.num_steps, origin.state.step, quiet=quiet) as display:
         display.phase("load")
+        check_model(model_section(config, origin))  # before data or a hub are touched
         for path in (config.data.path, config.data.val_path):
             if path is not None:
                 open_data(path).close()  # before a hub is asked for a model
-        language = make_language(config, origin, world)
+        language = make_language(config, origin, world, display.note)
         records = training_records(config, display.note)
         prompts = load_prompts(
             records, config.data.path, config, language.template, language.tokenizer, display.note
         ).prompts
+        language.check(prompts[0].text)
         scorer = Scorer(make_reward(config.reward), language.tokenizer)
         held_out = make_held_out(config, language, scorer, world, display)
         directory = open_directory(config, origin, world, display)
         policy = make_policy(config, language, origin, display)
-        reference = make_reference(config, policy, origin, directory, world)
+        reference = make_reference(config, policy, language, origin, directory, world)
         tracker = (
             make_trackers(config, directory, origin.resume_step, display.note)
             if world.is_main

@@ -116,7 +116,7 @@ def _no_folder(path: Path) -> str:
     if path.is_file():
         return f"model {str(path)!r} is a file; expected a folder with {CONFIG}, or a hub id"
     home = "; `~` is the shell's to resolve: write the path out" if str(path)[0] == "~" else ""
-    return f"no model folder at {str(path)!r}: it does not exist{home}"
+    return f"model folder {path} does not exist; expected one with {CONFIG} and weights{home}"
 
 
 _GGUF = (

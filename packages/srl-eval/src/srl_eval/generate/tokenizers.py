@@ -54,6 +54,8 @@ def load_tokenizer(source: ModelSource, note: Note) -> "PreTrainedTokenizerBase"
             raise
         failure = error
     else:
+        if raw is None and not tokenizer.encode(PROBES[0], add_special_tokens=False):
+            raise DataError(f"model {source.name!r} has no tokenizer, such as a tokenizer.json")
         if raw is None or not disagreement(tokenizer, raw):
             return tokenizer
     stored = open_tokenizer(source, as_stored=True, failure=failure)
@@ -131,7 +133,11 @@ def stored_file(source: ModelSource) -> Path | None:
 def disagreement(tokenizer: "PreTrainedTokenizerBase", raw: "RawTokenizer") -> str | None:
     """The first text that the two encode differently; None where they agree."""
     for text in probes(raw):
-        if tokenizer.encode(text, add_special_tokens=False) != raw_ids(raw, text):
+        try:
+            ids = tokenizer.encode(text, add_special_tokens=False)
+        except Exception:  # noqa: BLE001 - a vocabulary rebuilt without its parts fails in any way
+            return text
+        if ids != raw_ids(raw, text):
             return text
     return None
 

@@ -169,15 +169,11 @@ def test_a_mark_of_the_chat_template_is_one_token(tokenizer: Fast) -> None:
     mine.add_tokens([AddedToken("<|im_end|>", special=True)])
     mine.chat_template = "{{ messages[0].content }}<|im_end|>"
     check_marks(mine, "m")
-    raw = json.loads(mine.backend_tokenizer.to_str())
-    raw["normalizer"] = normalizers.Replace("|", "!").__getstate__().decode()
-    raw["normalizer"] = json.loads(raw["normalizer"])
-    raw["added_tokens"][-1]["normalized"] = True
-    broken = Fast(tokenizer_object=Tokenizer.from_str(json.dumps(raw)))
-    broken.chat_template = mine.chat_template
-    if broken.encode("<|im_end|>", add_special_tokens=False) != [258]:
-        with pytest.raises(DataError, match=r"does not read its chat template's '<\|im_end\|>'"):
-            check_marks(broken, "m")
+    mine.add_tokens([AddedToken("turn", single_word=True)])
+    check_marks(mine, "m")  # not the template's
+    mine.chat_template = {"default": "{{ messages[0].content }}turn"}
+    with pytest.raises(DataError, match="its chat template's 'turn' as the one token 259"):
+        check_marks(mine, "m")
 
 
 def test_ids_beyond_the_embedding_are_counted_and_named(tokenizer: Fast) -> None:

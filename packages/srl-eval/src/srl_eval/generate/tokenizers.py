@@ -192,11 +192,13 @@ def around(text: str, place: int) -> str:
 
 
 def check_marks(tokenizer: "PreTrainedTokenizerBase", name: str) -> None:
-    """DataError where a mark of the chat template that is a token is not read as that one token."""
+    """DataError where a mark of the chat template, between words, is not read as its one token."""
     template = tokenizer.chat_template
     whole = template if isinstance(template, str) else "".join((template or {}).values())
     for token, number in tokenizer.get_added_vocab().items():
-        if token in whole and tokenizer.encode(token, add_special_tokens=False) != [number]:
+        if token in whole and number not in tokenizer.encode(
+            f"a{token}b", add_special_tokens=False
+        ):
             raise DataError(
                 f"the tokenizer of {name!r} does not read its chat template's {token!r} as the one "
                 f"token {number}"

@@ -7,21 +7,25 @@ Every field is a flag of `srl-eval TASK` and a key of its YAML file. Defaults th
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from srl_data.config import Section
+from srl_data.config import Flag, Section
+from srl_data.errors import ConfigError
+from srl_data.prompt_record import ChatSection
 from srl_eval.generate.sampling import Sampling
 
 Backend = Literal["hf", "vllm", "server"]
 Solve = Literal["auto", "whole", "stepwise"]
-Chat = Literal["auto", "on", "off"]
 
 AVERAGE_TEMPERATURE = 0.6
 AVERAGE_TOP_P = 0.95
 """What DeepSeek-R1's report and the model cards after it use for averages over samples."""
+
+DEFAULT_MODEL = "Qwen/Qwen2.5-7B-Instruct"
+"""What a command evaluates that is told no model: the one that the paper trains."""
 
 _MODE = re.compile(r"greedy|stepwise|avg[1-9][0-9]*")
 
@@ -29,8 +33,8 @@ _MODE = re.compile(r"greedy|stepwise|avg[1-9][0-9]*")
 class ModelSection(Section):
     """Which model answers."""
 
-    model: str | None = None
-    """Hub id or local folder of the model."""
+    model: Annotated[str | None, Flag(aliases=("model-id",))] = None
+    """Hub id or local folder of the model; by default Qwen/Qwen2.5-7B-Instruct."""
     model_path: Path | None = None
     """Local checkpoint folder, instead of --model; its recorded prompt template is used."""
     revision: str | None = None
@@ -61,9 +65,11 @@ class BackendSection(Section):
     """hf: transformers in this process; vllm: needs the extra; server: the one at --base-url."""
     chunk_size: int = Field(default=32, ge=1)
     """Completions generated as one batch; also the unit of resuming."""
-    gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)
+    gpu_memory_utilization: Annotated[float, Flag(aliases=("gpu-mem-util",))] = Field(
+        default=0.9, gt=0.0, le=1.0
+    )
     """Share of the GPU's memory that vLLM takes."""
-    tensor_parallel_size: int = Field(default=1, ge=1)
+    tensor_parallel_size: Annotated[int, Flag(aliases=("tp-size",))] = Field(default=1, ge=1)
     """GPUs that vLLM spreads the model over."""
     base_url: str | None = None
     """OpenAI-compatible server, http://HOST:PORT/v1; its key, if any, is SRL_EVAL_API_KEY."""
@@ -145,15 +151,12 @@ class DecodingSection(Section):
         return 1 if self.greedy else int(self.mode.removeprefix("avg"))
 
 
-class PromptSection(Section):
+class PromptSection(ChatSection):
     """How problems are put to the model."""
 
     template: str | None = None
     """Prompt template, as `srl-eval list` names them; by default the one the checkpoint was trained
     with, else boxed."""
-    chat_template: Chat = "auto"
-    """The model's chat template around the prompt. auto: where the model has one and the prompt
-    template asks for it; on: always; off: never, the words alone."""
     solve: Solve = "auto"
     """whole: one answer; stepwise: chained steps; auto: as the template was trained."""
     num_fewshot: int = Field(default=0, ge=0)
@@ -177,7 +180,7 @@ class PromptSection(Section):
 class DataSection(Section):
     """Which problems are asked."""
 
-    data_path: Path | None = None
+    data_path: Annotated[Path | None, Flag(aliases=("eval-path",))] = None
     """Local .jsonl or .json file with the problems, instead of the hub."""
     task_file: Path | None = None
     """Any file with problem and answer, for `srl-eval file`."""
@@ -192,7 +195,7 @@ class DataSection(Section):
 class OutputSection(Section):
     """Where results go."""
 
-    output_dir: Path | None = None
+    output_dir: Annotated[Path | None, Flag(aliases=("out-dir",))] = None
     """Folder for results.jsonl and metrics.json; by default results/MODEL_TASK_MODE."""
     overwrite: bool = False
     """Throw away an earlier run in the folder instead of resuming it."""
@@ -220,6 +223,21 @@ class EvalConfig(Section):
     data: DataSection = DataSection()
     output: OutputSection = OutputSection()
     tracking: TrackingSection = TrackingSection()
+
+    def with_model(self) -> "EvalConfig":
+        """Itself where it names a model, else with the default one.
+
+        Raises ConfigError where a server's model is named and its tokenizer isn't.
+        """
+        if self.model.name:
+            return self
+        if self.backend.served_model is not None:
+            raise ConfigError(
+                f"--served-model {self.backend.served_model} is the server's name for a model; "
+                "name the model whose tokenizer it has with --model"
+            )
+        model = self.model.model_copy(update={"model": DEFAULT_MODEL})
+        return self.model_copy(update={"model": model})
 
 
 def resolve_sampling(

@@ -21,10 +21,11 @@ from transformers import PreTrainedTokenizerBase
 
 from srl_data.errors import CommandError, ConfigError, DataError
 from srl_data.files import fsync_folder, sha256_file, write_text
-from srl_data.prompts import Template, write_template
+from srl_data.prompt_record import PromptRecord, write_record
 from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
 from srl_grpo.model_folder import open_to_umask, save_model_folder
+from srl_grpo.refill import KeepRate
 
 MANIFEST = "MANIFEST.json"
 TRAINER = "trainer"
@@ -59,6 +60,12 @@ class TrainerState(BaseModel):
     """Prompts drawn."""
     num_tokens: int = Field(default=0, ge=0)
     """Completion tokens generated."""
+    updates: int = Field(default=0, ge=0)
+    """Steps that changed the weights."""
+    starved_steps: int = Field(default=0, ge=0)
+    """Steps without an update since the last one with."""
+    keep_rate: KeepRate = KeepRate()
+    """What decides how many prompts a round draws."""
     best_step: int | None = None
     best_reward: float | None = None
     world_size: int = Field(default=1, ge=1)
@@ -74,7 +81,7 @@ def save_checkpoint(
     run: Path,
     engine: TrainingEngine,
     tokenizer: PreTrainedTokenizerBase,
-    template: Template,
+    prompts: PromptRecord,
     state: TrainerState,
     world: World,
 ) -> Path:
@@ -92,7 +99,7 @@ def save_checkpoint(
     weights = engine.model_state()
     with disk_errors(work):
         if world.is_main:
-            write_model(work, engine, weights, tokenizer, template)
+            write_model(work, engine, weights, tokenizer, prompts)
             write_text(work / TRAINER / STATE, state.model_dump_json(indent=2) + "\n")
         save_random_state(work / TRAINER / f"random_{world.rank}.safetensors")
         engine.save(work / TRAINER)
@@ -154,11 +161,11 @@ def write_model(
     engine: TrainingEngine,
     weights: dict[str, torch.Tensor],
     tokenizer: PreTrainedTokenizerBase,
-    template: Template,
+    prompts: PromptRecord,
 ) -> None:
-    """The transformers part: config, safetensors, tokenizer, prompt template."""
+    """The transformers part: config, safetensors, tokenizer; and how the model was prompted."""
     save_model_folder(folder, engine.policy.model, weights, tokenizer)
-    write_template(folder, template)
+    write_record(folder, prompts)
 
 
 def save_random_state(path: Path) -> None:

@@ -15,7 +15,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from srl_data.config import read_tree
 from srl_data.errors import CommandError, ConfigError, DataError, InterruptedRunError
-from srl_data.prompts import Template, get_template
+from srl_data.prompt_format import PromptFormat
+from srl_data.prompt_record import write_record
 from srl_data.records import open_data
 from srl_eval.generate import Sampling
 from srl_eval.generate.architectures import vocabulary_size
@@ -50,16 +51,17 @@ from srl_grpo.model import (
     make_model,
     ready,
     settle_threads,
-    stop_tokens,
 )
 from srl_grpo.model_folder import mend_generation_config, save_model_folder, try_saving
 from srl_grpo.policy import Policy, check_head
+from srl_grpo.prompting import open_training_prompts, stops_of
 from srl_grpo.report import write_report
 from srl_grpo.resuming import changed_keys, interrupted
 from srl_grpo.rollout import PolicyRollout
 from srl_grpo.run_directory import RunDirectory, begin_run, resume_run
 from srl_grpo.sampler import PromptSampler
 from srl_grpo.scoring import Scorer, make_reward
+from srl_grpo.starvation import StarvedError
 from srl_grpo.summary import BeforeAfter
 from srl_grpo.tracking import NoTracker, Tracker, make_trackers
 from srl_grpo.trainer import Trainer
@@ -85,11 +87,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class Language:
-    """Model, tokenizer and template: how prompts become ids and ids text."""
+    """Model, tokenizer and prompts: how records become ids and ids text."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    template: Template
+    prompts: PromptFormat
     name: str
     """What the model is called in errors."""
 
@@ -114,6 +116,7 @@ def train(config: TrainConfig) -> None:
     try:
         with prepared(config, world) as (trainer, comparison):
             finished = train_and_compare(trainer, comparison)
+            world.barrier()  # else the launcher stops the main rank while it writes the report
         if not finished:
             if not world.is_main:
                 raise SystemExit(InterruptedRunError.exit_code)
@@ -131,14 +134,25 @@ def train_and_compare(trainer: Trainer, comparison: BeforeAfter) -> bool:
         finished = trainer.run()
     except KeyboardInterrupt as error:
         raise interrupted(trainer.directory.path, trainer.saved_step) from error
+    except StarvedError as error:
+        report(trainer)
+        trainer.world.barrier()
+        if not trainer.world.is_main:
+            raise SystemExit(error.exit_code) from error
+        raise
     if finished:
         comparison.after(trainer)
+    report(trainer)
+    return finished
+
+
+def report(trainer: Trainer) -> None:
+    """Write the run's page, on rank 0."""
     if trainer.world.is_main:
         try:
             write_report(trainer.directory.path)
         except DataError as error:  # the run itself is whole: say so and go on
             trainer.display.note(f"no report: {error}")
-    return finished
 
 
 def origin_of(config: TrainConfig, world: World) -> Origin:
@@ -202,8 +216,8 @@ def make_language(config: TrainConfig, origin: Origin, world: World, note: Note)
     mend_generation_config(model, note)
     settle_threads(model)
     check_lengths(config, model)
-    template = get_template(config.data.template)
-    return Language(model, tokenizer, template, section.path or "made on the spot")
+    prompts = open_training_prompts(config, tokenizer, model, origin.checkpoint, world, note)
+    return Language(model, tokenizer, prompts, section.path or "made on the spot")
 
 
 def check_lengths(config: TrainConfig, model: PreTrainedModel) -> None:
@@ -223,7 +237,7 @@ def sampling_of(config: TrainConfig, language: Language) -> Sampling:
         max_new_tokens=config.rollout.max_new_tokens,
         temperature=config.rollout.temperature,
         top_p=config.rollout.top_p,
-        stop_token_ids=stop_tokens(language.model, language.tokenizer),
+        stop_token_ids=stops_of(language.model, language.prompts),
     )
 
 
@@ -238,7 +252,7 @@ def make_policy(
     if options.steps and synthetic is not None and origin.checkpoint is None:
         display.phase("warm start")
         stream = pairs(
-            config.seed, difficulty_of(synthetic), options, language.template, language.tokenizer
+            config.seed, difficulty_of(synthetic), options, language.prompts, language.tokenizer
         )
         loss = warm_start(policy, stream, options, language.pad_id)
         display.note(f"warm start: {options.steps} supervised steps, last loss {loss:.3f}")
@@ -276,12 +290,10 @@ def make_held_out(
     if records is None or not (config.evaluation.eval_every or config.evaluation.before_after):
         return None
     records = limited(records, config.evaluation.eval_limit)
-    found = load_prompts(
-        records, config.data.val_path, config, language.template, language.tokenizer, display.note
-    )
+    found = load_prompts(records, config.data.val_path, config, language.prompts, display.note)
 
     def next_prompt(name: str, columns: dict[str, object]) -> TrainingPrompt:
-        return make_prompt(0, name, columns, language.template, language.tokenizer)
+        return make_prompt(0, name, columns, language.prompts)
 
     sampling, limit = sampling_of(config, language), config.data.max_prompt_length
     return HeldOut(found.prompts, scorer, next_prompt, sampling, limit, config.seed, world)
@@ -302,12 +314,14 @@ def prepared(config: TrainConfig, world: World) -> Iterator[tuple[Trainer, Befor
         language = make_language(config, origin, world, display.note)
         records = training_records(config, display.note)
         prompts = load_prompts(
-            records, config.data.path, config, language.template, language.tokenizer, display.note
+            records, config.data.path, config, language.prompts, display.note
         ).prompts
         language.check(prompts[0].text)
         scorer = Scorer(make_reward(config.reward), language.tokenizer)
         held_out = make_held_out(config, language, scorer, world, display)
         directory = open_directory(config, origin, world, display)
+        if world.is_main:
+            write_record(directory.path, language.prompts.record)
         policy = make_policy(config, language, origin, display)
         reference = make_reference(config, policy, language, origin, directory, world)
         tracker = (
@@ -352,10 +366,12 @@ def assemble(
     """The trainer over its engine, with a checkpoint's state loaded where there is one."""
     engine = TrainingEngine(policy, config.engine, config.optimiser, world)
     state = origin.state.model_copy()
+    if state.starved_steps >= config.rollout.max_starved_steps:
+        state.starved_steps = 0  # it was stopped for that; who resumes it wants to try again
     if origin.checkpoint is not None:
         load_checkpoint(origin.checkpoint, engine, world)
     state.world_size, state.zero_stage = world.size, config.engine.zero_stage
-    rollout = PolicyRollout(engine, language.pad_id, config.rollout.chunk_size)
+    rollout = PolicyRollout(engine, language.pad_id, config.rollout.completions_per_chunk)
     rollout.sync_weights()
     sampler = PromptSampler(len(prompts), config.seed, state.position)
     updater = Updater(
@@ -373,7 +389,7 @@ def assemble(
         config=config,
         world=world,
         tokenizer=language.tokenizer,
-        template=language.template,
+        prompt_record=language.prompts.record,
         engine=engine,
         rollout=rollout,
         prompts=prompts,

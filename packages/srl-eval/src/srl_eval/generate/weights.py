@@ -15,7 +15,7 @@ from srl_eval.generate.folders import ModelSource
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 
 WRAPPERS = {
     "_orig_mod.": "a model compiled with torch.compile",
@@ -39,7 +39,7 @@ def load_model(
 
     implementation = {} if attention == "auto" else {"attn_implementation": attention}
     config = without_padding_beyond(config or load_config(source))
-    check_generation_config(source)
+    load_generation_config(source)  # told first: transformers would not name the file
     try:
         with quiet_transformers():
             loaded = AutoModelForCausalLM.from_pretrained(
@@ -87,15 +87,18 @@ def without_padding_beyond(config: "PreTrainedConfig") -> "PreTrainedConfig":
     return config
 
 
-def check_generation_config(source: ModelSource) -> None:
-    """DataError where generation_config.json holds what transformers refuses to read."""
+def load_generation_config(source: ModelSource) -> "GenerationConfig | None":
+    """The generation configuration, which many models have not.
+
+    DataError where it holds what transformers refuses to read.
+    """
     from transformers import GenerationConfig
 
     try:
         with quiet_transformers():
-            GenerationConfig.from_pretrained(source.name, **source.fetching)
+            return GenerationConfig.from_pretrained(source.name, **source.fetching)
     except OSError:
-        return  # many models have none
+        return None
     except Exception as error:  # any value of a foreign file
         raise DataError(
             f"generation_config.json of {source.name!r} cannot be used: {reason(error)}"

@@ -19,7 +19,7 @@ from transformers import (
 from srl_data.errors import DataError
 from srl_eval.generate.architectures import load_config, vocabulary_size, window
 from srl_eval.generate.folders import ModelSource, check_files
-from srl_eval.generate.tokenizers import check_ids, check_marks, load_tokenizer, longest_id
+from srl_eval.generate.tokenizers import check_ids, load_tokenizer, longest_id
 from srl_eval.generate.transformers import SMALL_MODEL
 from srl_eval.generate.weights import load_model, quiet_transformers
 from srl_grpo.config import BuildSection, ModelSection
@@ -130,7 +130,6 @@ def make_model(
         assert section.path is not None
         check_files(source_of(section))
         tokenizer = with_end_token(load_tokenizer(source_of(section), note), section.path)
-        check_marks(tokenizer, section.path)
         model = load_trainable(section, device, tokenizer, seed, note)
     return ready(model, section, device), tokenizer
 

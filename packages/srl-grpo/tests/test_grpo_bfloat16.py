@@ -148,10 +148,13 @@ def test_zero_0_is_zero_1_in_bfloat16_also_for_a_resume(tiny_model, world, tmp_p
             }
         )
 
-    with FolderLock() as lock:
+    lock = FolderLock()
+    try:
         assert find_origin(config(), world, lock).checkpoint == folder
         with pytest.raises(ConfigError, match="--zero-stage 1, this run has 0"):
             find_origin(config(dtype="float32"), world, lock)
+    finally:
+        lock.release()
 
 
 def test_the_type_of_gradient_sums_is_not_for_the_user_to_set():

@@ -34,7 +34,10 @@ def make_engine(model, world, stage, offload, decay=DECAY):
 
 
 def update(engine, world, groups, step=0, budget=16):
-    return Updater(engine, world, AlgorithmSection(), 1.0, budget, 1, 42, 64)(groups, step, RATE)
+    updater = Updater(
+        engine, world, AlgorithmSection(), 1.0, budget, 1, 42, 64, max_logprob_difference=0
+    )
+    return updater(groups, step, RATE)
 
 
 @pytest.fixture

@@ -35,7 +35,16 @@ def updater(world):
         )
         algorithm = AlgorithmSection(train_batch_size=train_batch_size, **options)
         return Updater(
-            engine, world, algorithm, TEMPERATURE, budget, 1, SEED, train_batch_size, reference
+            engine,
+            world,
+            algorithm,
+            TEMPERATURE,
+            budget,
+            1,
+            SEED,
+            train_batch_size,
+            reference,
+            max_logprob_difference=0,  # the groups' sampler is made up
         )
 
     return make

@@ -79,6 +79,20 @@ class MicroBatch:
             lengths=tuple(len(completion) for _, completion in rows),
         )
 
+    def left_padded(self) -> "MicroBatch":
+        """The same rows with one more padding token on the left, as the sampler sees short ones."""
+
+        def with_column(values_BT: Tensor) -> Tensor:
+            return torch.nn.functional.pad(values_BT, (1, 0))
+
+        return replace(
+            self,
+            input_ids_BT=with_column(self.input_ids_BT),
+            attention_mask_BT=with_column(self.attention_mask_BT),
+            position_ids_BT=with_column(self.position_ids_BT),
+            predicts_BT=with_column(self.predicts_BT),
+        )
+
     def split(self, values_N: Tensor) -> list[tuple[float, ...]]:
         """Per-token values cut back into one tuple a row."""
         parts = values_N.detach().float().cpu().split(list(self.lengths)) if self.lengths else ()

@@ -23,6 +23,7 @@ from srl_data.files import fsync_folder, sha256_file, write_text
 from srl_data.prompt_record import PromptRecord, write_record
 from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
+from srl_grpo.finite import check_savable
 from srl_grpo.model_folder import open_to_umask, save_model_folder
 from srl_grpo.refill import KeepRate
 from srl_grpo.resuming import MANIFEST, STEP_NAME, is_checkpoint_path
@@ -90,6 +91,9 @@ def save_checkpoint(
 
     An interrupted or failed write leaves only a `.tmp` folder, which the next write removes.
     """
+    weights = engine.model_state()
+    kept = world.from_main(max(steps_of(run), default=0))
+    check_savable(engine, weights, state.step, kept, world)
     final = step_folder(run, state.step)
     work = final.with_name(f".{final.name}.tmp")
     if world.is_main:
@@ -97,7 +101,6 @@ def save_checkpoint(
             shutil.rmtree(left, ignore_errors=True)
         (work / TRAINER).mkdir(parents=True)
     world.barrier()
-    weights = engine.model_state()
     with disk_errors(work):
         if world.is_main:
             write_model(work, engine, weights, tokenizer, prompts)

@@ -195,6 +195,9 @@ class AlgorithmSection(Section):
     """Added to the group's standard deviation of rewards."""
     sampler_cap: Annotated[float, Field(gt=0)] | None = None
     """Cap of the importance weight that corrects a sampler unlike the trainer; off by default."""
+    max_logprob_difference: Annotated[float, Field(ge=0)] | None = None
+    """Mean difference of sampler and trainer, in nats a token, that stops the run; 0 for never.
+    Default: 1e-3 in float32, 0.25 in bfloat16."""
 
     @model_validator(mode="before")
     @classmethod

@@ -7,6 +7,7 @@ learning rate's course, where checkpoints lie (`srl_grpo.checkpoint`).
 
 import os
 import warnings
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -109,7 +110,9 @@ class TrainingEngine:
         import deepspeed
 
         self.world = world
-        bfloat16 = next(policy.parameters()).dtype == torch.bfloat16
+        self._last: tuple[MicroBatch, float] | None = None
+        self.dtype = next(policy.parameters()).dtype
+        bfloat16 = self.dtype == torch.bfloat16
         self.zero_stage = options.stage_for(bfloat16)
         policy.train()  # a loaded model is in eval mode, where gradient checkpointing sleeps
         trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
@@ -129,8 +132,32 @@ class TrainingEngine:
 
     def forward(self, batch: MicroBatch, temperature: float) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies of the batch's completion tokens; see `Policy`."""
+        self._last = batch, temperature
         result: tuple[Tensor, Tensor] = self._engine(batch, temperature)
         return result
+
+    @torch.no_grad()
+    def last_outputs_are_finite(self) -> bool:
+        """Whether the last micro-batch's log-probabilities are finite under the present weights.
+
+        Of this rank's micro-batch, padded on the left too, since an overflow may show there alone;
+        True before the first one. Collective under ZeRO-3.
+        """
+        if self._last is None:
+            return True
+        batch, temperature = self._last
+        logprobs_N, _ = self._engine(batch.left_padded(), temperature)
+        return bool(torch.isfinite(logprobs_N).all())
+
+    def optimizer_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """This rank's optimizer state by name; none under ZeRO-3, whose padding holds anything."""
+        if self.zero_stage == 3:
+            return
+        names = {id(p): name for name, p in self.policy.model.named_parameters()}
+        for key, state in self._engine.basic_optimizer.state.items():
+            for name, value in state.items():
+                if isinstance(value, Tensor):
+                    yield f"the optimizer's {name} of {names.get(id(key), 'its shard')}", value
 
     def begin(self, last: bool) -> None:
         """Announce the next micro-batch, before its forward; `last` one of the optimizer step.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from transformers import PreTrainedModel
 
+from srl_data.errors import CommandError
 from srl_eval.generate import Completion, Engine, Sampling, TransformersEngine, seed_for
 from srl_grpo.data import TrainingPrompt
 from srl_grpo.distributed import World
@@ -86,14 +87,21 @@ def generate_round(
     rows = [prompt.ids for prompt in prompts for _ in range(group_size)]
     size = rollout.engine.chunk_size
     starts = list(range(0, len(rows), size))
-    mine = {
-        start: rollout.engine.generate(
-            rows[start : start + size], sampling, seeds[start : start + size]
-        )
-        for start in starts[world.rank :: world.size]
-    }
+    mine: dict[int, list[Completion]] = {}
+    fault: str | None = None
+    try:
+        for start in starts[world.rank :: world.size]:
+            end = start + size
+            mine[start] = rollout.engine.generate(rows[start:end], sampling, seeds[start:end])
+    except FloatingPointError as error:
+        fault = str(error)
     everything: dict[int, list[Completion]] = {}
-    for part in world.gather(mine):
+    for part, failed in world.gather((mine, fault)):
+        if failed is not None:  # on every rank, lest the others wait for the one that failed
+            raise CommandError(
+                f"{failed}; lower --learning-rate and continue from the newest checkpoint with "
+                "--resume auto"
+            )
         everything.update(part)
     return [completion for start in starts for completion in everything[start]]
 

@@ -278,6 +278,8 @@ def assemble(
         config.seed,
         config.train_batch_size,
         reference,
+        config.rollout.top_p,
+        config.algorithm.max_logprob_difference,
     )
     return Trainer(
         config=config,

@@ -21,6 +21,7 @@ from srl_grpo.display import Display
 from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
 from srl_grpo.evaluation import HeldOut, means
+from srl_grpo.finite import advice
 from srl_grpo.groups import Group, Selection, completion_metrics
 from srl_grpo.refill import round_size
 from srl_grpo.rollout import PolicyRollout, generate_round, regroup, round_seeds
@@ -114,8 +115,7 @@ class Trainer:
         if not math.isfinite(metrics["grad_norm"]):
             raise CommandError(
                 f"step {self.state.step + 1}: the gradient norm is {metrics['grad_norm']}; nothing "
-                f"of this step was saved; lower --learning-rate and continue from step "
-                f"{self.saved_step} with --resume auto"
+                f"of this step was saved; {advice(self.saved_step)}"
             )
 
     def fill_batch(self, step: int) -> Selection:

@@ -13,10 +13,18 @@ import torch
 from torch import Tensor
 
 from srl_eval.generate import seed_for
+from srl_grpo.agreement import (
+    DIFFERENCE,
+    UNEXPLAINED,
+    check_agreement,
+    limit_of,
+    unexplained,
+)
 from srl_grpo.batch import MicroBatch, Sample, shard, to_tensors
 from srl_grpo.config import AlgorithmSection
 from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
+from srl_grpo.finite import check_logprobs, check_metrics
 from srl_grpo.groups import Group, advantages
 from srl_grpo.loss import LossOptions, Normalisation, denominator, policy_loss, token_weights
 from srl_grpo.policy import Policy
@@ -94,16 +102,17 @@ class Updater:
     seed: int
     train_batch_size: int
     reference: Policy | None = None
+    top_p: float = 1.0
+    """Of the sampler; below 1 its log-probabilities are those of the nucleus."""
+    max_logprob_difference: float | None = None
+    """See `limit_of`."""
 
     def __call__(self, groups: Sequence[Group], step: int, learning_rate: float) -> Metrics:
         """All passes over one rollout batch; see `mean_metrics` for what is returned."""
         samples = self.with_constants(samples_of(groups, self.options.advantage_eps))
-        size, seed = self.train_batch_size, self.seed
+        size, seed, mean = self.train_batch_size, self.seed, self.options.normalisation
         collected = [
-            (
-                weight_of(batch, self.options.normalisation),
-                self.optimizer_step(batch, learning_rate),
-            )
+            (weight_of(batch, mean), self.optimizer_step(batch, learning_rate, step))
             for number in range(self.options.ppo_steps)
             for batch in optimizer_batches(samples, size, seed, (step, number))
         ]
@@ -118,11 +127,13 @@ class Updater:
         single = self.options.ppo_steps == 1 and self.train_batch_size >= len(samples)
         if not single:
             old = self.score(samples, self.engine)
+            check_logprobs(old, "the policy")
             samples = [
                 replace(s, old_logprobs=values) for s, values in zip(samples, old, strict=True)
             ]
         if self.reference is not None:
             values = self.score(samples, self.reference)
+            check_logprobs(values, "the KL reference")
             samples = [
                 replace(s, reference_logprobs=v) for s, v in zip(samples, values, strict=True)
             ]
@@ -146,8 +157,12 @@ class Updater:
             everything.update(part)
         return [everything[row] for row in range(len(samples))]
 
-    def optimizer_step(self, batch: list[Sample], learning_rate: float) -> Metrics:
-        """One update from a global batch. Collective."""
+    def optimizer_step(self, batch: list[Sample], learning_rate: float, step: int) -> Metrics:
+        """One update from a global batch. Collective.
+
+        CommandError, before any weight moves, where a sum is not finite or the samples come from
+        another model than the one that is trained.
+        """
         samples = weighted(batch, self.options.normalisation)
         shards = shard(samples, self.token_budget, self.world.rank, self.world.size)
         sums: dict[str, Tensor] = {}
@@ -158,10 +173,13 @@ class Updater:
             self.engine.backward(loss)
             for name, value in {"loss": loss.detach(), **metrics}.items():
                 sums[name] = sums.get(name, torch.zeros(())) + value.cpu()
-        norm = self.engine.step(learning_rate)
         names = sorted(sums)
-        totals = self.world.sum([float(sums[name]) for name in names])
-        return {**dict(zip(names, totals, strict=True)), "grad_norm": norm}
+        values = self.world.sum([float(sums[name]) for name in names])
+        totals = dict(zip(names, values, strict=True))
+        check_metrics(totals, step + 1)
+        dtype = self.engine.dtype
+        check_agreement(totals, limit_of(self.max_logprob_difference, dtype), step + 1, dtype)
+        return totals | {"grad_norm": self.engine.step(learning_rate)}
 
     def micro_loss(self, batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """One micro-batch's share of the loss, and metrics that add up over micro-batches."""
@@ -181,7 +199,10 @@ class Updater:
         metrics["entropy"] = (entropy_N * weights_N).sum()
         if "sampler_logprobs" in columns:
             gap_N = (old_N - columns["sampler_logprobs"]).abs()
-            metrics["sampling/logprob_difference"] = (gap_N * weights_N).sum()
+            metrics[DIFFERENCE] = (gap_N * weights_N).sum()
+            if self.top_p < 1:
+                rest_N = unexplained(old_N, columns["sampler_logprobs"], self.top_p)
+                metrics[UNEXPLAINED] = (rest_N * weights_N).sum()
         return loss, metrics
 
     def loss_options(self) -> LossOptions:

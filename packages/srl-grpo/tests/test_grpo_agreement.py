@@ -1,0 +1,98 @@
+"""A sampler that is not the model in training stops the run at its first step."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from srl_data.errors import CommandError
+from srl_eval.generate import Sampling, TransformersEngine
+from srl_grpo.agreement import LIMITS, limit_of, unexplained
+from srl_grpo.config import AlgorithmSection, EngineSection, OptimiserSection
+from srl_grpo.engine import TrainingEngine
+from srl_grpo.groups import Group, Scored
+from srl_grpo.model import cast_parameters
+from srl_grpo.policy import Policy
+from srl_grpo.update import Updater
+
+PROMPTS = [(5, 6, 7), (9,), (11, 12), (14, 3)]
+
+
+def sampled_and_trained(model, sampler, world, *, temperature=1.0, top_p=1.0, limit=None, **more):
+    """One update of `model` from samples of `sampler`; its metrics."""
+    sampling = Sampling(
+        max_new_tokens=12, temperature=temperature, top_p=top_p, stop_token_ids=(0,)
+    )
+    rows = [prompt for prompt in PROMPTS for _ in range(4)]
+    drawn = TransformersEngine(sampler, pad_token_id=1).generate(
+        rows, sampling, list(range(len(rows)))
+    )
+    groups = [
+        Group(n, prompt, tuple(Scored(c, "", float(r)) for r, c in enumerate(drawn[4 * n :][:4])))
+        for n, prompt in enumerate(PROMPTS)
+    ]
+    engine = TrainingEngine(Policy(model), EngineSection(), OptimiserSection(), world)
+    options = AlgorithmSection(**more)
+    size = more.get("train_batch_size", 64)
+    updater = Updater(engine, world, options, temperature, 64, 1, 0, size, None, top_p, limit)
+    return updater(groups, 0, 1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "sampling", [{}, {"temperature": 0.6}, {"temperature": 1.3, "top_p": 0.7}, {"top_p": 0.3}]
+)
+def test_the_model_itself_is_not_stopped(tiny_model, world, sampling, dtype):
+    model, sampler = tiny_model(), tiny_model()
+    for each in (model, sampler):
+        cast_parameters(each, dtype)
+    metrics = sampled_and_trained(model, sampler, world, **sampling)
+    found = metrics.get("sampling/logprob_unexplained", metrics["sampling/logprob_difference"])
+    assert found < LIMITS[dtype] / 2
+    if sampling.get("top_p", 1.0) < 1.0:
+        assert metrics["sampling/logprob_difference"] > LIMITS[torch.float32]
+    else:
+        assert "sampling/logprob_unexplained" not in metrics
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.7])
+@pytest.mark.parametrize("cut", [{}, {"train_batch_size": 8, "ppo_steps": 2}])
+def test_another_model_is_stopped_before_its_weights_change(tiny_model, world, top_p, cut):
+    model = tiny_model()
+    with pytest.raises(CommandError) as caught:
+        sampled_and_trained(model, tiny_model(seed=1), world, top_p=top_p, **cut)
+    assert caught.value.exit_code == 1
+    text = str(caught.value)
+    assert text.startswith("step 1: the sampler's log-probabilities lie ")
+    assert "in float32 stays far below 0.001" in text
+    assert "--max-logprob-difference" in text
+    expected = dict(tiny_model().named_parameters())
+    assert all(torch.equal(p, expected[name]) for name, p in model.named_parameters())
+
+
+@pytest.mark.parametrize("limit", [0, 50.0])
+def test_the_limit_is_the_users(tiny_model, world, limit):
+    metrics = sampled_and_trained(tiny_model(), tiny_model(seed=1), world, limit=limit)
+    assert metrics["sampling/logprob_difference"] > 0.1
+
+
+def test_limits():
+    assert limit_of(None, torch.float32) == 1e-3
+    assert limit_of(None, torch.bfloat16) == 0.25
+    assert limit_of(0.5, torch.float32) == 0.5
+    assert limit_of(0.0, torch.float32) == math.inf
+
+
+@given(st.lists(st.floats(-9, 0), min_size=1, max_size=5), st.floats(0.05, 1.0), st.floats(0, 1))
+def test_a_nucleus_explains_what_it_can_and_no_more(logprobs, top_p, share):
+    trainer_N = torch.tensor(logprobs, dtype=torch.float64)
+    by_design = -math.log(top_p) * share
+    assert unexplained(trainer_N, trainer_N + by_design, top_p).max() < 1e-9
+    beyond = unexplained(trainer_N, trainer_N - math.log(top_p) + 0.25, top_p)
+    assert beyond.min() == pytest.approx(0.25)
+    assert unexplained(trainer_N, trainer_N - 0.25, top_p).min() == pytest.approx(0.25)
+    assert torch.equal(
+        unexplained(trainer_N, trainer_N + 0.25, 1.0), (trainer_N + 0.25 - trainer_N).abs()
+    )

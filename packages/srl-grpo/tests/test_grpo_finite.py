@@ -1,0 +1,171 @@
+"""What is not finite stops a run in one line, and is never saved."""
+
+import json
+
+import pytest
+import torch
+
+from srl_data.errors import CommandError
+from srl_data.prompt_record import PromptRecord
+from srl_eval.generate import Sampling
+from srl_grpo.checkpoint import TrainerState, save_checkpoint, steps_of
+from srl_grpo.config import AlgorithmSection, EngineSection, OptimiserSection
+from srl_grpo.engine import TrainingEngine
+from srl_grpo.finite import first_not_finite
+from srl_grpo.model import cast_parameters, character_tokenizer
+from srl_grpo.policy import Policy
+from srl_grpo.rollout import PolicyRollout, generate_round
+from srl_grpo.update import Updater
+
+TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+NORM = "model.norm.weight"
+
+
+@pytest.fixture
+def make_engine(tiny_model, world):
+    def make(stage=0, dtype="float32"):
+        model = tiny_model()
+        cast_parameters(model, TYPES[dtype])
+        return TrainingEngine(
+            Policy(model), EngineSection(zero_stage=stage), OptimiserSection(), world
+        )
+
+    return make
+
+
+def update(engine, world, groups, rate=1e-3, **options):
+    updater = Updater(engine, world, AlgorithmSection(), 1.0, 64, 1, 0, 64, **options)
+    return updater(groups, 4, rate)
+
+
+def save(engine, world, run, step):
+    state = TrainerState(step=step, zero_stage=engine.zero_stage)
+    tokenizer, record = character_tokenizer(list("abc")), PromptRecord(name="bare", version=1)
+    return save_checkpoint(run, engine, tokenizer, record, state, world)
+
+
+def spoil(engine, name, value):
+    parameter = dict(engine.policy.model.named_parameters())[name]
+    with torch.no_grad(), engine.gathered([parameter]):
+        parameter.view(-1)[3] = value
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(("stage", "dtype"), [(0, "float32"), (2, "float32"), (1, "bfloat16")])
+def test_weights_are_looked_at_before_a_checkpoint_is_written(
+    make_engine, world, make_group, tmp_path, stage, dtype, value
+):
+    engine = make_engine(stage, dtype)
+    update(engine, world, [make_group([1.0, 0.0])], max_logprob_difference=0)
+    save(engine, world, tmp_path, 3)
+    spoil(engine, NORM, value)
+    with pytest.raises(CommandError) as caught:
+        save(engine, world, tmp_path, 4)
+    assert caught.value.exit_code == 1
+    text = str(caught.value)
+    assert f"step 4: {NORM} holds {value} (seen on rank 0)" in text
+    assert "lower --learning-rate and continue from step 3 with --resume auto" in text
+    assert [path.name for path in tmp_path.iterdir()] == ["step_3"]
+
+
+def test_finite_weights_whose_outputs_are_not_are_not_saved(
+    make_engine, world, make_group, tmp_path
+):
+    engine = make_engine()
+    update(engine, world, [make_group([1.0, 0.0])], max_logprob_difference=0)
+    engine.policy.model.model.rotary_emb.inv_freq.fill_(float("nan"))
+    with pytest.raises(CommandError, match="log-probabilities are not finite, though its weights"):
+        save(engine, world, tmp_path, 1)
+    assert steps_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("rate", [1e7, 1e10, 1e20, 1e30])
+def test_weights_too_large_to_compute_with_are_not_saved(
+    make_engine, world, make_group, tmp_path, rate
+):
+    engine = make_engine()
+    update(engine, world, [make_group([1.0, 0.0])], rate=rate, max_logprob_difference=0)
+    assert first_not_finite(engine.model_state().items()) is None
+    with pytest.raises(CommandError, match=r"has grown to .*, too large to compute with"):
+        save(engine, world, tmp_path, 1)
+    assert steps_of(tmp_path) == []
+
+
+def test_the_optimizers_moments_are_looked_at(make_engine, world, make_group, tmp_path):
+    for stage, where in ((0, NORM), (1, "its shard")):
+        engine = make_engine(stage)
+        update(engine, world, [make_group([1.0, 0.0])], max_logprob_difference=0)
+        tensors = dict(engine.optimizer_tensors())
+        tensors[f"the optimizer's exp_avg_sq of {where}"].view(-1)[0] = float("inf")
+        with pytest.raises(CommandError, match=f"exp_avg_sq of {where} holds inf"):
+            save(engine, world, tmp_path, 1)
+
+
+def test_looking_at_the_outputs_leaves_training_as_it_was(make_engine, world, make_group, tmp_path):
+    first, second = (make_group([1.0, 0.0, 0.3], [p], [(7, 8, 0), (9, 0), (0,)]) for p in (5, 6))
+    for stage in (0, 2, 3):
+        weights = []
+        for saved in (True, False):
+            engine = make_engine(stage)
+            update(engine, world, [first], max_logprob_difference=0)
+            if saved:
+                save(engine, world, tmp_path, 1)
+            update(engine, world, [second], max_logprob_difference=0)
+            weights.append(engine.model_state())
+        assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_change(make_engine, world, make_group):
+    engine = make_engine()
+    before = engine.model_state()
+    group = make_group([1.0, 0.0])
+    members = [m.completion for m in group.members]
+    object.__setattr__(members[0], "logprobs", (float("nan"),) * 2)
+    with pytest.raises(CommandError, match=r"step 5: sampling/logprob_difference is nan"):
+        update(engine, world, [group])
+    assert all(torch.equal(value, before[name]) for name, value in engine.model_state().items())
+
+
+@pytest.mark.parametrize("whose", ["the policy", "the KL reference"])
+def test_log_probabilities_that_are_not_finite_say_whose_they_are(
+    make_engine, tiny_model, world, make_group, whose
+):
+    engine, reference = make_engine(), Policy(tiny_model(seed=1))
+    spoiled = reference.model if whose == "the KL reference" else engine.policy.model
+    with torch.no_grad():
+        spoiled.model.norm.weight[0] = float("nan")
+    options = AlgorithmSection(beta=0.1, ppo_steps=2)
+    updater = Updater(engine, world, options, 1.0, 64, 1, 0, 64, reference)
+    with pytest.raises(CommandError, match=f"log-probabilities under {whose} hold nan"):
+        updater([make_group([1.0, 0.0])], 0, 1e-3)
+
+
+def test_sampling_from_a_model_that_is_not_finite_is_one_line(make_engine, world):
+    engine = make_engine()
+    spoil(engine, NORM, float("nan"))
+    rollout = PolicyRollout(engine, pad_id=1, chunk_size=4)
+
+    class Prompt:
+        ids = (5, 6)
+
+    sampling = Sampling(max_new_tokens=3)
+    with pytest.raises(CommandError, match=r"nan at new token 0.*--resume auto"):
+        generate_round(rollout, [Prompt()], 2, sampling, [1, 2], world)
+
+
+@pytest.mark.slow
+def test_a_run_whose_rate_is_too_high_leaves_nothing_that_a_resume_would_take(
+    run_command, tmp_path
+):
+    run = tmp_path / "run"
+    command = ["train", "--config", "smoke_test", "--no-before-after", "--no-tensorboard"]
+    command += ["--eval-every", 0, "--checkpoint-every", 1, "--output-dir", run]
+    result = run_command(*command, "--learning-rate", 1e10)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "lower --learning-rate" in result.stderr
+    assert steps_of(run) == []
+    again = run_command(*command, "--learning-rate", 1e-4, "--resume", "auto")
+    assert again.returncode == 0, again.stderr[-2000:]
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3]

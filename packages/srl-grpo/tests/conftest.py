@@ -134,7 +134,7 @@ Script = Callable[[Any, int], Written]
 """Of a prompt (None where it is no known one) and the number of the sample in its group."""
 
 
-def mixed(prompt: Any, sample: int) -> Written:
+def mixed(prompt, sample: int) -> Written:
     """The expert's step, one that is cut off, one that is nearly right, one without a format."""
     if prompt is None:
         return "no", True
@@ -273,14 +273,14 @@ def hooks_of(seen: Watched, patch: pytest.MonkeyPatch) -> list[Any]:
 
     real = deepspeed.initialize
 
-    def initialize(*args: Any, **kwargs: Any) -> Any:
+    def initialize(*args, **kwargs):
         seen.settings.append(copy.deepcopy(kwargs["config"]))
         return real(*args, **kwargs)
 
     patch.setattr(deepspeed, "initialize", initialize)
     for loader in (AutoModelForCausalLM, AutoTokenizer):
 
-        def load(path: str, *args: Any, _real: Any = loader.from_pretrained, **kwargs: Any) -> Any:
+        def load(path: str, *args, _real=loader.from_pretrained, **kwargs):
             seen.loads.append((str(path), kwargs))
             return _real(path, *args, **kwargs)
 
@@ -332,7 +332,7 @@ def watched(world: World) -> Watch:
     return run
 
 
-def scripted(trainer: Any, script: Script, shift: float) -> ScriptedEngine:
+def scripted(trainer, script: Script, shift: float) -> ScriptedEngine:
     """The scripted engine in the place of the trainer's own."""
     engine = trainer.rollout.engine
     held_out = trainer.held_out.prompts if trainer.held_out else []

@@ -4,9 +4,8 @@
 that is added and not held here, or that nothing reads while a run goes on, fails the walk.
 """
 
-import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from transformers import AutoTokenizer, GenerationConfig
 
 from srl_data.arithmetic import Difficulty, problems, sloppy_stream
@@ -127,7 +125,7 @@ class Runs:
 
 
 @pytest.fixture(scope="module")
-def runs(watched, tmp_path_factory) -> Iterator[Runs]:
+def runs(watched, tmp_path_factory) -> Runs:
     folder = tmp_path_factory.mktemp("reach")
     read: set[tuple[str, str]] = set()
     asked: dict[str, Any] = {}
@@ -141,16 +139,16 @@ def runs(watched, tmp_path_factory) -> Iterator[Runs]:
         tree = files_config(folder, folder / "resumed" / "step_4")
         files = watched(tree, folder / "files", script=long_steps)
         starved = watched(STARVED, folder / "starved", script=alike)
-    yield Runs(built, files, resumed, starved, asked, read)
+    return Runs(built, files, resumed, starved, asked, read)
 
 
-def long_steps(prompt: Any, sample: int) -> tuple[str, bool]:
+def long_steps(prompt, sample: int) -> tuple[str, bool]:
     target = str(prompt.columns["target_step"])
     text = [target, target[:-40] + "7", "2. carry", target[5:]][sample]
     return render_step_output("carry", text).removeprefix("<think>"), True
 
 
-def alike(prompt: Any, sample: int) -> tuple[str, bool]:
+def alike(prompt, sample: int) -> tuple[str, bool]:
     """The expert's step once, and three times nearly so."""
     target = str(prompt.columns["target_step"])
     return render_step_output("carry", target if sample == 0 else target[:-1]), True
@@ -200,17 +198,17 @@ def files_config(folder: Path, checkpoint: Path) -> dict[str, Any]:
     return {**tree, "data": {**FILES["data"], **paths}}
 
 
-def rates(seen: Any) -> list[float]:
+def rates(seen) -> list[float]:
     """The learning rate of each optimizer step after the warm start."""
     return [step.rate for step in seen.steps[seen.warm_steps :]]
 
 
-def shapes(seen: Any) -> list[int]:
+def shapes(seen) -> list[int]:
     """Tokens, padding included, of each forward pass of an update."""
     return [ids.numel() for ids in seen.forwards[seen.warm_forwards :]]
 
 
-def warm_rows(seen: Any) -> list[str]:
+def warm_rows(seen) -> list[str]:
     """The texts of the warm start, as its model read them."""
     tokenizer = seen.trainer.tokenizer
     rows = [row for ids in seen.forwards[: seen.warm_forwards] for row in ids.tolist()]
@@ -231,7 +229,7 @@ def expert_prompts() -> list[str]:
     return [p.problem for p in problems(7, 5, Difficulty(2, 3), "train")]
 
 
-def problems_asked(prompts: Any) -> list[str]:
+def problems_asked(prompts) -> list[str]:
     """Each prompt's problem, once."""
     return list(dict.fromkeys(prompt.columns["problem"] for prompt in prompts))
 
@@ -245,8 +243,8 @@ def similarity(runs: Runs, **options: bool) -> list[float]:
     return [ratio(a, b, autojunk=options["autojunk"]) for a, b in pairs]
 
 
-def fitting(runs: Runs, split: Any, count: int, limit: int | None = None) -> list[str]:
-    """Ids of the first `limit` instances of a synthetic set whose prompts have 36 tokens or less."""
+def fitting(runs: Runs, split, count: int, limit: int | None = None) -> list[str]:
+    """Ids of the first `limit` instances of a set whose prompts have 36 tokens or less."""
     every = [i for p in problems(7, count, Difficulty(2, 3), split) for i in p.instances()]
     tokenizer = runs.built.trainer.tokenizer
     texts = ["\n".join([i.problem, *i.previous_steps, ""]) for i in every[:limit]]
@@ -255,7 +253,7 @@ def fitting(runs: Runs, split: Any, count: int, limit: int | None = None) -> lis
     ]
 
 
-def torchrun(**options: Any) -> list[str]:
+def torchrun(**options) -> list[str]:
     return torchrun_arguments(LaunchSection(**options), ["train"])
 
 
@@ -452,7 +450,7 @@ ELSEWHERE = {
 """Keys of the loss and of filtering, held in `test_grpo_wiring.py` by what they do to a run."""
 
 
-def model_config(runs: Runs) -> Any:
+def model_config(runs: Runs):
     return runs.built.trainer.engine.policy.model.config
 
 

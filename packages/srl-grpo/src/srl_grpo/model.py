@@ -64,7 +64,7 @@ def build_model(
     one, whatever the folder says, and a reloaded checkpoint would read other ids.
     """
     tokenizer = character_tokenizer(alphabet_named(build.alphabet))
-    config = Qwen3Config(
+    config = Qwen3Config(  # type: ignore[call-arg]  # the last one is every config's, untyped
         vocab_size=len(tokenizer),
         hidden_size=build.hidden_size,
         intermediate_size=build.intermediate_size,

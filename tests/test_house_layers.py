@@ -12,12 +12,11 @@ PACKAGES = ("srl_data", "srl_eval", "srl_grpo", "srl_reward")
 HEAVY = ("torch", "transformers", "datasets", "deepspeed", "lm_eval", "vllm", "pandas")
 
 HELP = [
-    ["srl-reward", "--help"],
-    ["srl-reward", "score", "--help"],
     ["srl-data", "--help"],
     ["srl-data", "build", "s1k", "--help"],
     ["srl-data", "synth", "arithmetic", "--help"],
     ["srl-data", "inspect", "--help"],
+    ["srl-data", "grade", "--help"],
     ["srl-eval", "--help"],
     ["srl-eval", "aime24", "--help"],
     ["srl-grpo", "--help"],

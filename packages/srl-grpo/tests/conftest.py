@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -20,13 +21,16 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from hypothesis import settings
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from srl_data.command import execute
 from srl_eval.generate import Completion, Sampling
 from srl_grpo import distributed
+from srl_grpo.cli import cli
 from srl_grpo.config import TrainConfig
 from srl_grpo.distributed import World
 from srl_grpo.engine import prepare_deepspeed
@@ -94,6 +98,64 @@ def world() -> Iterator[World]:
     """A world of one process."""
     yield distributed.start()
     distributed.stop()
+
+
+TINY = {
+    "num_steps": 2,
+    "model": {"build": {"hidden_size": 16, "num_heads": 2, "num_kv_heads": 1, "num_layers": 1}},
+    "data": {"template": "bare", "max_prompt_length": 96},
+    "synthetic": {"num_problems": 8, "num_heldout": 2, "digits": [2, 2]},
+    "rollout": {
+        "batch_size": 2,
+        "group_size": 2,
+        "max_new_tokens": 8,
+        "chunk_size": 4,
+        # Its weights are random: no output is valid, and no step makes an update.
+        "max_starved_steps": 0,
+    },
+    "tracking": {"tensorboard": False},
+}
+"""A run of a second."""
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path, world):
+    """Runs `srl-grpo` in this process, in an empty folder: exit code, standard output, errors."""
+    monkeypatch.setattr(distributed, "start", lambda: world)
+    monkeypatch.setattr(distributed, "stop", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(*arguments):
+        words = [str(argument) for argument in arguments]
+        monkeypatch.setattr(sys, "argv", ["srl-grpo", *words])
+        capsys.readouterr()
+        code = execute(cli, "srl-grpo", words)
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return run
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Writes a config of a run of a second; sections given are laid over it."""
+
+    def write(**changes):
+        tree = json.loads(json.dumps(TINY))
+        for name, section in changes.items():
+            if section is None:
+                tree.pop(name)
+            elif isinstance(section, dict):
+                tree[name] = tree.get(name, {}) | section
+            else:
+                tree[name] = section
+        path = tmp_path / "tiny.yaml"
+        path.write_text(yaml.safe_dump(tree))
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="session")
@@ -296,7 +358,8 @@ def watched(world: World) -> Watch:
     """Runs a config to its end, as the command does, with a scripted engine; tells what was seen.
 
     `script` writes the completions, `shift` moves their log-probabilities; without `script` the
-    real engine samples. `before` is called with the trainer before the first step.
+    real engine samples. `before` is called with the trainer before the first step. `ends` is the
+    error that the run is to end with.
     """
 
     def run(
@@ -305,6 +368,7 @@ def watched(world: World) -> Watch:
         script: Script | None = mixed,
         shift: float = 0.0,
         before: Callable[[Any], None] = lambda _trainer: None,
+        ends: type[Exception] | None = None,
     ) -> Watched:
         from srl_grpo.run import prepared, train_and_compare
 
@@ -323,7 +387,8 @@ def watched(world: World) -> Watch:
                         trainer.rollout.engine = scripted(trainer, script, shift)
                     seen.engine = trainer.rollout.engine
                     before(trainer)
-                    train_and_compare(trainer, comparison)
+                    with pytest.raises(ends) if ends else nullcontext():
+                        train_and_compare(trainer, comparison)
             finally:
                 for hook in hooks:
                     hook.remove()

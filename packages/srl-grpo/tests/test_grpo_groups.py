@@ -21,6 +21,7 @@ def test_rounds_refill_until_the_batch_is_full_and_the_surplus_is_counted(make_g
         {
             "frac_reward_zero_std": 0.5,
             "sampling/rounds": 3.0,
+            "sampling/keep_rate": 4 / 8,
             "sampling/prompts_per_kept_group": 8 / 3,
             "sampling/tokens_per_kept_group": 8 * 4 / 3,
             "sampling/surplus_groups": 1.0,

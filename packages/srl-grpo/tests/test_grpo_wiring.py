@@ -16,7 +16,13 @@ TINY: dict[str, Any] = {
     "model": {"build": {"hidden_size": 32, "num_layers": 1, "intermediate_size": 32}},
     "data": {"template": "bare", "max_prompt_length": 96},
     "synthetic": {"num_problems": 6, "num_heldout": 2, "digits": [2, 3]},
-    "rollout": {"batch_size": 4, "group_size": 4, "max_new_tokens": 60, "chunk_size": 8},
+    "rollout": {
+        "batch_size": 4,
+        "group_size": 4,
+        "max_new_tokens": 60,
+        "chunk_size": 8,
+        "max_starved_steps": 0,
+    },
     "optimiser": {"learning_rate": 1e-3},
     "tracking": {"tensorboard": False},
 }
@@ -92,7 +98,8 @@ def test_every_completion_of_a_run_has_a_seed_of_its_own(watched, tmp_path: Path
     seen = watched(tree, tmp_path / "run", script=lambda *_: ("no", True))
     other = watched(config(num_steps=1, seed=43), tmp_path / "other")
     seeds, others = ([n for c in run.rollouts for n in c.seeds] for run in (seen, other))
-    assert len(set(seeds)) == len(seeds) == 2 * 3 * 4 * 4, "two steps of three rounds"
+    assert [m["sampling/rounds"] > 1 for m in seen.metrics] == [True, True]
+    assert len(set(seeds)) == len(seeds) == sum(len(seen.records(step)) for step in (1, 2))
     assert not set(others) & set(seeds)
 
 

@@ -5,6 +5,7 @@ import rich_click as click
 from srl_data.build import BuildConfig, build
 from srl_data.command import run
 from srl_data.flags import configured, print_plan
+from srl_data.grade import GradeConfig, grade
 from srl_data.inspection import InspectConfig, inspect
 from srl_data.synth import SynthConfig, synth
 
@@ -34,6 +35,24 @@ def build_s1k(config: BuildConfig, dry_run: bool) -> None:
     from srl_data.tables import print_build
 
     print_build(build(config), config.problem_field)
+
+
+@cli.command("grade")
+@configured(GradeConfig)
+def grade_file(config: GradeConfig, dry_run: bool) -> None:
+    """Add reward, reason and exact to each record, or keep only the good ones.
+
+    A record may also hold truncated, finish_reason, think_prefilled or prompt; to a reward of your
+    own every field is a column.
+    """
+    if dry_run:
+        where = "standard output" if config.output is None else config.output
+        print_plan(config, f"grade {config.file} by {config.reward} and write to {where}")
+        return
+    grades = grade(config)
+    for line in grades.skipped:
+        click.echo(f"left out: {line}", err=True)
+    click.echo(grades.summary, err=config.output is None)
 
 
 @cli.command("inspect")

@@ -46,11 +46,18 @@ def describe(error: OSError) -> str | None:
     return None
 
 
+def dashed(token: str) -> str:
+    """How click compares flags and choices: `--batch_size` is `--batch-size`."""
+    return token.replace("_", "-")
+
+
 def execute(cli: click.Command, program: str, argv: Sequence[str] | None = None) -> int:
     """Run `cli` and return its exit code; see `srl_data.errors` for the codes."""
     try:
         # Without standalone mode click returns the code of `ctx.exit(code)`.
-        result: object = cli.main(args=argv, prog_name=program, standalone_mode=False)
+        result: object = cli.main(
+            args=argv, prog_name=program, standalone_mode=False, token_normalize_func=dashed
+        )
     except Exit as stop:
         return stop.exit_code
     except click.ClickException as error:

@@ -38,12 +38,20 @@ class Section(BaseModel):
         allow_inf_nan=False,
     )
 
+    former: typing.ClassVar[dict[str, str]] = {}
+    """Keys that there were once, each with what to write now."""
+
 
 @dataclass(frozen=True)
 class Flag:
-    """Annotation that gives a field another flag than its name: `Annotated[str, Flag("model")]`."""
+    """Annotation of a field whose flag is not its name, or has other spellings beside it.
 
-    name: str
+    `Annotated[str, Flag("model")]`, `Annotated[float, Flag(aliases=("lr",))]`.
+    """
+
+    name: str | None = None
+    aliases: tuple[str, ...] = ()
+    """What other tools call it; the same flag on the command line, unknown to config files."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,8 @@ class Leaf:
     flag: str
     annotation: object
     field: FieldInfo
+    aliases: tuple[str, ...] = ()
+    """Other spellings of the flag."""
 
     @property
     def key(self) -> str:
@@ -98,9 +108,9 @@ def leaves(model: type[Section], prefix: tuple[str, ...] = ()) -> Iterator[Leaf]
         if inner is not None:
             yield from leaves(inner, (*prefix, name))
             continue
-        named = [item.name for item in field.metadata if isinstance(item, Flag)]
-        flag = named[0] if named else name.replace("_", "-")
-        yield Leaf((*prefix, name), flag, field.annotation, field)
+        given = next((item for item in field.metadata if isinstance(item, Flag)), Flag())
+        flag = given.name or name.replace("_", "-")
+        yield Leaf((*prefix, name), flag, field.annotation, field, given.aliases)
 
 
 def preset_names(package: str) -> list[str]:
@@ -159,6 +169,18 @@ def unknown_keys(
             yield from unknown_keys(value, inner, f"{prefix}{key}.")
 
 
+def former_key(key: str, model: type[Section]) -> str | None:
+    """What is to be written now in place of a dotted key that there was once."""
+    *sections, last = key.split(".")
+    for name in sections:
+        field = model.model_fields.get(name)
+        inner = section_of(field.annotation) if field is not None else None
+        if inner is None:
+            return None
+        model = inner
+    return model.former.get(last)
+
+
 def nearest_key(key: str, model: type[Section]) -> str | None:
     """The known key most like `key`: by its full name, else by its last part."""
     known = {leaf.key: leaf.path[-1] for leaf in leaves(model)}
@@ -204,6 +226,8 @@ def describe_errors(error: ValidationError, model: type[Section]) -> str:
 def validate(tree: ConfigTree, model: type[C], source: str) -> C:
     """`tree` as a `model`, or ConfigError naming every bad key of `source`."""
     for key in unknown_keys(tree, model):
+        if now := former_key(key, model):
+            raise ConfigError(f"{source}: {key} is no longer a key; it is now {now}")
         near = nearest_key(key, model)
         hint = f"did you mean {near!r}?" if near else "--help lists the known keys"
         raise ConfigError(f"{source}: unknown key {key!r}; {hint}")

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -56,6 +57,25 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink()
         raise
     fsync_folder(path.parent)
+
+
+@contextmanager
+def result_writer(path: Path | None) -> Iterator[BinaryIO]:
+    """Where a command's records go: standard output for None, a device or pipe as it is, or a file.
+
+    A file appears whole at the end (`atomic_writer`); a link to one keeps pointing where it did.
+    """
+    if path is None:
+        if sys.stdout is None:
+            raise CommandError("standard output is closed; give --output FILE")
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    elif path.exists() and not path.is_file() and not path.is_dir():
+        with path.open("wb") as file:
+            yield file
+    else:
+        with atomic_writer(path.resolve()) as file:
+            yield file
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -1,21 +1,30 @@
 """Flags from config models: every field of a command's config is an option of the command.
 
 `configured(Model)` turns a function of `(config, dry_run)` into a click command body that takes
-`--config`, `--dry-run` and one flag a field, grouped in the help by section; a `Positional` field
-is an argument. What a user did not give does not override the file. Validation is pydantic's, in
-`srl_data.config`.
+`--config`, `--dry-run` and one flag per field with its aliases, grouped in the help by section; a
+`Positional` field is an argument. What a user did not give does not override the file. Validation
+is pydantic's, in `srl_data.config`.
 """
 
 import functools
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import rich_click as click
 import yaml
 from pydantic_core import PydanticUndefined
 
-from srl_data.config import Leaf, Section, dump_yaml, leaves, load_config, without_none
+from srl_data.config import (
+    Leaf,
+    Section,
+    dump_yaml,
+    leaves,
+    load_config,
+    section_of,
+    without_none,
+)
+from srl_data.errors import ConfigError
 
 C = typing.TypeVar("C", bound=Section)
 
@@ -78,10 +87,12 @@ def option(leaf: Leaf) -> Callable[[Callable[..., None]], Callable[..., None]]:
             help=help_text(leaf),
         )
     is_bool = without_none(leaf.annotation) is bool
-    names = f"--{leaf.flag}/--no-{leaf.flag}" if is_bool else f"--{leaf.flag}"
+    names = [
+        f"--{name}/--no-{name}" if is_bool else f"--{name}" for name in (leaf.flag, *leaf.aliases)
+    ]
     panel = " ".join(leaf.path[:-1]).replace("_", " ").capitalize() or "Options"
     return click.option(
-        names,
+        *names,
         parameter_name(leaf),
         type=None if is_bool else click_type(leaf.annotation),
         default=None,
@@ -95,6 +106,25 @@ def parameter_name(leaf: Leaf) -> str:
     return "__".join(leaf.path)
 
 
+def former_keys(model: type[Section]) -> Iterator[tuple[str, str]]:
+    """Flags that there were once, each with what to write now."""
+    yield from ((key.replace("_", "-"), now) for key, now in model.former.items())
+    for field in model.model_fields.values():
+        inner = section_of(field.annotation)
+        if inner is not None:
+            yield from former_keys(inner)
+
+
+def former_option(flag: str, now: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A hidden option that is refused with what to write instead."""
+
+    def refuse(_context: click.Context, _parameter: click.Parameter, value: object) -> None:
+        if value is not None:
+            raise ConfigError(f"--{flag} is no longer an option; it is now {now}")
+
+    return click.option(f"--{flag}", hidden=True, expose_value=False, callback=refuse)
+
+
 def configured(
     model: type[C], presets: str | None = None
 ) -> Callable[[Callable[[C, bool], None]], Callable[..., None]]:
@@ -103,7 +133,7 @@ def configured(
     Bad input raises ConfigError (exit code 2). Two fields with one flag are a bug of ours.
     """
     fields = list(leaves(model))
-    flags = [leaf.flag for leaf in fields]
+    flags = [name for leaf in fields for name in (leaf.flag, *leaf.aliases)]
     assert len(set(flags)) == len(flags), f"{model.__name__} has two fields with one flag: {flags}"
 
     def decorate(function: Callable[[C, bool], None]) -> Callable[..., None]:
@@ -119,6 +149,8 @@ def configured(
         command: Callable[..., None] = body
         for leaf in reversed(fields):
             command = option(leaf)(command)
+        for flag, now in former_keys(model):
+            command = former_option(flag, now)(command)
         command = click.option(
             "--dry-run", is_flag=True, help="Print the resolved config and the plan, then stop."
         )(command)

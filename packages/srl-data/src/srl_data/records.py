@@ -4,7 +4,8 @@ The record types of the workspace live here; what makes them lives elsewhere.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar
 
@@ -15,6 +16,9 @@ from srl_data.files import atomic_writer
 
 MAX_LINE_BYTES = 64 << 20
 """Longest line accepted: a bound on the memory that one hostile record can take."""
+
+STANDARD_INPUT = Path("-")
+"""The name of standard input where a data file is asked for."""
 
 OnError = Literal["fail", "skip"]
 
@@ -108,8 +112,20 @@ def numbered_lines(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
+def count_lines(path: Path) -> int | None:
+    """Lines of a plain file, blank ones included; None for what can be read only once."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+
 def open_data(path: Path) -> BinaryIO:
-    """Open a data file, or raise DataError saying what is wrong with the path."""
+    """Open a data file, or standard input for `-`; DataError saying what is wrong with the path."""
+    if path == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise DataError("standard input is closed; give a file, or pipe one in")
+        return sys.stdin.buffer
     try:
         return path.open("rb")
     except FileNotFoundError as error:
@@ -156,10 +172,15 @@ def read_records(
 
 
 def encode(record: BaseModel) -> bytes:
-    """One record as a line of UTF-8 JSON; lone surrogates in `meta` are escaped: UTF-8 has none."""
+    """One record as a line of UTF-8 JSON, `meta` last."""
     fields = record.model_dump(mode="python")
     if "meta" in fields:  # last, where a reader of the file looks past it
         fields["meta"] = fields.pop("meta")
+    return encode_object(fields)
+
+
+def encode_object(fields: Mapping[str, object]) -> bytes:
+    """A JSON object as a line of UTF-8; lone surrogates are escaped: UTF-8 has none."""
     try:
         return json.dumps(fields, ensure_ascii=False).encode("utf-8") + b"\n"
     except UnicodeEncodeError:

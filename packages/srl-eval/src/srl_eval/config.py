@@ -7,12 +7,12 @@ Every field is a flag of `srl-eval TASK` and a key of its YAML file. Defaults th
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from srl_data.config import Section
+from srl_data.config import Flag, Section
 from srl_eval.generate.sampling import Sampling
 
 Backend = Literal["hf", "vllm", "server"]
@@ -29,7 +29,7 @@ _MODE = re.compile(r"greedy|stepwise|avg[1-9][0-9]*")
 class ModelSection(Section):
     """Which model answers."""
 
-    model: str | None = None
+    model: Annotated[str | None, Flag(aliases=("model-id",))] = None
     """Hub id or local folder of the model."""
     model_path: Path | None = None
     """Local checkpoint folder, instead of --model; its recorded prompt template is used."""
@@ -61,9 +61,11 @@ class BackendSection(Section):
     """hf: transformers in this process; vllm: needs the extra; server: the one at --base-url."""
     chunk_size: int = Field(default=32, ge=1)
     """Completions generated as one batch; also the unit of resuming."""
-    gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)
+    gpu_memory_utilization: Annotated[float, Flag(aliases=("gpu-mem-util",))] = Field(
+        default=0.9, gt=0.0, le=1.0
+    )
     """Share of the GPU's memory that vLLM takes."""
-    tensor_parallel_size: int = Field(default=1, ge=1)
+    tensor_parallel_size: Annotated[int, Flag(aliases=("tp-size",))] = Field(default=1, ge=1)
     """GPUs that vLLM spreads the model over."""
     base_url: str | None = None
     """OpenAI-compatible server, http://HOST:PORT/v1; its key, if any, is SRL_EVAL_API_KEY."""
@@ -177,7 +179,7 @@ class PromptSection(Section):
 class DataSection(Section):
     """Which problems are asked."""
 
-    data_path: Path | None = None
+    data_path: Annotated[Path | None, Flag(aliases=("eval-path",))] = None
     """Local .jsonl or .json file with the problems, instead of the hub."""
     task_file: Path | None = None
     """Any file with problem and answer, for `srl-eval file`."""
@@ -192,7 +194,7 @@ class DataSection(Section):
 class OutputSection(Section):
     """Where results go."""
 
-    output_dir: Path | None = None
+    output_dir: Annotated[Path | None, Flag(aliases=("out-dir",))] = None
     """Folder for results.jsonl and metrics.json; by default results/MODEL_TASK_MODE."""
     overwrite: bool = False
     """Throw away an earlier run in the folder instead of resuming it."""

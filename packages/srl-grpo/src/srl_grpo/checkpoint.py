@@ -24,6 +24,7 @@ from srl_data.files import fsync_folder, sha256_file, write_text
 from srl_data.prompts import Template, write_template
 from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
+from srl_grpo.refill import KeepRate
 
 MANIFEST = "MANIFEST.json"
 TRAINER = "trainer"
@@ -58,6 +59,12 @@ class TrainerState(BaseModel):
     """Prompts drawn."""
     num_tokens: int = Field(default=0, ge=0)
     """Completion tokens generated."""
+    updates: int = Field(default=0, ge=0)
+    """Steps that changed the weights."""
+    starved_steps: int = Field(default=0, ge=0)
+    """Steps without an update since the last one with."""
+    keep_rate: KeepRate = KeepRate()
+    """What decides how many prompts a round draws."""
     best_step: int | None = None
     best_reward: float | None = None
     world_size: int = Field(default=1, ge=1)

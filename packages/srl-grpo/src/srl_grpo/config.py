@@ -5,7 +5,7 @@ used; what it may be is checked here, before anything is loaded.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -46,13 +46,16 @@ class BuildSection(Section):
 class ModelSection(Section):
     """Which model is trained."""
 
-    path: Annotated[str | None, Flag("model")] = None
+    path: Annotated[str | None, Flag("model", aliases=("sft-checkpoint",))] = None
     """Hub id or local path of the model to train."""
     revision: str | None = None
     """Hub revision of the model."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Compute type; auto is bfloat16 on a GPU and float32 on a CPU. Masters are float32."""
-    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
+    attention: Annotated[
+        Literal["auto", "sdpa", "eager", "flash_attention_2"],
+        Flag(aliases=("attn-implementation",)),
+    ] = "auto"
     """Attention implementation of transformers."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them."""
@@ -112,6 +115,12 @@ class WarmStartSection(Section):
     """Chance that a digit of the stream's targets is replaced."""
 
 
+CHUNK_SIZE = 64
+"""Completions generated in one batch where the config says nothing, as far as groups allow."""
+
+WHEN_STARVED = "max_starved_steps (--max-starved-steps): 1 for the former fail, 0 for train"
+
+
 class RolloutSection(Section):
     """How completions are sampled and which of them are kept."""
 
@@ -121,18 +130,28 @@ class RolloutSection(Section):
     """Completions a prompt."""
     max_new_tokens: Positive = 1024
     """Longest completion in tokens; one cut off is invalid."""
-    temperature: Annotated[float, Field(gt=0)] = 1.0
+    temperature: Annotated[float, Field(gt=0), Flag(aliases=("sampling-temperature",))] = 1.0
     """Sampling temperature; log-probabilities are taken at it too."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Nucleus sampling; below 1 the trainer's probabilities differ from the sampler's."""
-    chunk_size: Positive = 64
-    """Completions generated in one batch; a multiple of the group size."""
+    chunk_size: Positive | None = None
+    """Completions generated in one batch, a multiple of the group size; default the largest up to
+    64, at least one group."""
     eps_std: Annotated[float, Field(ge=0)] = 1e-4
     """Groups whose population standard deviation of rewards is below are not trained on."""
     max_rounds: Positive = 8
-    """Most rounds of sampling to fill a rollout batch."""
-    when_starved: Literal["train", "fail"] = "train"
-    """At the cap of rounds: train on the groups there are (none: no update), or end the run."""
+    """Most rounds of sampling to fill a rollout batch, which draw at most so many batches of
+    prompts in all."""
+    max_starved_steps: Annotated[int, Field(ge=0)] = 10
+    """Steps in a row without an update after which the run stops, with a diagnosis; 0 for never."""
+
+    former: ClassVar[dict[str, str]] = {"when_starved": WHEN_STARVED}
+
+    @property
+    def completions_per_chunk(self) -> int:
+        """Completions generated in one batch."""
+        whole_groups = max(self.group_size, CHUNK_SIZE // self.group_size * self.group_size)
+        return self.chunk_size or whole_groups
 
 
 class RewardSection(Section):
@@ -146,6 +165,10 @@ class RewardSection(Section):
     """Compare steps without their leading numbers."""
 
 
+BASE_KL = 0.02
+"""The weight that `use_base_kl` gives the KL term."""
+
+
 class AlgorithmSection(Section):
     """The policy-gradient loss."""
 
@@ -157,8 +180,10 @@ class AlgorithmSection(Section):
     """Clip range of the probability ratio, below 1."""
     epsilon_high: Annotated[float, Field(gt=0)] = 0.28
     """Clip range of the probability ratio, above 1."""
-    beta: Annotated[float, Field(ge=0)] = 0.0
+    beta: Annotated[float, Field(ge=0), Flag(aliases=("kl-penalty",))] = 0.0
     """Weight of the k3 KL term; 0 loads no reference model."""
+    use_base_kl: bool = False
+    """Switch the KL term on: a beta of 0.02 where none is given."""
     ppo_steps: Positive = 1
     """Passes over a rollout batch."""
     train_batch_size: Positive | None = None
@@ -168,11 +193,20 @@ class AlgorithmSection(Section):
     sampler_cap: Annotated[float, Field(gt=0)] | None = None
     """Cap of the importance weight that corrects a sampler unlike the trainer; off by default."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _base_kl_has_a_weight(cls, given: object) -> object:
+        if not isinstance(given, dict) or given.get("use_base_kl") is not True:
+            return given
+        if given.get("beta", BASE_KL) == 0:
+            raise ValueError("use_base_kl is on and beta is 0; leave one of them out")
+        return {"beta": BASE_KL, **given}
+
 
 class OptimiserSection(Section):
     """AdamW and its schedule."""
 
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-6
+    learning_rate: Annotated[float, Field(gt=0), Flag(aliases=("lr",))] = 1e-6
     """Peak learning rate."""
     betas: tuple[Share, Share] = (0.9, 0.999)
     """AdamW's betas."""
@@ -228,9 +262,9 @@ class EngineSection(Section):
 class EvaluationSection(Section):
     """Held-out evaluation while training."""
 
-    eval_every: Annotated[int, Field(ge=0)] = 0
+    eval_every: Annotated[int, Field(ge=0), Flag(aliases=("eval-steps",))] = 0
     """Steps between evaluations on --val-data; 0 for none."""
-    eval_limit: Positive | None = None
+    eval_limit: Annotated[Positive | None, Flag(aliases=("test-max-samples",))] = None
     """Most held-out instances an evaluation takes."""
     before_after: bool = False
     """Evaluate before the first and after the last step and write summary.json."""
@@ -239,7 +273,7 @@ class EvaluationSection(Section):
 class CheckpointSection(Section):
     """What is kept."""
 
-    checkpoint_every: Annotated[int, Field(ge=0)] = 100
+    checkpoint_every: Annotated[int, Field(ge=0), Flag(aliases=("saving-steps",))] = 100
     """Steps between checkpoints; the last step always makes one. 0 for only that."""
     keep_last: Positive | None = None
     """Checkpoints kept, the best one besides; default all."""
@@ -309,10 +343,13 @@ class TrainConfig(Section):
             )
         if self.warm_start.steps and self.synthetic is None:
             raise ValueError("warm_start.steps needs the synthetic section, whose stream it reads")
-        if self.rollout.chunk_size % self.rollout.group_size:
+        chunk, group = self.rollout.completions_per_chunk, self.rollout.group_size
+        if chunk % group:
+            below, above = chunk // group * group, -(-chunk // group) * group
+            nearest = f"{below} or {above}" if below else f"{above}"
             raise ValueError(
-                f"rollout.chunk_size {self.rollout.chunk_size} must be a multiple of "
-                f"rollout.group_size {self.rollout.group_size} (--chunk-size)"
+                f"rollout.chunk_size {chunk} must be a multiple of rollout.group_size {group}; "
+                f"give --chunk-size {nearest}"
             )
         evaluates = self.evaluation.eval_every or self.evaluation.before_after
         if evaluates and not (self.data.val_path or self.synthetic):

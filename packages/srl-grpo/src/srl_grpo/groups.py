@@ -72,6 +72,11 @@ class Selection:
         self.surplus += max(0, len(good) - room)
 
     @property
+    def usable(self) -> int:
+        """Groups seen whose rewards differ, kept or surplus."""
+        return len(self.kept) + self.surplus
+
+    @property
     def full(self) -> bool:
         """Whether the batch holds as many groups as it should."""
         return len(self.kept) >= self.wanted
@@ -83,6 +88,7 @@ class Selection:
         return {
             "frac_reward_zero_std": constant,
             "sampling/rounds": float(self.rounds),
+            "sampling/keep_rate": self.usable / len(self.seen),
             "sampling/prompts_per_kept_group": len(self.seen) / kept,
             "sampling/tokens_per_kept_group": sum(g.tokens for g in self.seen) / kept,
             "sampling/surplus_groups": float(self.surplus),

@@ -55,6 +55,7 @@ from srl_grpo.rollout import PolicyRollout
 from srl_grpo.run_directory import RunDirectory, begin_run, resume_run
 from srl_grpo.sampler import PromptSampler
 from srl_grpo.scoring import Scorer, make_reward
+from srl_grpo.starvation import StarvedError
 from srl_grpo.summary import BeforeAfter
 from srl_grpo.tracking import NoTracker, Tracker, make_trackers
 from srl_grpo.trainer import Trainer
@@ -104,6 +105,7 @@ def train(config: TrainConfig) -> None:
     try:
         with prepared(config, world) as (trainer, comparison):
             finished = train_and_compare(trainer, comparison)
+            world.barrier()  # else the launcher stops the main rank while it writes the report
         if not finished:
             if not world.is_main:
                 raise SystemExit(InterruptedRunError.exit_code)
@@ -121,14 +123,25 @@ def train_and_compare(trainer: Trainer, comparison: BeforeAfter) -> bool:
         finished = trainer.run()
     except KeyboardInterrupt as error:
         raise interrupted(trainer.directory.path, trainer.saved_step) from error
+    except StarvedError as error:
+        report(trainer)
+        trainer.world.barrier()
+        if not trainer.world.is_main:
+            raise SystemExit(error.exit_code) from error
+        raise
     if finished:
         comparison.after(trainer)
+    report(trainer)
+    return finished
+
+
+def report(trainer: Trainer) -> None:
+    """Write the run's page, on rank 0."""
     if trainer.world.is_main:
         try:
             write_report(trainer.directory.path)
         except DataError as error:  # the run itself is whole: say so and go on
             trainer.display.note(f"no report: {error}")
-    return finished
 
 
 def origin_of(config: TrainConfig, world: World) -> Origin:
@@ -327,10 +340,12 @@ def assemble(
     """The trainer over its engine, with a checkpoint's state loaded where there is one."""
     engine = TrainingEngine(policy, config.engine, config.optimiser, world)
     state = origin.state.model_copy()
+    if state.starved_steps >= config.rollout.max_starved_steps:
+        state.starved_steps = 0  # it was stopped for that; who resumes it wants to try again
     if origin.checkpoint is not None:
         load_checkpoint(origin.checkpoint, engine, world)
     state.world_size, state.zero_stage = world.size, config.engine.zero_stage
-    rollout = PolicyRollout(engine, language.pad_id, config.rollout.chunk_size)
+    rollout = PolicyRollout(engine, language.pad_id, config.rollout.completions_per_chunk)
     rollout.sync_weights()
     sampler = PromptSampler(len(prompts), config.seed, state.position)
     updater = Updater(

@@ -15,7 +15,7 @@ from types import FrameType
 
 from transformers import PreTrainedTokenizerBase
 
-from srl_data.errors import CommandError, DataError
+from srl_data.errors import CommandError
 from srl_data.prompts import Template
 from srl_eval.generate import Sampling
 from srl_grpo.checkpoint import TrainerState, mark_best, prune, save_checkpoint
@@ -26,11 +26,13 @@ from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
 from srl_grpo.evaluation import HeldOut, means
 from srl_grpo.groups import Group, Selection, completion_metrics
+from srl_grpo.refill import round_size
 from srl_grpo.rollout import PolicyRollout, generate_round, regroup, round_seeds
 from srl_grpo.run_directory import RunDirectory
 from srl_grpo.sampler import PromptSampler
 from srl_grpo.schedule import learning_rate
 from srl_grpo.scoring import Scorer
+from srl_grpo.starvation import StarvedError, diagnosis
 from srl_grpo.timing import Stopwatch
 from srl_grpo.tracking import Tracker
 from srl_grpo.transcript import rollout_records
@@ -93,6 +95,7 @@ class Trainer:
         with stop_requested() as stopping:
             while self.state.step < self.config.num_steps:
                 self.train_step()
+                self.check_starved()
                 if self.world.any(stopping()):
                     break
             self.save()
@@ -110,10 +113,30 @@ class Trainer:
             self.check_finite(metrics)
             with self.clock("sync"):
                 self.rollout.sync_weights()
-        self.state.step += 1
+        self.count(selection)
         with self.clock("log"):
             self.write_rollouts(selection)
         self.after_step(metrics | {"learning_rate": rate}, selection)
+
+    def count(self, selection: Selection) -> None:
+        """The counters after a step, whose groups are `selection`."""
+        state, updated = self.state, bool(selection.kept)
+        state.step += 1
+        state.updates += updated
+        state.starved_steps = 0 if updated else state.starved_steps + 1
+        state.keep_rate = state.keep_rate.after(selection)
+
+    def check_starved(self) -> None:
+        """StarvedError, with a checkpoint behind it, where nothing can be learned. Collective."""
+        state, limit = self.state, self.config.rollout.max_starved_steps
+        ended = state.step >= self.config.num_steps and not state.updates
+        if not limit or (state.starved_steps < limit and not ended):
+            return
+        self.save()
+        text = ""
+        if self.world.is_main:
+            text = diagnosis(self.directory, state, self.config)
+        raise StarvedError(self.world.from_main(text))
 
     def check_finite(self, metrics: Metrics) -> None:
         """CommandError where an update was not finite, before its weights are saved."""
@@ -127,24 +150,15 @@ class Trainer:
     def fill_batch(self, step: int) -> Selection:
         """Rounds of sampling until the batch is full or the cap is reached (dynamic sampling)."""
         options = self.config.rollout
-        selection = Selection(options.batch_size, options.eps_std)
-        while not selection.full and selection.rounds < options.max_rounds:
-            selection.add(self.roll_out(step, selection.rounds))
-        if not selection.full and options.when_starved == "fail":
-            self.save()
-            raise DataError(
-                f"step {step + 1}: {options.max_rounds} rounds of {options.batch_size} prompts "
-                f"gave {len(selection.kept)} groups whose rewards differ by "
-                f"{options.eps_std} or more; raise --max-rounds or --group-size, or pass "
-                "--when-starved train"
-            )
+        selection, rate = Selection(options.batch_size, options.eps_std), self.state.keep_rate
+        while count := round_size(selection, rate, options.max_rounds):
+            selection.add(self.roll_out(step, selection.rounds, count))
         return selection
 
-    def roll_out(self, step: int, round_number: int) -> list[Group]:
-        """One round: draw prompts, generate groups, score them. Collective."""
-        options = self.config.rollout
-        prompts = [self.prompts[i] for i in self.sampler.draw(options.batch_size)]
-        size = options.group_size
+    def roll_out(self, step: int, round_number: int, count: int) -> list[Group]:
+        """One round: draw `count` prompts, generate groups, score them. Collective."""
+        prompts = [self.prompts[i] for i in self.sampler.draw(count)]
+        size = self.config.rollout.group_size
         with self.clock("rollout"):
             seeds = round_seeds(self.config.seed, step, round_number, len(prompts), size)
             completions = generate_round(
@@ -185,6 +199,7 @@ class Trainer:
         metrics |= {
             "num_tokens": float(self.state.num_tokens),
             "epoch": self.sampler.epoch,
+            "sampling/starved_steps": float(self.state.starved_steps),
             "tokens_per_second": tokens / times["step_time"],
             **times,
         }

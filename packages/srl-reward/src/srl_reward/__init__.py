@@ -5,6 +5,7 @@ Everything named in `__all__` is the public API. Nothing here imports torch.
 
 from srl_reward.answer import extract_aime_answer, extract_boxed, extract_gsm8k_answer
 from srl_reward.answer_reward import AnswerReward
+from srl_reward.custom import FunctionReward, load_reward
 from srl_reward.format_reward import BoxedThinkReward, FormatReward, R1ZeroReward
 from srl_reward.grading import Verdict
 from srl_reward.output import (
@@ -16,6 +17,7 @@ from srl_reward.output import (
     parse_step_output,
     render_step_output,
 )
+from srl_reward.registry import REWARDS, RegisteredReward, make_reward
 from srl_reward.reward import Reward, Scored
 from srl_reward.sequence import SequenceMatcher, matching_blocks, ratio, ratio_batch
 from srl_reward.step_reward import StepReward
@@ -31,15 +33,18 @@ from srl_reward.steps import (
 )
 
 __all__ = [
+    "REWARDS",
     "AnswerReward",
     "BoxedThinkReward",
     "FormatReward",
+    "FunctionReward",
     "InvalidOutput",
     "InvalidReason",
     "NonConforming",
     "NonConformingReason",
     "ParsedOutput",
     "R1ZeroReward",
+    "RegisteredReward",
     "Reward",
     "Scored",
     "SequenceMatcher",
@@ -53,6 +58,8 @@ __all__ = [
     "extract_gsm8k_answer",
     "is_think_prefilled",
     "leading_step_number",
+    "load_reward",
+    "make_reward",
     "matching_blocks",
     "parse_solution",
     "parse_step_output",

@@ -1,0 +1,120 @@
+"""Other tools' spellings of flags: each is the canonical flag, shown once in the help."""
+
+import re
+
+import pytest
+import yaml
+
+from srl_data.command import execute
+from srl_data.config import Section, leaves
+from srl_eval.cli import cli as evaluate
+from srl_eval.config import EvalConfig
+from srl_grpo.cli import cli as train
+from srl_grpo.config import TrainConfig
+
+TRAIN = {
+    "lr": ("optimiser.learning_rate", "0.5"),
+    "sft-checkpoint": ("model.path", "m"),
+    "sampling-temperature": ("rollout.temperature", "0.5"),
+    "eval-steps": ("evaluation.eval_every", "7"),
+    "saving-steps": ("checkpoint.checkpoint_every", "7"),
+    "test-max-samples": ("evaluation.eval_limit", "7"),
+    "attn-implementation": ("model.attention", "eager"),
+    "kl-penalty": ("algorithm.beta", "0.5"),
+}
+EVAL = {
+    "model-id": ("model.model", "m"),
+    "eval-path": ("data.data_path", "d.jsonl"),
+    "out-dir": ("output.output_dir", "o"),
+    "tp-size": ("backend.tensor_parallel_size", "2"),
+    "gpu-mem-util": ("backend.gpu_memory_utilization", "0.5"),
+}
+TRAIN_ARGS = ["train", "--dry-run", "--data", "d", "--val-data", "v"]
+EVAL_ARGS = ["aime24", "--dry-run"]
+CASES = [
+    *((train, TRAIN_ARGS, name, *case) for name, case in TRAIN.items()),
+    *((evaluate, EVAL_ARGS, name, *case) for name, case in EVAL.items()),
+]
+
+
+def resolved(cli, args, capsys) -> dict[str, object]:
+    """The config that a dry run prints, by dotted names."""
+    code = execute(cli, "srl", args)
+    out, err = capsys.readouterr()
+    assert code == 0, err
+
+    def flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
+        found: dict[str, object] = {}
+        for key, value in tree.items():
+            found |= (
+                flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+            )
+        return found
+
+    lines = [line for line in out.splitlines() if not line.startswith("#")]
+    return flat(yaml.safe_load("\n".join(lines)))
+
+
+def with_model(args: list[str], name: str) -> list[str]:
+    return args if name in ("sft-checkpoint", "model-id") else [*args, "--model", "m"]
+
+
+@pytest.mark.parametrize("spelling", ["--{}", "--{}_"])
+@pytest.mark.parametrize(("cli", "args", "name", "key", "value"), CASES)
+def test_an_alias_sets_the_canonical_key(cli, args, name, key, value, spelling, capsys):
+    flag = "--" + name.replace("-", "_") if spelling.endswith("_") else f"--{name}"
+    found = resolved(cli, [*with_model(args, name), flag, value], capsys)
+    assert str(found[key]) == value
+
+
+def declared(model: type[Section]) -> dict[str, str]:
+    return {alias: leaf.key for leaf in leaves(model) for alias in leaf.aliases}
+
+
+def test_the_tables_above_are_all_the_aliases_there_are():
+    assert declared(TrainConfig) == {name: key for name, (key, _) in TRAIN.items()}
+    assert declared(EvalConfig) == {name: key for name, (key, _) in EVAL.items()}
+
+
+@pytest.mark.parametrize(
+    ("cli", "command", "model"),
+    [(train, "train", TrainConfig), (evaluate, "aime24", EvalConfig)],
+)
+def test_the_help_shows_an_alias_once_beside_its_flag(cli, command, model, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert execute(cli, "srl", [command, "--help"]) == 0
+    text = capsys.readouterr().out
+    for leaf in leaves(model):
+        for alias in leaf.aliases:
+            assert len(re.findall(rf"--{alias}\b(?!-)", text)) == 1
+            (line,) = [line for line in text.splitlines() if f"--{alias}" in line]
+            assert f"--{leaf.flag}" in line
+
+
+@pytest.mark.parametrize(
+    ("cli", "args", "nearest"),
+    [
+        (train, [*TRAIN_ARGS, "--learning-rat", "1"], "--learning-rate"),
+        (train, [*TRAIN_ARGS, "--sampling-temprature", "1"], "--sampling-temperature"),
+        (train, [*TRAIN_ARGS, "--saving_step", "1"], "--saving-steps"),
+        (evaluate, [*EVAL_ARGS, "--gpu-mem-utl", "1"], "--gpu-mem-util"),
+    ],
+)
+def test_a_wrong_flag_names_the_nearest_right_one(cli, args, nearest, capsys):
+    assert execute(cli, "srl", args) == 2
+    assert nearest in capsys.readouterr().err
+
+
+def test_underscores_are_dashes_in_every_flag_and_choices_stay_as_they_are(capsys):
+    args = ["--model", "m", "--batch_size", "8", "--attention", "flash_attention_2"]
+    found = resolved(train, [*TRAIN_ARGS, *args], capsys)
+    assert (found["rollout.batch_size"], found["model.attention"]) == (8, "flash_attention_2")
+
+
+def test_use_base_kl_gives_beta_a_value_where_none_is_given(capsys):
+    args = [*TRAIN_ARGS, "--model", "m", "--use-base-kl"]
+    assert resolved(train, args, capsys)["algorithm.beta"] == 0.02
+    assert resolved(train, [*args, "--kl-penalty", "0.1"], capsys)["algorithm.beta"] == 0.1
+    assert resolved(train, args[:-1], capsys)["algorithm.beta"] == 0.0
+    assert execute(train, "srl", [*args, "--beta", "0"]) == 2
+    assert "use_base_kl is on and beta is 0" in capsys.readouterr().err

@@ -193,12 +193,12 @@ def run_command(environment: dict[str, str]) -> Run:
 Written = tuple[str, bool]
 """What a script writes for a completion: its text, and whether it ends by itself."""
 Script = Callable[[Any, int], Written]
-"""Of a prompt (None where it is no known one) and the number of the sample in its group."""
+"""Of a prompt (its text where it is none of the data's) and the sample's number in its group."""
 
 
 def mixed(prompt, sample: int) -> Written:
     """The expert's step, one that is cut off, one that is nearly right, one without a format."""
-    if prompt is None:
+    if isinstance(prompt, str):
         return "no", True
     target = str(prompt.columns["target_step"])
     right = render_step_output("carry", target)
@@ -243,7 +243,8 @@ class ScriptedEngine:
         return done
 
     def complete(self, prompt: tuple[int, ...], member: int, sampling: Sampling) -> Completion:
-        text, ends = self.script(self.prompts.get(prompt), member)
+        asked = self.prompts.get(prompt) or self.tokenizer.decode(list(prompt))
+        text, ends = self.script(asked, member)
         ids = self.tokenizer.encode(text, add_special_tokens=False)
         ids += [self.tokenizer.eos_token_id] if ends else []
         reason = "stop" if ends else "length"

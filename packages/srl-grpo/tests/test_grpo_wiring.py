@@ -121,9 +121,33 @@ def test_held_out_steps_are_sampled_once_and_decoded_greedily_once(watched, tmp_
     assert seen.metrics[0]["eval/reward"] == seen.metrics[0]["eval/greedy_exact"] == 1.0
 
 
+def test_held_out_prompts_keep_their_seeds_from_one_evaluation_to_the_next(
+    watched, tmp_path: Path
+) -> None:
+    seen = watched(config(evaluation={"eval_every": 1}), tmp_path / "run")
+    sampled = [call.seeds for call in seen.evaluations if call.sampling.temperature]
+    assert sampled[: len(sampled) // 2] == sampled[len(sampled) // 2 :]
+    seeds = [seed for seeds in sampled[: len(sampled) // 2] for seed in seeds]
+    assert len(set(seeds)) == len(seeds) == len(seen.trainer.held_out.prompts)
+
+
+def test_a_held_out_problem_is_solved_by_a_chain_of_own_steps(watched, tmp_path: Path) -> None:
+    seen = watched(
+        config(num_steps=1, evaluation={"eval_every": 1}),
+        tmp_path / "run",
+        script=lambda prompt, sample: render(prompt) if sample == 0 else ("no", True),
+    )
+    assert seen.metrics[0]["eval/final_answer"] == 1.0
+    held = seen.trainer.held_out.prompts
+    greedy = [ids for c in seen.evaluations if c.sampling.greedy for ids in c.prompts]
+    chains = greedy[len(held) :]
+    # The expert's own steps: the prompts of a chain are those of the data, a step after another.
+    assert sorted(chains) == sorted(tuple(prompt.ids) for prompt in held)
+
+
 def render(prompt, sample: int = 0) -> tuple[str, bool]:
     """The expert's step, always."""
-    step = "no" if prompt is None else str(prompt.columns["target_step"])
+    step = "no" if isinstance(prompt, str) else str(prompt.columns["target_step"])
     return render_step_output("carry", step), True
 
 
@@ -205,7 +229,12 @@ def test_bfloat16_is_trained_through_float32_masters(watched, tmp_path: Path, st
 
 
 def test_entropy_and_loss_are_means_over_the_tokens_of_the_batch(watched, tmp_path: Path) -> None:
-    tree = config(num_steps=1, engine={"micro_batch_tokens": 150}, rollout={"temperature": 0.7})
+    tree = config(
+        num_steps=1,
+        engine={"micro_batch_tokens": 150},
+        rollout={"temperature": 0.7},
+        algorithm={"advantage_eps": 0.25},
+    )
     seen = watched(tree, tmp_path / "run")
     assert len(seen.forwards) > 2, "several micro-batches"
     start = policy_at(seen, 0)
@@ -322,7 +351,7 @@ def test_the_best_checkpoint_is_the_one_with_the_highest_held_out_reward(watched
     evaluations = []
 
     def script(prompt, sample: int) -> tuple[str, bool]:
-        if prompt is None or prompt.columns["problem"] in train:
+        if isinstance(prompt, str) or prompt.columns["problem"] in train:
             return render(prompt) if sample == 0 else ("no", True)
         evaluations.append(prompt.id)
         turn = (len(evaluations) - 1) // (2 * count)  # sampled and greedy

@@ -32,9 +32,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LIMIT = 300
-"""Seconds that the tests of one fault have; a fault that hangs them has been seen."""
-PASSED, FAILED = 0, 1
-"""Exit codes of pytest that say something of the code; any other says that it could not run."""
+"""Seconds a test has on average; a fault that hangs them has been seen."""
+PASSED, FAILED, BROKEN = 0, 1, 70
+"""Exit codes of a test process; any but the first two says that pytest could not run."""
 
 
 class ListError(Exception):
@@ -145,18 +145,22 @@ def run_tests(tests: Sequence[str], root: Path, sources: Path, log: Path) -> Non
     os.environ["PYTHONPATH"] = str(sources)  # for the commands that tests start
     sys.dont_write_bytecode = True
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    arguments = ["-q", "-x", "-m", "", "-p", "no:cacheprovider", "--no-header", *tests]
-    with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
-        code = int(pytest.main(arguments))
-    os._exit(code)
+    # Plain asserts: what was preloaded could not be rewritten, and pytest would warn of it.
+    quiet = ["-q", "-x", "--assert=plain", "-p", "no:cacheprovider", "--no-header"]
+    code = BROKEN
+    try:
+        with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
+            code = int(pytest.main([*quiet, "-m", "", *tests]))
+    finally:
+        os._exit(code)  # pytest's own code, whatever else would be done at the end of a process
 
 
 def outcome(tests: Sequence[str], root: Path, sources: Path, log: Path) -> int | None:
-    """Exit code of pytest in a process of its own; None where it did not end in time."""
+    """Exit code of pytest in a process of its own; None where it did not end in `LIMIT` a test."""
     fork = multiprocessing.get_context("fork")  # what was preloaded is there already
     process = fork.Process(target=run_tests, args=(tests, root, sources, log))
     process.start()
-    process.join(LIMIT)
+    process.join(LIMIT * len(tests))
     if process.is_alive():
         process.kill()
         process.join()

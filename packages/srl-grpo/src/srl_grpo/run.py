@@ -7,26 +7,19 @@ comparison of before and after `srl_grpo.summary`'s.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from srl_data.config import read_tree
-from srl_data.errors import CommandError, ConfigError, DataError, InterruptedRunError
-from srl_data.prompts import Template, get_template
+from srl_data.errors import ConfigError, DataError, InterruptedRunError
+from srl_data.lock import FolderLock
+from srl_data.prompt_format import PromptFormat
+from srl_data.prompt_record import write_record
 from srl_data.records import open_data
 from srl_eval.generate import Sampling
 from srl_grpo import distributed
-from srl_grpo.checkpoint import (
-    TrainerState,
-    check_fit,
-    find_resume,
-    load_checkpoint,
-    read_state,
-    rewind,
-)
+from srl_grpo.checkpoint import load_checkpoint
 from srl_grpo.config import ModelSection, TrainConfig
 from srl_grpo.data import (
     TrainingPrompt,
@@ -46,13 +39,14 @@ from srl_grpo.model import (
     make_model,
     ready,
     settle_threads,
-    stop_tokens,
 )
+from srl_grpo.origin import Origin, finished_already, open_directory, origin_of
 from srl_grpo.policy import Policy, check_head
+from srl_grpo.prompting import open_training_prompts, stops_of
 from srl_grpo.report import write_report
-from srl_grpo.resuming import changed_keys, interrupted
+from srl_grpo.resuming import interrupted
 from srl_grpo.rollout import PolicyRollout
-from srl_grpo.run_directory import RunDirectory, begin_run, resume_run
+from srl_grpo.run_directory import RunDirectory
 from srl_grpo.sampler import PromptSampler
 from srl_grpo.scoring import Scorer, make_reward
 from srl_grpo.starvation import StarvedError
@@ -67,25 +61,12 @@ REFERENCE = "reference"
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a run starts: afresh, or at a checkpoint."""
-
-    checkpoint: Path | None
-    state: TrainerState
-
-    @property
-    def resume_step(self) -> int | None:
-        """The step that the run goes on from; None for a fresh run."""
-        return None if self.checkpoint is None else self.state.step
-
-
-@dataclass(frozen=True)
 class Language:
-    """Model, tokenizer and template: how prompts become ids and ids text."""
+    """Model, tokenizer and prompts: how records become ids and ids text."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    template: Template
+    prompts: PromptFormat
 
     @property
     def pad_id(self) -> int:
@@ -101,9 +82,14 @@ def train(config: TrainConfig) -> None:
     Raises ConfigError, DataError, or InterruptedRunError with the command that resumes.
     """
     disable_progress_bar()  # transformers' own; ours would be torn by them
-    world = distributed.start()
+    world, lock = distributed.start(), FolderLock()
     try:
-        with prepared(config, world) as (trainer, comparison):
+        origin = origin_of(config, world, lock)
+        if told := finished_already(config, origin):
+            if world.is_main:
+                print(f"srl-grpo: {told}")  # noqa: T201 - what the command has to say
+            return
+        with prepared(config, world, origin, lock) as (trainer, comparison):
             finished = train_and_compare(trainer, comparison)
             world.barrier()  # else the launcher stops the main rank while it writes the report
         if not finished:
@@ -113,6 +99,7 @@ def train(config: TrainConfig) -> None:
         if world.is_main:
             comparison.show(trainer.directory)
     finally:
+        lock.release()
         distributed.stop()
 
 
@@ -121,6 +108,8 @@ def train_and_compare(trainer: Trainer, comparison: BeforeAfter) -> bool:
     try:
         comparison.before(trainer)
         finished = trainer.run()
+        if finished:
+            comparison.after(trainer)
     except KeyboardInterrupt as error:
         raise interrupted(trainer.directory.path, trainer.saved_step) from error
     except StarvedError as error:
@@ -129,8 +118,6 @@ def train_and_compare(trainer: Trainer, comparison: BeforeAfter) -> bool:
         if not trainer.world.is_main:
             raise SystemExit(error.exit_code) from error
         raise
-    if finished:
-        comparison.after(trainer)
     report(trainer)
     return finished
 
@@ -144,53 +131,7 @@ def report(trainer: Trainer) -> None:
             trainer.display.note(f"no report: {error}")
 
 
-def origin_of(config: TrainConfig, world: World) -> Origin:
-    """Find, verify and read the checkpoint to resume from, on rank 0; every rank learns of it."""
-    found: Origin | CommandError | None = None
-    if world.is_main:
-        try:
-            found = find_origin(config, world.size)
-        except CommandError as error:
-            found = error
-    found = world.from_main(found)
-    if isinstance(found, CommandError):
-        raise found
-    assert found is not None
-    return found
-
-
-def find_origin(config: TrainConfig, world_size: int) -> Origin:
-    """The checkpoint that the config resumes from, fit for this run, or a fresh start."""
-    resume = config.checkpoint.resume
-    checkpoint = find_resume(resume, config.output_dir) if resume else None
-    if checkpoint is None:
-        return Origin(None, TrainerState())
-    state = read_state(checkpoint)
-    check_fit(checkpoint, state, config.engine.zero_stage, world_size)
-    return Origin(checkpoint, state)
-
-
-def open_directory(
-    config: TrainConfig, origin: Origin, world: World, display: Display
-) -> RunDirectory:
-    """Make or reopen the run's folder on rank 0; every rank learns its path."""
-    path = config.output_dir
-    if world.is_main:
-        home = config.output_dir or (origin.checkpoint.parent if origin.checkpoint else None)
-        if home is not None and config.checkpoint.resume and RunDirectory(home).holds_run():
-            # Also a run that ended before its first checkpoint: it begins anew in its folder.
-            if (home / "config.yaml").is_file():
-                changes = changed_keys(read_tree(home / "config.yaml"), config)
-                if changes:
-                    display.note(f"resumed with another config: {'; '.join(changes)}")
-            path = resume_run(home, config, origin.state.step).path
-            rewind(path, origin.state)
-        else:
-            path = begin_run(config, home).path
-    return RunDirectory(Path(str(world.from_main(str(path)))))
-
-
-def make_language(config: TrainConfig, origin: Origin, world: World) -> Language:
+def make_language(config: TrainConfig, origin: Origin, world: World, display: Display) -> Language:
     """The model and tokenizer of the config, or those of the checkpoint to resume from."""
     section = config.model
     if origin.checkpoint is not None:
@@ -200,7 +141,10 @@ def make_language(config: TrainConfig, origin: Origin, world: World) -> Language
     model, tokenizer = make_model(section, world.device, config.seed)
     settle_threads(model)
     check_lengths(config, model)
-    return Language(model, tokenizer, get_template(config.data.template))
+    prompts = open_training_prompts(
+        config, tokenizer, model, origin.checkpoint, world, display.note
+    )
+    return Language(model, tokenizer, prompts)
 
 
 def check_lengths(config: TrainConfig, model: PreTrainedModel) -> None:
@@ -220,7 +164,7 @@ def sampling_of(config: TrainConfig, language: Language) -> Sampling:
         max_new_tokens=config.rollout.max_new_tokens,
         temperature=config.rollout.temperature,
         top_p=config.rollout.top_p,
-        stop_token_ids=stop_tokens(language.model, language.tokenizer),
+        stop_token_ids=stops_of(language.model, language.prompts),
     )
 
 
@@ -234,7 +178,7 @@ def make_policy(
     if options.steps and synthetic is not None and origin.checkpoint is None:
         display.phase("warm start")
         stream = pairs(
-            config.seed, difficulty_of(synthetic), options, language.template, language.tokenizer
+            config.seed, difficulty_of(synthetic), options, language.prompts, language.tokenizer
         )
         loss = warm_start(policy, stream, options, language.pad_id)
         display.note(f"warm start: {options.steps} supervised steps, last loss {loss:.3f}")
@@ -266,36 +210,47 @@ def make_held_out(
     if records is None or not (config.evaluation.eval_every or config.evaluation.before_after):
         return None
     records = limited(records, config.evaluation.eval_limit)
-    found = load_prompts(
-        records, config.data.val_path, config, language.template, language.tokenizer, display.note
-    )
+    found = load_prompts(records, config.data.val_path, config, language.prompts, display.note)
 
     def next_prompt(name: str, columns: dict[str, object]) -> TrainingPrompt:
-        return make_prompt(0, name, columns, language.template, language.tokenizer)
+        return make_prompt(0, name, columns, language.prompts)
 
     sampling, limit = sampling_of(config, language), config.data.max_prompt_length
     return HeldOut(found.prompts, scorer, next_prompt, sampling, limit, config.seed, world)
 
 
 @contextmanager
-def prepared(config: TrainConfig, world: World) -> Iterator[tuple[Trainer, BeforeAfter]]:
-    """Everything of a run, ready to start; files and display are closed at the end."""
+def prepared(
+    config: TrainConfig,
+    world: World,
+    found: Origin | None = None,
+    held: FolderLock | None = None,
+) -> Iterator[tuple[Trainer, BeforeAfter]]:
+    """Everything of a run, ready to start; files and display are closed at the end.
+
+    Where it starts is looked up unless `found`, under the lock `held`, says it.
+    """
     began = monotonic()
-    origin = origin_of(config, world)
+    lock = held or FolderLock()
+    origin = found or origin_of(config, world, lock)
     quiet = not world.is_main
     with Display(config.num_steps, origin.state.step, quiet=quiet) as display:
+        for note in origin.notes:
+            display.note(note)
         display.phase("load")
         for path in (config.data.path, config.data.val_path):
             if path is not None:
                 open_data(path).close()  # before a hub is asked for a model
-        language = make_language(config, origin, world)
+        language = make_language(config, origin, world, display)
         records = training_records(config, display.note)
         prompts = load_prompts(
-            records, config.data.path, config, language.template, language.tokenizer, display.note
+            records, config.data.path, config, language.prompts, display.note
         ).prompts
         scorer = Scorer(make_reward(config.reward), language.tokenizer)
         held_out = make_held_out(config, language, scorer, world, display)
-        directory = open_directory(config, origin, world, display)
+        directory = open_directory(config, origin, world, lock, display.note)
+        if world.is_main:
+            write_record(directory.path, language.prompts.record)
         policy = make_policy(config, language, origin, display)
         reference = make_reference(config, policy, origin, directory, world)
         tracker = (
@@ -363,7 +318,7 @@ def assemble(
         config=config,
         world=world,
         tokenizer=language.tokenizer,
-        template=language.template,
+        prompt_record=language.prompts.record,
         engine=engine,
         rollout=rollout,
         prompts=prompts,

@@ -6,17 +6,13 @@ phase does is in the module that bears its name; what a run is made of is put to
 """
 
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import FrameType
 
 from transformers import PreTrainedTokenizerBase
 
 from srl_data.errors import CommandError
-from srl_data.prompts import Template
+from srl_data.prompt_record import PromptRecord
 from srl_eval.generate import Sampling
 from srl_grpo.checkpoint import TrainerState, mark_best, prune, save_checkpoint
 from srl_grpo.config import TrainConfig
@@ -33,36 +29,11 @@ from srl_grpo.sampler import PromptSampler
 from srl_grpo.schedule import learning_rate
 from srl_grpo.scoring import Scorer
 from srl_grpo.starvation import StarvedError, diagnosis
+from srl_grpo.stopping import stop_requested
 from srl_grpo.timing import Stopwatch
 from srl_grpo.tracking import Tracker
 from srl_grpo.transcript import rollout_records
 from srl_grpo.update import Metrics, Updater
-
-
-@contextmanager
-def stop_requested() -> Iterator[Callable[[], bool]]:
-    """Turn SIGINT or SIGTERM into a wish to stop after the step; a second SIGINT ends it at once.
-
-    Yields a function that tells whether the wish was uttered.
-    """
-    asked = threading.Event()
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        # A launcher sends SIGTERM after the terminal's SIGINT: that is no second wish.
-        if asked.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, on_signal) for number in numbers]
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 @dataclass
@@ -72,7 +43,7 @@ class Trainer:
     config: TrainConfig
     world: World
     tokenizer: PreTrainedTokenizerBase
-    template: Template
+    prompt_record: PromptRecord
     engine: TrainingEngine
     rollout: PolicyRollout
     prompts: Sequence[TrainingPrompt]
@@ -231,7 +202,7 @@ class Trainer:
             return
         with self.clock("checkpoint"):
             run, state = self.directory.path, self.state
-            save_checkpoint(run, self.engine, self.tokenizer, self.template, state, self.world)
+            save_checkpoint(run, self.engine, self.tokenizer, self.prompt_record, state, self.world)
             if self.world.is_main:
                 if state.best_step is not None and state.best_reward is not None:
                     mark_best(run, state.best_step, state.best_reward)

@@ -28,6 +28,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from srl_data.command import execute
+from srl_data.lock import FolderLock
 from srl_eval.generate import Completion, Sampling
 from srl_grpo import distributed
 from srl_grpo.cli import cli
@@ -376,9 +377,9 @@ def watched(world: World) -> Watch:
         config = TrainConfig.model_validate({**tree, "output_dir": path})
         seen = Watched(path)
         with pytest.MonkeyPatch.context() as patch:
-            hooks = hooks_of(seen, patch)
+            hooks, lock = hooks_of(seen, patch), FolderLock()
             try:
-                with prepared(config, world) as (trainer, comparison):
+                with prepared(config, world, held=lock) as (trainer, comparison):
                     seen.trainer = trainer
                     seen.warm_steps, seen.warm_forwards = len(seen.steps), len(seen.forwards)
                     seen.layers = 0
@@ -391,6 +392,7 @@ def watched(world: World) -> Watch:
                     with pytest.raises(ends) if ends else nullcontext():
                         train_and_compare(trainer, comparison)
             finally:
+                lock.release()
                 for hook in hooks:
                     hook.remove()
         return seen

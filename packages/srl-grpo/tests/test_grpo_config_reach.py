@@ -81,7 +81,12 @@ BUILT: dict[str, Any] = {
 FILES: dict[str, Any] = {
     "num_steps": 1,
     "model": {"dtype": "bfloat16", "revision": "main"},
-    "data": {"template": "srl", "max_prompt_length": 600, "on_error": "skip"},
+    "data": {
+        "template": "srl",
+        "max_prompt_length": 600,
+        "on_error": "skip",
+        "chat_template_kwargs": {"thinks": True},
+    },
     "rollout": {"batch_size": 2, "group_size": 4, "max_new_tokens": 100, "chunk_size": 8},
     "reward": {"autojunk": True, "strip_number": False},
     "engine": {"zero_stage": 1},
@@ -104,6 +109,12 @@ STARVED: dict[str, Any] = {
     },
 }
 """Groups whose rewards differ by less than `eps_std`."""
+
+CHAT = (
+    "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}{{ eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% if thinks %}<think>{% endif %}{% endif %}"
+)
+"""A chat template that opens a thought where it is told to."""
 
 LONG = [f"{n}. **Ones** " + "".join(f"{n}+{i}={n + i} " for i in range(40)) for n in (1, 2, 3)]
 
@@ -207,15 +218,15 @@ def files_config(folder: Path, checkpoint: Path) -> dict[str, Any]:
     model = folder / "model"
     shutil.copytree(checkpoint, model)
     tokenizer = AutoTokenizer.from_pretrained(model)
-    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}\n<think>"
-    tokenizer.save_pretrained(model)
     GenerationConfig(eos_token_id=[tokenizer.eos_token_id, 5]).save_pretrained(model)
     for name, numbers in (("train", (0, 1)), ("val", (2,))):
         lines = [instance(n).model_dump_json() for n in numbers]
         (folder / f"{name}.jsonl").write_text("\n".join([lines[0], "{}", *lines[1:]]) + "\n")
+    (folder / "chat.jinja").write_text(CHAT)
     tree = {**FILES, "model": {**FILES["model"], "path": str(model)}}
-    paths = {"path": folder / "train.jsonl", "val_path": folder / "val.jsonl"}
-    return {**tree, "data": {**FILES["data"], **paths}}
+    paths = {"path": "train.jsonl", "val_path": "val.jsonl", "chat_template": "chat.jinja"}
+    given = {key: str(folder / name) for key, name in paths.items()}
+    return {**tree, "data": {**FILES["data"], **given}}
 
 
 def rates(seen) -> list[float]:
@@ -326,8 +337,16 @@ HELD: dict[str, Held] = {
     "data.path": lambda r: ([p.id for p in r.files.trainer.prompts], ["p0/1", "p1/1"]),
     "data.val_path": lambda r: ([p.id for p in r.files.trainer.held_out.prompts], ["p2/1"]),
     "data.template": lambda r: (
-        [run.trainer.prompts[0].text.startswith("You solve") for run in (r.built, r.files)],
+        ["Problem:" in run.trainer.prompts[0].text for run in (r.built, r.files)],
         [False, True],
+    ),
+    "data.chat_template": lambda r: (
+        [p.text.partition(":")[0] for p in r.files.trainer.prompts],
+        ["system", "system"],
+    ),
+    "data.chat_template_kwargs": lambda r: (
+        [p.text.endswith("assistant: <think>") for p in r.files.trainer.prompts],
+        [True, True],
     ),
     "data.max_prompt_length": lambda r: (
         [p.id for p in r.built.trainer.prompts],

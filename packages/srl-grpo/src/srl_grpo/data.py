@@ -35,6 +35,8 @@ class TrainingPrompt:
     think_prefilled: bool
     """Whether the rendered prompt ends inside an open `<think>`."""
     columns: dict[str, object]
+    spelt: tuple[str, ...] = ()
+    """Control tokens of the model that the record spells, encoded as text."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def make_prompt(
     except DataError as error:
         raise DataError(f"record {name!r}: {error}") from error
     opened = is_think_prefilled(prompt.text)
-    return TrainingPrompt(index, name, prompt.text, prompt.ids, opened, columns)
+    return TrainingPrompt(index, name, prompt.text, prompt.ids, opened, columns, prompt.spelt)
 
 
 def make_prompts(
@@ -150,4 +152,10 @@ def load_prompts(
     require_some(found, name, limit)
     if found.too_long:
         note(f"{found.too_long} prompts over {limit} tokens left out of {name}")
+    spelling = [prompt for prompt in found.prompts if prompt.spelt]
+    if spelling:
+        note(
+            f"{len(spelling)} records spell control tokens, encoded as text: "
+            f"{', '.join(map(repr, spelling[0].spelt))} in record {spelling[0].id!r}"
+        )
     return found

@@ -13,7 +13,6 @@ from srl_data.errors import DataError
 from srl_data.prompt_format import PromptFormat
 from srl_data.records import OnError, Record, SrlInstance, read_records
 from srl_grpo.config import TrainConfig
-from srl_grpo.warm_start import difficulty_of
 from srl_reward import is_think_prefilled
 
 Note = Callable[[str], None]
@@ -121,7 +120,7 @@ def training_records(config: TrainConfig, note: Note) -> Iterator[Record]:
     """The records to train on: made on the spot, or read from a file."""
     if config.synthetic is not None:
         section = config.synthetic
-        for problem in problems(config.seed, section.num_problems, difficulty_of(section), "train"):
+        for problem in problems(config.seed, section.num_problems, section.difficulty, "train"):
             yield from problem.instances()
         return
     assert config.data.path is not None
@@ -135,7 +134,7 @@ def heldout_records(config: TrainConfig, note: Note) -> Iterator[Record] | None:
     if config.synthetic is None:
         return None
     section = config.synthetic
-    found = problems(config.seed, section.num_heldout, difficulty_of(section), "heldout")
+    found = problems(config.seed, section.num_heldout, section.difficulty, "heldout")
     return (instance for problem in found for instance in problem.instances())
 
 

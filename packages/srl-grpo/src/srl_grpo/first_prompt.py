@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
+from srl_data.arithmetic import problems
 from srl_data.first_prompt import EXAMPLE, first_prompt_lines
 from srl_data.prompt_format import open_prompts
 from srl_data.prompt_record import chat_options
 from srl_data.prompts import get_template
+from srl_data.records import Record, SrlInstance, read_records
 from srl_eval.config import EvalConfig
-from srl_eval.first_prompt import model_first_prompt
+from srl_eval.first_prompt import Asked, model_first_prompt
 from srl_grpo.config import TrainConfig
 
 
@@ -29,27 +31,28 @@ def train_first_prompt(config: TrainConfig) -> list[str]:
     return model_first_prompt(EvalConfig.model_validate(tree), lambda: first_record(config))
 
 
-def first_record(config: TrainConfig) -> tuple[Mapping[str, object], str]:
+def first_record(config: TrainConfig) -> Asked:
     """The columns of the first record, and whose they are."""
     path = config.data.path
-    if path is not None and not path.is_file():
+    if config.synthetic is not None:
+        made = problems(config.seed, 1, config.synthetic.difficulty, "train")
+        record: Record = next(next(made).instances())
+    elif path is None or not path.is_file():
         return EXAMPLE, f"of an example ({path} is not there)"
-    from srl_grpo.data import training_records
-
-    record = next(training_records(config, lambda _note: None), None)
-    if record is None:
-        return EXAMPLE, f"of an example ({path} holds no record)"
+    else:
+        found = next(read_records(path, SrlInstance, config.data.on_error), None)
+        if found is None:
+            return EXAMPLE, f"of an example ({path} holds no record)"
+        record = found
     return record.model_dump(exclude={"id", "meta"}), f"of {record.id!r}"
 
 
 def built_first_prompt(config: TrainConfig, columns: Mapping[str, object], whose: str) -> list[str]:
     """That of a model made on the spot, whose tokenizer is made as in the run."""
-    from srl_grpo.model import alphabet_named, character_tokenizer
-
     assert config.model.build is not None
-    tokenizer = character_tokenizer(alphabet_named(config.model.build.alphabet))
+    from srl_grpo.characters import CharacterCoder, alphabet_named, character_core
+
+    tokenizer = CharacterCoder(character_core(alphabet_named(config.model.build.alphabet)))
     name, options = "the model made on the spot", chat_options(config.data)
     prompts = open_prompts(tokenizer, get_template(config.data.template), options, name)
-    end = tokenizer.eos_token_id
-    assert isinstance(end, int)
-    return first_prompt_lines(prompts, columns, (end, *prompts.stop_token_ids), whose)
+    return first_prompt_lines(prompts, columns, (0,), whose)

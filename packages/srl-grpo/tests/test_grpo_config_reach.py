@@ -80,9 +80,9 @@ BUILT: dict[str, Any] = {
 
 FILES: dict[str, Any] = {
     "num_steps": 1,
-    "model": {"dtype": "bfloat16", "revision": "main"},
+    "model": {"dtype": "bfloat16", "revision": "main", "resize_embeddings": True},
     "data": {
-        "template": "srl",
+        "template": "question_only",
         "max_prompt_length": 600,
         "on_error": "skip",
         "chat_template_kwargs": {"thinks": True},
@@ -111,8 +111,8 @@ STARVED: dict[str, Any] = {
 """Groups whose rewards differ by less than `eps_std`."""
 
 CHAT = (
-    "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}{{ eos_token }}{% endfor %}"
-    "{% if add_generation_prompt %}assistant: {% if thinks %}<think>{% endif %}{% endif %}"
+    "{% for m in messages %}{{ m['content'] }}{{ eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %} {% if thinks %}<think>{% endif %}{% endif %}"
 )
 """A chat template that opens a thought where it is told to."""
 
@@ -218,6 +218,8 @@ def files_config(folder: Path, checkpoint: Path) -> dict[str, Any]:
     model = folder / "model"
     shutil.copytree(checkpoint, model)
     tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.add_tokens(["never", "seen"])
+    tokenizer.save_pretrained(model)
     GenerationConfig(eos_token_id=[tokenizer.eos_token_id, 5]).save_pretrained(model)
     for name, numbers in (("train", (0, 1)), ("val", (2,))):
         lines = [instance(n).model_dump_json() for n in numbers]
@@ -310,8 +312,8 @@ HELD: dict[str, Held] = {
         [seed_for(7, "rollout", 0, 0, 0, sample) for sample in range(4)],
     ),
     "model.path": lambda r: (
-        {path for path, _ in r.files.loads},
-        {str(r.files.path.with_name("model"))},
+        str(r.files.path.with_name("model")) in {path for path, _ in r.files.loads},
+        True,
     ),
     "model.revision": lambda r: ({how["revision"] for _, how in r.files.loads}, {"main"}),
     "model.dtype": lambda r: (
@@ -319,6 +321,10 @@ HELD: dict[str, Held] = {
         {torch.bfloat16, torch.float32},
     ),
     "model.attention": lambda r: (model_config(r)._attn_implementation, "eager"),
+    "model.resize_embeddings": lambda r: (
+        r.files.start["model.embed_tokens.weight"].shape[0],
+        r.starved.start["model.embed_tokens.weight"].shape[0] + 2,
+    ),
     "model.gradient_checkpointing": lambda r: (
         # Ids are embedded once; the one layer runs again in the backward pass.
         r.built.layers,
@@ -337,15 +343,15 @@ HELD: dict[str, Held] = {
     "data.path": lambda r: ([p.id for p in r.files.trainer.prompts], ["p0/1", "p1/1"]),
     "data.val_path": lambda r: ([p.id for p in r.files.trainer.held_out.prompts], ["p2/1"]),
     "data.template": lambda r: (
-        ["Problem:" in run.trainer.prompts[0].text for run in (r.built, r.files)],
-        [False, True],
+        ["\n" in run.trainer.prompts[0].text for run in (r.built, r.files)],
+        [True, False],  # bare ends its lines, question_only has none
     ),
     "data.chat_template": lambda r: (
-        [p.text.partition(":")[0] for p in r.files.trainer.prompts],
-        ["system", "system"],
+        [p.text.removesuffix("<think>") for p in r.files.trainer.prompts],
+        ["0+1=?<|end|> ", "1+1=?<|end|> "],
     ),
     "data.chat_template_kwargs": lambda r: (
-        [p.text.endswith("assistant: <think>") for p in r.files.trainer.prompts],
+        [p.text.endswith("<think>") for p in r.files.trainer.prompts],
         [True, True],
     ),
     "data.max_prompt_length": lambda r: (

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from srl_data.arithmetic import Difficulty
 from srl_data.config import Flag, Section
 from srl_data.prompt_record import ChatSection
 
@@ -58,6 +59,8 @@ class ModelSection(Section):
         Flag(aliases=("attn-implementation",)),
     ] = "auto"
     """Attention implementation of transformers."""
+    resize_embeddings: bool = False
+    """Grow the embedding where the tokenizer has ids beyond it; without, that is an error."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them."""
     build: BuildSection | None = None
@@ -93,6 +96,11 @@ class SyntheticSection(Section):
     """Held-out problems made on the spot."""
     digits: tuple[Annotated[int, Field(ge=2, le=6)], Annotated[int, Field(ge=2, le=6)]] = (2, 4)
     """Fewest and most digits of the numbers to add."""
+
+    @property
+    def difficulty(self) -> Difficulty:
+        """The arithmetic that is asked for."""
+        return Difficulty(*self.digits)
 
     @model_validator(mode="after")
     def _digits_in_order(self) -> "SyntheticSection":
@@ -228,6 +236,7 @@ OURS = (
     "gradient_clipping",
     "bf16",
     "fp16",
+    "data_types",
     "optimizer",
     "scheduler",
 )
@@ -238,7 +247,8 @@ class EngineSection(Section):
     """DeepSpeed."""
 
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 0
-    """ZeRO stage: 1 shards optimizer state, 2 gradients too, 3 parameters too."""
+    """ZeRO stage: 1 shards optimizer state, 2 gradients too, 3 parameters too; in bfloat16 0 is
+    run as 1."""
     micro_batch_tokens: Positive = 16384
     """Padded tokens a forward pass holds."""
     offload_optimizer: bool = False
@@ -258,6 +268,14 @@ class EngineSection(Section):
                 "own fields (zero_stage, micro_batch_tokens, max_grad_norm, dtype, optimiser)"
             )
         return self
+
+    def stage_for(self, bfloat16: bool) -> int:
+        """The ZeRO stage that a run takes: in bfloat16 at least 1.
+
+        DeepSpeed's optimizer for bfloat16 without ZeRO steps on zero gradients when it is built,
+        which decays the weights and counts for Adam, and it has no float32 gradients.
+        """
+        return max(1, self.zero_stage) if bfloat16 else self.zero_stage
 
 
 class EvaluationSection(Section):

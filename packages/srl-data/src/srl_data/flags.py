@@ -21,6 +21,7 @@ from srl_data.config import (
     dump_yaml,
     leaves,
     load_config,
+    preset_of,
     section_of,
     without_none,
 )
@@ -144,7 +145,11 @@ def configured(
                 for leaf in fields
                 if given[parameter_name(leaf)] is not None
             }
-            function(load_config(model, config_name, overrides, presets), dry_run)
+            config = load_config(model, config_name, overrides, presets)
+            preset = preset_of(config_name, presets) if config_name else None
+            if preset not in (None, config_name):
+                click.echo(f"no file {config_name}, so it is the shipped preset {preset}", err=True)
+            function(config, dry_run)
 
         command: Callable[..., None] = body
         for leaf in reversed(fields):

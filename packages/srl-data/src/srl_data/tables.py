@@ -93,6 +93,8 @@ def print_findings(findings: Findings, name: str) -> None:
     console.print(Text(f"manifest: {findings.manifest}"), soft_wrap=True)
     for line in first_lines(findings.skipped):
         console.print(Text(f"skipped: {line}"), soft_wrap=True)
+    for line in first_lines(findings.notes):
+        console.print(Text(f"note: {line}"), soft_wrap=True)
     if findings.lengths:
         console.print(lengths_table(findings))
     for record, prompt, expected in findings.shown:

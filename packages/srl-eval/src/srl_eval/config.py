@@ -14,11 +14,11 @@ from pydantic import Field, field_validator, model_validator
 
 from srl_data.config import Flag, Section
 from srl_data.errors import ConfigError
+from srl_data.prompt_record import ChatSection
 from srl_eval.generate.sampling import Sampling
 
 Backend = Literal["hf", "vllm", "server"]
 Solve = Literal["auto", "whole", "stepwise"]
-Chat = Literal["auto", "on", "off"]
 
 AVERAGE_TEMPERATURE = 0.6
 AVERAGE_TOP_P = 0.95
@@ -151,15 +151,12 @@ class DecodingSection(Section):
         return 1 if self.greedy else int(self.mode.removeprefix("avg"))
 
 
-class PromptSection(Section):
+class PromptSection(ChatSection):
     """How problems are put to the model."""
 
     template: str | None = None
     """Prompt template, as `srl-eval list` names them; by default the one the checkpoint was trained
     with, else boxed."""
-    chat_template: Chat = "auto"
-    """The model's chat template around the prompt. auto: where the model has one and the prompt
-    template asks for it; on: always; off: never, the words alone."""
     solve: Solve = "auto"
     """whole: one answer; stepwise: chained steps; auto: as the template was trained."""
     num_fewshot: int = Field(default=0, ge=0)

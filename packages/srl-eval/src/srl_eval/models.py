@@ -265,11 +265,11 @@ def _start(
     if config.backend.backend == "vllm":
         from srl_eval.generate.vllm import start_vllm
 
-        return start_vllm(config.model, config.backend, dtype)
+        return start_vllm(config.model, config.backend, dtype, tokenizer)
     if config.backend.backend == "server":
         from srl_eval.generate.server import start_server
 
-        return start_server(config.model, config.backend)
+        return start_server(config.model, config.backend, tokenizer)
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
@@ -289,4 +289,5 @@ def _start(
         model,
         pad_token_id=pad if isinstance(pad, int) else 0,
         chunk_size=config.backend.chunk_size,
+        decoder=tokenizer,
     )

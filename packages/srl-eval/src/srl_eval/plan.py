@@ -73,6 +73,7 @@ class Plan:
             "chunk_size": self.config.backend.chunk_size,
             **sampling,
             "stop_token_ids": list(self.sampling.stop_token_ids),
+            "stop": list(self.sampling.stop),
             **(self._step_caps() if self.stepwise else {}),
             **(self.fewshot.identity() if self.fewshot else {}),
         }

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from srl_data.config import Flag, Section
 from srl_data.prompt_record import ChatSection
+from srl_eval.config import StopStrings
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -135,6 +136,9 @@ class RolloutSection(Section):
     """Sampling temperature; log-probabilities are taken at it too."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Nucleus sampling; below 1 the trainer's probabilities differ from the sampler's."""
+    stop: StopStrings = ()
+    """Text that ends a completion where it first appears; --stop again for another. Its tokens are
+    trained on, and the reward does not see it. Stop tokens are the model's own."""
     chunk_size: Positive | None = None
     """Completions generated in one batch, a multiple of the group size; default the largest up to
     64, at least one group."""

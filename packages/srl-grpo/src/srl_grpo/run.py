@@ -225,6 +225,7 @@ def sampling_of(config: TrainConfig, language: Language) -> Sampling:
         temperature=config.rollout.temperature,
         top_p=config.rollout.top_p,
         stop_token_ids=stops_of(language.model, language.prompts),
+        stop=config.rollout.stop,
     )
 
 
@@ -349,7 +350,9 @@ def assemble(
     if origin.checkpoint is not None:
         load_checkpoint(origin.checkpoint, engine, world)
     state.world_size, state.zero_stage = world.size, config.engine.zero_stage
-    rollout = PolicyRollout(engine, language.pad_id, config.rollout.completions_per_chunk)
+    rollout = PolicyRollout(
+        engine, language.pad_id, config.rollout.completions_per_chunk, language.tokenizer
+    )
     rollout.sync_weights()
     sampler = PromptSampler(len(prompts), config.seed, state.position)
     updater = Updater(

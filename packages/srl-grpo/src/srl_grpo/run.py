@@ -7,27 +7,19 @@ comparison of before and after `srl_grpo.summary`'s.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from srl_data.config import read_tree
-from srl_data.errors import CommandError, ConfigError, DataError, InterruptedRunError
+from srl_data.errors import ConfigError, DataError, InterruptedRunError
+from srl_data.lock import FolderLock
 from srl_data.prompt_format import PromptFormat
 from srl_data.prompt_record import write_record
 from srl_data.records import open_data
 from srl_eval.generate import Sampling
 from srl_grpo import distributed
-from srl_grpo.checkpoint import (
-    TrainerState,
-    check_fit,
-    find_resume,
-    load_checkpoint,
-    read_state,
-    rewind,
-)
+from srl_grpo.checkpoint import load_checkpoint
 from srl_grpo.config import ModelSection, TrainConfig
 from srl_grpo.data import (
     TrainingPrompt,
@@ -48,12 +40,13 @@ from srl_grpo.model import (
     ready,
     settle_threads,
 )
+from srl_grpo.origin import Origin, finished_already, open_directory, origin_of
 from srl_grpo.policy import Policy, check_head
 from srl_grpo.prompting import open_training_prompts, stops_of
 from srl_grpo.report import write_report
-from srl_grpo.resuming import changed_keys, interrupted
+from srl_grpo.resuming import interrupted
 from srl_grpo.rollout import PolicyRollout
-from srl_grpo.run_directory import RunDirectory, begin_run, resume_run
+from srl_grpo.run_directory import RunDirectory
 from srl_grpo.sampler import PromptSampler
 from srl_grpo.scoring import Scorer, make_reward
 from srl_grpo.starvation import StarvedError
@@ -65,19 +58,6 @@ from srl_grpo.warm_start import difficulty_of, pairs, warm_start
 
 REFERENCE = "reference"
 """Where a run with a KL term keeps the policy it began with, if that is nowhere else."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a run starts: afresh, or at a checkpoint."""
-
-    checkpoint: Path | None
-    state: TrainerState
-
-    @property
-    def resume_step(self) -> int | None:
-        """The step that the run goes on from; None for a fresh run."""
-        return None if self.checkpoint is None else self.state.step
 
 
 @dataclass(frozen=True)
@@ -102,9 +82,14 @@ def train(config: TrainConfig) -> None:
     Raises ConfigError, DataError, or InterruptedRunError with the command that resumes.
     """
     disable_progress_bar()  # transformers' own; ours would be torn by them
-    world = distributed.start()
+    world, lock = distributed.start(), FolderLock()
     try:
-        with prepared(config, world) as (trainer, comparison):
+        origin = origin_of(config, world, lock)
+        if told := finished_already(config, origin):
+            if world.is_main:
+                print(f"srl-grpo: {told}")  # noqa: T201 - what the command has to say
+            return
+        with prepared(config, world, origin, lock) as (trainer, comparison):
             finished = train_and_compare(trainer, comparison)
             world.barrier()  # else the launcher stops the main rank while it writes the report
         if not finished:
@@ -114,6 +99,7 @@ def train(config: TrainConfig) -> None:
         if world.is_main:
             comparison.show(trainer.directory)
     finally:
+        lock.release()
         distributed.stop()
 
 
@@ -122,6 +108,8 @@ def train_and_compare(trainer: Trainer, comparison: BeforeAfter) -> bool:
     try:
         comparison.before(trainer)
         finished = trainer.run()
+        if finished:
+            comparison.after(trainer)
     except KeyboardInterrupt as error:
         raise interrupted(trainer.directory.path, trainer.saved_step) from error
     except StarvedError as error:
@@ -130,8 +118,6 @@ def train_and_compare(trainer: Trainer, comparison: BeforeAfter) -> bool:
         if not trainer.world.is_main:
             raise SystemExit(error.exit_code) from error
         raise
-    if finished:
-        comparison.after(trainer)
     report(trainer)
     return finished
 
@@ -143,52 +129,6 @@ def report(trainer: Trainer) -> None:
             write_report(trainer.directory.path)
         except DataError as error:  # the run itself is whole: say so and go on
             trainer.display.note(f"no report: {error}")
-
-
-def origin_of(config: TrainConfig, world: World) -> Origin:
-    """Find, verify and read the checkpoint to resume from, on rank 0; every rank learns of it."""
-    found: Origin | CommandError | None = None
-    if world.is_main:
-        try:
-            found = find_origin(config, world.size)
-        except CommandError as error:
-            found = error
-    found = world.from_main(found)
-    if isinstance(found, CommandError):
-        raise found
-    assert found is not None
-    return found
-
-
-def find_origin(config: TrainConfig, world_size: int) -> Origin:
-    """The checkpoint that the config resumes from, fit for this run, or a fresh start."""
-    resume = config.checkpoint.resume
-    checkpoint = find_resume(resume, config.output_dir) if resume else None
-    if checkpoint is None:
-        return Origin(None, TrainerState())
-    state = read_state(checkpoint)
-    check_fit(checkpoint, state, config.engine.zero_stage, world_size)
-    return Origin(checkpoint, state)
-
-
-def open_directory(
-    config: TrainConfig, origin: Origin, world: World, display: Display
-) -> RunDirectory:
-    """Make or reopen the run's folder on rank 0; every rank learns its path."""
-    path = config.output_dir
-    if world.is_main:
-        home = config.output_dir or (origin.checkpoint.parent if origin.checkpoint else None)
-        if home is not None and config.checkpoint.resume and RunDirectory(home).holds_run():
-            # Also a run that ended before its first checkpoint: it begins anew in its folder.
-            if (home / "config.yaml").is_file():
-                changes = changed_keys(read_tree(home / "config.yaml"), config)
-                if changes:
-                    display.note(f"resumed with another config: {'; '.join(changes)}")
-            path = resume_run(home, config, origin.state.step).path
-            rewind(path, origin.state)
-        else:
-            path = begin_run(config, home).path
-    return RunDirectory(Path(str(world.from_main(str(path)))))
 
 
 def make_language(config: TrainConfig, origin: Origin, world: World, display: Display) -> Language:
@@ -281,12 +221,23 @@ def make_held_out(
 
 
 @contextmanager
-def prepared(config: TrainConfig, world: World) -> Iterator[tuple[Trainer, BeforeAfter]]:
-    """Everything of a run, ready to start; files and display are closed at the end."""
+def prepared(
+    config: TrainConfig,
+    world: World,
+    found: Origin | None = None,
+    held: FolderLock | None = None,
+) -> Iterator[tuple[Trainer, BeforeAfter]]:
+    """Everything of a run, ready to start; files and display are closed at the end.
+
+    Where it starts is looked up unless `found`, under the lock `held`, says it.
+    """
     began = monotonic()
-    origin = origin_of(config, world)
+    lock = held or FolderLock()
+    origin = found or origin_of(config, world, lock)
     quiet = not world.is_main
     with Display(config.num_steps, origin.state.step, quiet=quiet) as display:
+        for note in origin.notes:
+            display.note(note)
         display.phase("load")
         for path in (config.data.path, config.data.val_path):
             if path is not None:
@@ -298,7 +249,7 @@ def prepared(config: TrainConfig, world: World) -> Iterator[tuple[Trainer, Befor
         ).prompts
         scorer = Scorer(make_reward(config.reward), language.tokenizer)
         held_out = make_held_out(config, language, scorer, world, display)
-        directory = open_directory(config, origin, world, display)
+        directory = open_directory(config, origin, world, lock, display.note)
         if world.is_main:
             write_record(directory.path, language.prompts.record)
         policy = make_policy(config, language, origin, display)

@@ -1,4 +1,4 @@
-"""Stop strings by value, on a tiny model: across tokens, characters, chunks, batches and engines."""
+"""Stop strings by value, on a tiny model: across tokens, characters, chunks and engines."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,7 +61,7 @@ def written(rows: list[Completion], tokenizer: PreTrainedTokenizerFast) -> tuple
     """Strings that stand in some of the rows: of two and three tokens, one of a whole character."""
     texts = [decoded(list(row.token_ids), tokenizer) for row in rows]
     pairs = [text[9:11] for text in texts[:3]] + [text[20:23] for text in texts[3:6]]
-    return tuple(stop for stop in pairs if "\ufffd" not in stop) + (texts[6][5],)
+    return (*(stop for stop in pairs if "\ufffd" not in stop), texts[6][5])
 
 
 @pytest.mark.parametrize("chunk_size", [1, 8, 64])
@@ -163,7 +163,7 @@ def test_an_engine_without_a_tokenizer_refuses_stop_strings(model: Qwen3ForCausa
 
 
 def test_an_empty_stop_string_is_refused() -> None:
-    with pytest.raises(ValueError, match="stop is .* expected texts that are not empty"):
+    with pytest.raises(ValueError, match=r"stop is .* expected texts that are not empty"):
         Sampling(2, stop=("x", ""))
 
 

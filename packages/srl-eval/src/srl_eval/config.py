@@ -27,6 +27,7 @@ AVERAGE_TOP_P = 0.95
 DEFAULT_MODEL = "Qwen/Qwen2.5-7B-Instruct"
 """What a command evaluates that is told no model: the one that the paper trains."""
 
+
 def as_stop_strings(value: object) -> object:
     """One stop string as several; ValueError for an empty one."""
     strings = (value,) if isinstance(value, str) else value
@@ -181,6 +182,9 @@ class PromptSection(ChatSection):
     """Local .jsonl or .json file of examples: problem, solution (or response), answer."""
     fewshot_seed: int = 0
     """Which examples are taken."""
+    chain_start: int = Field(default=1, ge=1)
+    """First step that the model writes of a stepwise answer; the steps before it are the expert's,
+    from the data's field steps or its solution in numbered steps."""
     max_steps: int = Field(default=64, ge=1)
     """Steps after which a stepwise answer is given up."""
     max_step_tokens: int = Field(default=4096, ge=1)
@@ -264,9 +268,7 @@ def resolve_sampling(
     Greedy decoding ignores the filters, so they are put at rest for the record.
     """
     if decoding.greedy:
-        return Sampling(
-            max_new_tokens, 0.0, stop_token_ids=stop_token_ids, stop=decoding.stop
-        )
+        return Sampling(max_new_tokens, 0.0, stop_token_ids=stop_token_ids, stop=decoding.stop)
     given, top_p = decoding.temperature, decoding.top_p
     return Sampling(
         max_new_tokens=max_new_tokens,

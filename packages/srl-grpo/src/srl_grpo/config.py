@@ -271,6 +271,9 @@ class EvaluationSection(Section):
     """Steps between evaluations on --val-data; 0 for none."""
     eval_limit: Annotated[Positive | None, Flag(aliases=("test-max-samples",))] = None
     """Most held-out instances an evaluation takes."""
+    chain_start: Positive = 1
+    """The first step that the model writes of a problem it solves by its own steps; the expert's
+    steps before it are given. 2 where training data have no first steps (targets 2..N)."""
     before_after: bool = False
     """Evaluate before the first and after the last step and write summary.json."""
 

@@ -217,7 +217,16 @@ def make_held_out(
         return make_prompt(0, name, columns, language.prompts)
 
     sampling, limit = sampling_of(config, language), config.data.max_prompt_length
-    return HeldOut(found.prompts, scorer, next_prompt, sampling, limit, config.seed, world)
+    return HeldOut(
+        found.prompts,
+        scorer,
+        next_prompt,
+        sampling,
+        limit,
+        config.seed,
+        world,
+        config.evaluation.chain_start,
+    )
 
 
 @contextmanager

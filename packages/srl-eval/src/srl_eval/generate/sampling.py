@@ -58,8 +58,8 @@ class Completion:
     too, or where `stop_string` ended it, that string's tokens too, the last of which may hold text
     behind it. The text of a completion (`completion_text`) has neither. `logprobs[i]` is the
     natural log-probability of `token_ids[i]` in the distribution it was drawn from: after
-    temperature and the filters. For greedy decoding it is that of temperature 1, unfiltered. `weights_version` is
-    the engine's at the time of sampling.
+    temperature and the filters. For greedy decoding it is that of temperature 1, unfiltered.
+    `weights_version` is the engine's at the time of sampling.
     """
 
     token_ids: tuple[int, ...]

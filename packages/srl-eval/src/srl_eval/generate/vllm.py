@@ -96,7 +96,6 @@ class VllmEngine(ChunkedEngine):
         end, text = ended(tokens, sampling, self.decoder)
         tokens = tokens[:end]
         reason: FinishReason = "length" if end is None else "stop"
-        logprobs = tuple(
-            float(step[token].logprob) for token, step in zip(tokens, best.logprobs[: len(tokens)], strict=True)
-        )
+        steps = zip(tokens, best.logprobs[: len(tokens)], strict=True)
+        logprobs = tuple(float(step[token].logprob) for token, step in steps)
         return Completion(tokens, logprobs, reason, self.weights_version, text)

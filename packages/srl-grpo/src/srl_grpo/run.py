@@ -272,7 +272,9 @@ def assemble(
         state.starved_steps = 0  # it was stopped for that; who resumes it wants to try again
     if origin.checkpoint is not None:
         load_checkpoint(origin.checkpoint, engine, world)
-    state.world_size, state.zero_stage = world.size, config.engine.zero_stage
+    state.world_size, state.zero_stage = world.size, engine.zero_stage
+    if engine.zero_stage != config.engine.zero_stage:
+        display.note("bfloat16 without ZeRO is wrong in DeepSpeed: running as --zero-stage 1")
     rollout = PolicyRollout(
         engine, language.pad_id, config.rollout.completions_per_chunk, language.tokenizer
     )

@@ -8,7 +8,7 @@ is pydantic's, in `srl_data.config`.
 
 import functools
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import rich_click as click
@@ -174,7 +174,12 @@ def configured(
     return decorate
 
 
-def print_plan(config: Section, plan: str) -> None:
-    """What `--dry-run` shows: the resolved config as YAML, then the plan, on standard output."""
+def print_plan(config: Section, plan: str, lines: Sequence[str] = ()) -> None:
+    """What `--dry-run` shows on standard output: the resolved config as YAML, then the plan.
+
+    `lines` are comments of YAML that say more of it.
+    """
     click.echo(dump_yaml(config).rstrip())
     click.echo(f"# dry run: would {plan}")
+    for line in lines:
+        click.echo(line)

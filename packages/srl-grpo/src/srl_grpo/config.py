@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from srl_data.arithmetic import Difficulty
 from srl_data.config import Flag, Section
 from srl_data.prompt_record import ChatSection
 from srl_eval.config import StopStrings
@@ -96,6 +97,11 @@ class SyntheticSection(Section):
     """Held-out problems made on the spot."""
     digits: tuple[Annotated[int, Field(ge=2, le=6)], Annotated[int, Field(ge=2, le=6)]] = (2, 4)
     """Fewest and most digits of the numbers to add."""
+
+    @property
+    def difficulty(self) -> Difficulty:
+        """The arithmetic that is asked for."""
+        return Difficulty(*self.digits)
 
     @model_validator(mode="after")
     def _digits_in_order(self) -> "SyntheticSection":

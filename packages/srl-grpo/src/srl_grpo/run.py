@@ -51,7 +51,7 @@ from srl_grpo.summary import BeforeAfter
 from srl_grpo.tracking import NoTracker, Tracker, make_trackers
 from srl_grpo.trainer import Trainer
 from srl_grpo.update import Updater
-from srl_grpo.warm_start import difficulty_of, pairs, warm_start
+from srl_grpo.warm_start import pairs, warm_start
 
 REFERENCE = "reference"
 """Where a run with a KL term keeps the policy it began with, if that is nowhere else."""
@@ -134,7 +134,7 @@ def make_policy(
     if options.steps and synthetic is not None and origin.checkpoint is None:
         display.phase("warm start")
         stream = pairs(
-            config.seed, difficulty_of(synthetic), options, language.prompts, language.tokenizer
+            config.seed, synthetic.difficulty, options, language.prompts, language.tokenizer
         )
         loss = warm_start(policy, stream, options, language.pad_id)
         display.note(f"warm start: {options.steps} supervised steps, last loss {loss:.3f}")

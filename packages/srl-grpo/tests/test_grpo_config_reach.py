@@ -55,6 +55,7 @@ BUILT: dict[str, Any] = {
         "max_new_tokens": 50,
         "temperature": 0.7,
         "top_p": 0.9,
+        "stop": ["?"],
         "chunk_size": 4,
     },
     "algorithm": {"ppo_steps": 2, "train_batch_size": 4, "advantage_eps": 0.25},
@@ -400,6 +401,7 @@ HELD: dict[str, Held] = {
     ),
     "rollout.temperature": lambda r: ({c.sampling.temperature for c in r.built.rollouts}, {0.7}),
     "rollout.top_p": lambda r: ({c.sampling.top_p for c in r.built.rollouts}, {0.9}),
+    "rollout.stop": lambda r: ({c.sampling.stop for c in r.built.rollouts}, {("?",)}),
     "rollout.chunk_size": lambda r: (max(len(c.prompts) for c in r.built.engine.calls), 4),
     "rollout.eps_std": lambda r: (
         {(row["reward"] > 0.9, row["kept"]) for row in r.starved.records(1)},
@@ -495,8 +497,9 @@ ELSEWHERE = {
     "algorithm.epsilon_high",
     "algorithm.beta",
     "algorithm.sampler_cap",
+    "evaluation.chain_start",
 }
-"""Keys of the loss and of filtering, held in `test_grpo_wiring.py` by what they do to a run."""
+"""Keys of the loss and of chains of steps, held in `test_grpo_wiring.py` by what they do to a run."""
 
 
 def model_config(runs: Runs):

@@ -131,9 +131,12 @@ def test_held_out_prompts_keep_their_seeds_from_one_evaluation_to_the_next(
     assert len(set(seeds)) == len(seeds) == len(seen.trainer.held_out.prompts)
 
 
-def test_a_held_out_problem_is_solved_by_a_chain_of_own_steps(watched, tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", [1, 2])
+def test_a_held_out_problem_is_solved_by_a_chain_of_own_steps(
+    watched, tmp_path: Path, start: int
+) -> None:
     seen = watched(
-        config(num_steps=1, evaluation={"eval_every": 1}),
+        config(num_steps=1, evaluation={"eval_every": 1, "chain_start": start}),
         tmp_path / "run",
         script=lambda prompt, sample: render(prompt) if sample == 0 else ("no", True),
     )
@@ -142,7 +145,8 @@ def test_a_held_out_problem_is_solved_by_a_chain_of_own_steps(watched, tmp_path:
     greedy = [ids for c in seen.evaluations if c.sampling.greedy for ids in c.prompts]
     chains = greedy[len(held) :]
     # The expert's own steps: the prompts of a chain are those of the data, a step after another.
-    assert sorted(chains) == sorted(tuple(prompt.ids) for prompt in held)
+    later = [prompt for prompt in held if prompt.columns["step_index"] >= start]
+    assert sorted(chains) == sorted(tuple(prompt.ids) for prompt in later)
 
 
 def render(prompt, sample: int = 0) -> tuple[str, bool]:

@@ -119,6 +119,7 @@ def sampling_of(config: TrainConfig, language: Language) -> Sampling:
         temperature=config.rollout.temperature,
         top_p=config.rollout.top_p,
         stop_token_ids=stops_of(language.model, language.prompts),
+        stop=config.rollout.stop,
     )
 
 
@@ -177,7 +178,16 @@ def make_held_out(
         return make_prompt(0, name, columns, language.prompts)
 
     sampling, limit = sampling_of(config, language), config.data.max_prompt_length
-    return HeldOut(found.prompts, scorer, next_prompt, sampling, limit, config.seed, world)
+    return HeldOut(
+        found.prompts,
+        scorer,
+        next_prompt,
+        sampling,
+        limit,
+        config.seed,
+        world,
+        config.evaluation.chain_start,
+    )
 
 
 @contextmanager
@@ -265,7 +275,9 @@ def assemble(
     state.world_size, state.zero_stage = world.size, engine.zero_stage
     if engine.zero_stage != config.engine.zero_stage:
         display.note("bfloat16 without ZeRO is wrong in DeepSpeed: running as --zero-stage 1")
-    rollout = PolicyRollout(engine, language.pad_id, config.rollout.completions_per_chunk)
+    rollout = PolicyRollout(
+        engine, language.pad_id, config.rollout.completions_per_chunk, language.tokenizer
+    )
     rollout.sync_weights()
     sampler = PromptSampler(len(prompts), config.seed, state.position)
     updater = Updater(

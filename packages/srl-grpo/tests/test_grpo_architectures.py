@@ -163,6 +163,7 @@ def train(monkeypatch, world):
     return srl_grpo.train
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("model_type", FAMILIES)
 def test_the_whole_road(model_type, train, tmp_path, capsys):
     model, data = tmp_path / "model", write_data(tmp_path / "data.jsonl")

@@ -499,7 +499,7 @@ ELSEWHERE = {
     "algorithm.sampler_cap",
     "evaluation.chain_start",
 }
-"""Keys of the loss and of chains of steps, held in `test_grpo_wiring.py` by what they do to a run."""
+"""Keys of the loss and of chains, held in `test_grpo_wiring.py` by what they do to a run."""
 
 
 def model_config(runs: Runs):

@@ -81,7 +81,7 @@ BUILT: dict[str, Any] = {
 
 FILES: dict[str, Any] = {
     "num_steps": 1,
-    "model": {"dtype": "bfloat16", "revision": "main", "resize_embeddings": True},
+    "model": {"dtype": "bfloat16", "revision": "other", "resize_embeddings": True},
     "data": {
         "template": "question_only",
         "max_prompt_length": 600,
@@ -316,7 +316,10 @@ HELD: dict[str, Held] = {
         str(r.files.path.with_name("model")) in {path for path, _ in r.files.loads},
         True,
     ),
-    "model.revision": lambda r: ({how["revision"] for _, how in r.files.loads}, {"main"}),
+    "model.revision": lambda r: (
+        {how.get("revision") for _, how in r.files.loads} & {"other"},
+        {"other"},
+    ),
     "model.dtype": lambda r: (
         {v.dtype for v in r.files.start.values()} | {v.dtype for v in r.built.start.values()},
         {torch.bfloat16, torch.float32},

@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from srl_data.prompt_record import read_record
 from srl_reward import render_step_output
 
 TINY: dict[str, Any] = {
@@ -328,6 +329,13 @@ def test_the_optimizer_takes_the_scheduled_rate(watched, tmp_path, options, expe
 
 
 # Checkpoints.
+
+
+def test_a_checkpoint_says_how_its_model_was_prompted(watched, tmp_path: Path) -> None:
+    seen = watched(config(num_steps=1), tmp_path / "run")
+    record = read_record(seen.path / "step_1")
+    assert record is not None
+    assert record.name == "bare"
 
 
 def test_every_file_is_on_the_disk_before_the_manifest_says_so(

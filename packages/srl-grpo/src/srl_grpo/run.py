@@ -33,16 +33,16 @@ from srl_grpo.display import Display
 from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
 from srl_grpo.evaluation import HeldOut
+from srl_grpo.inputs import Inputs, check_inputs, describe_inputs
 from srl_grpo.model import (
     context_length,
-    load_trainable,
     make_model,
-    ready,
     settle_threads,
 )
 from srl_grpo.origin import Origin, finished_already, open_directory, origin_of
 from srl_grpo.policy import Policy, check_head
 from srl_grpo.prompting import open_training_prompts, stops_of
+from srl_grpo.reference import fingerprint, make_reference
 from srl_grpo.report import write_report
 from srl_grpo.resuming import interrupted
 from srl_grpo.rollout import PolicyRollout
@@ -55,9 +55,6 @@ from srl_grpo.tracking import NoTracker, Tracker, make_trackers
 from srl_grpo.trainer import Trainer
 from srl_grpo.update import Updater
 from srl_grpo.warm_start import difficulty_of, pairs, warm_start
-
-REFERENCE = "reference"
-"""Where a run with a KL term keeps the policy it began with, if that is nowhere else."""
 
 
 @dataclass(frozen=True)
@@ -185,23 +182,6 @@ def make_policy(
     return policy
 
 
-def make_reference(
-    config: TrainConfig, policy: Policy, origin: Origin, directory: RunDirectory, world: World
-) -> Policy | None:
-    """The frozen policy that the KL term refers to: the one the run began with."""
-    if config.algorithm.beta == 0:
-        return None
-    source = config.model
-    if config.model.build is not None or config.warm_start.steps:
-        kept = directory.path / REFERENCE
-        if origin.checkpoint is None and world.is_main:
-            policy.model.save_pretrained(kept)
-        world.barrier()
-        source = config.model.model_copy(update={"path": str(kept), "build": None})
-    model = ready(load_trainable(source, world.device), source, world.device)
-    return Policy(model.requires_grad_(False).eval())
-
-
 def make_held_out(
     config: TrainConfig, language: Language, scorer: Scorer, world: World, display: Display
 ) -> HeldOut | None:
@@ -217,6 +197,27 @@ def make_held_out(
 
     sampling, limit = sampling_of(config, language), config.data.max_prompt_length
     return HeldOut(found.prompts, scorer, next_prompt, sampling, limit, config.seed, world)
+
+
+def inputs_of(
+    config: TrainConfig,
+    origin: Origin,
+    model: PreTrainedModel,
+    prompts: int,
+    held_out: HeldOut | None,
+    world: World,
+) -> Inputs:
+    """What the run is begun with, or goes on with; ConfigError where that is something else."""
+
+    def find() -> Inputs:
+        evaluated = None if held_out is None else len(held_out.prompts)
+        now = describe_inputs(config, model, prompts, evaluated)
+        if origin.checkpoint is None:
+            return now
+        force = config.checkpoint.force
+        return check_inputs(origin.state.inputs, now, origin.checkpoint, force)
+
+    return world.of_main(find)
 
 
 @contextmanager
@@ -248,11 +249,12 @@ def prepared(
         ).prompts
         scorer = Scorer(make_reward(config.reward), language.tokenizer)
         held_out = make_held_out(config, language, scorer, world, display)
+        inputs = inputs_of(config, origin, language.model, len(prompts), held_out, world)
         directory = open_directory(config, origin, world, lock, display.note)
         if world.is_main:
             write_record(directory.path, language.prompts.record)
         policy = make_policy(config, language, origin, display)
-        reference = make_reference(config, policy, origin, directory, world)
+        reference = make_reference(config, policy, origin, inputs, directory, world)
         tracker = (
             make_trackers(config, directory, origin.resume_step, display.note)
             if world.is_main
@@ -263,6 +265,7 @@ def prepared(
                 config,
                 world,
                 origin,
+                inputs,
                 language,
                 prompts,
                 scorer,
@@ -282,6 +285,7 @@ def assemble(
     config: TrainConfig,
     world: World,
     origin: Origin,
+    inputs: Inputs,
     language: Language,
     prompts: list[TrainingPrompt],
     scorer: Scorer,
@@ -293,8 +297,12 @@ def assemble(
     display: Display,
 ) -> Trainer:
     """The trainer over its engine, with a checkpoint's state loaded where there is one."""
+    start = fingerprint(policy.model)  # before the engine shards it
     engine = TrainingEngine(policy, config.engine, config.optimiser, world)
     state = origin.state.model_copy()
+    state.inputs, state.run = inputs, str(directory.path.resolve())
+    if origin.checkpoint is None:
+        state.start = start
     if state.starved_steps >= config.rollout.max_starved_steps:
         state.starved_steps = 0  # it was stopped for that; who resumes it wants to try again
     if origin.checkpoint is not None:

@@ -24,6 +24,7 @@ from srl_data.prompt_record import PromptRecord, write_record
 from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
 from srl_grpo.inputs import Inputs
+from srl_grpo.model_folder import open_to_umask, save_model_folder
 from srl_grpo.refill import KeepRate
 from srl_grpo.resuming import MANIFEST, STEP_NAME, is_checkpoint_path
 
@@ -112,6 +113,7 @@ def save_checkpoint(
         engine.save(work / TRAINER)
     world.barrier()
     if world.is_main:
+        open_to_umask(work)
         seal(work, state.step)
         replace_folder(work, final)
     world.barrier()
@@ -170,8 +172,7 @@ def write_model(
     prompts: PromptRecord,
 ) -> None:
     """The transformers part: config, safetensors, tokenizer; and how the model was prompted."""
-    engine.policy.model.save_pretrained(folder, state_dict=weights)
-    tokenizer.save_pretrained(folder)
+    save_model_folder(folder, engine.policy.model, weights, tokenizer)
     write_record(folder, prompts)
 
 

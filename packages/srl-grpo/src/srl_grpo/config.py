@@ -58,6 +58,8 @@ class ModelSection(Section):
         Flag(aliases=("attn-implementation",)),
     ] = "auto"
     """Attention implementation of transformers."""
+    resize_embeddings: bool = False
+    """Grow the embedding where the tokenizer has ids beyond it; without, that is an error."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them."""
     build: BuildSection | None = None

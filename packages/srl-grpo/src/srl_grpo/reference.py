@@ -19,7 +19,9 @@ from srl_data.errors import DataError
 from srl_grpo.config import ModelSection, TrainConfig
 from srl_grpo.distributed import World
 from srl_grpo.inputs import Inputs
+from srl_grpo.language import Language
 from srl_grpo.model import load_trainable, ready
+from srl_grpo.model_folder import save_model_folder
 from srl_grpo.origin import Origin
 from srl_grpo.policy import Policy
 from srl_grpo.resuming import value_at
@@ -51,6 +53,7 @@ def is_kept(config: TrainConfig) -> bool:
 def make_reference(
     config: TrainConfig,
     policy: Policy,
+    language: Language,
     origin: Origin,
     inputs: Inputs,
     directory: RunDirectory,
@@ -65,7 +68,8 @@ def make_reference(
     source = config.model.model_copy(update={"revision": inputs.commit or config.model.revision})
     if is_kept(config):
         source = kept_source(config, policy, origin, directory, world)
-    model = ready(load_trainable(source, world.device), source, world.device)
+    loaded = load_trainable(source, world.device, language.tokenizer, config.seed)
+    model = ready(loaded, source, world.device)
     check_same(model, origin.state.start, str(source.path))
     return Policy(model.requires_grad_(False).eval())
 
@@ -78,7 +82,7 @@ def kept_source(
 
     def keep() -> None:
         if origin.checkpoint is None:
-            policy.model.save_pretrained(kept)
+            save_model_folder(kept, policy.model, policy.model.state_dict(), None)
         elif not kept.is_dir():
             bring_along(find_kept(origin, kept), kept)
 

@@ -6,21 +6,19 @@ comparison of before and after `srl_grpo.summary`'s.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from time import monotonic
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
-from srl_data.errors import ConfigError, DataError, InterruptedRunError
+from srl_data.errors import DataError, InterruptedRunError
 from srl_data.lock import FolderLock
-from srl_data.prompt_format import PromptFormat
 from srl_data.prompt_record import write_record
 from srl_data.records import open_data
 from srl_eval.generate import Sampling
 from srl_grpo import distributed
 from srl_grpo.checkpoint import load_checkpoint
-from srl_grpo.config import ModelSection, TrainConfig
+from srl_grpo.config import TrainConfig
 from srl_grpo.data import (
     TrainingPrompt,
     heldout_records,
@@ -34,14 +32,13 @@ from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
 from srl_grpo.evaluation import HeldOut
 from srl_grpo.inputs import Inputs, check_inputs, describe_inputs
+from srl_grpo.language import Language, make_language, model_section
 from srl_grpo.model import (
-    context_length,
-    make_model,
-    settle_threads,
+    check_model,
 )
 from srl_grpo.origin import Origin, finished_already, open_directory, origin_of
 from srl_grpo.policy import Policy, check_head
-from srl_grpo.prompting import open_training_prompts, stops_of
+from srl_grpo.prompting import stops_of
 from srl_grpo.reference import fingerprint, make_reference
 from srl_grpo.report import write_report
 from srl_grpo.resuming import interrupted
@@ -55,22 +52,6 @@ from srl_grpo.tracking import NoTracker, Tracker, make_trackers
 from srl_grpo.trainer import Trainer
 from srl_grpo.update import Updater
 from srl_grpo.warm_start import difficulty_of, pairs, warm_start
-
-
-@dataclass(frozen=True)
-class Language:
-    """Model, tokenizer and prompts: how records become ids and ids text."""
-
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    prompts: PromptFormat
-
-    @property
-    def pad_id(self) -> int:
-        """The id that pads rows; never attended to."""
-        pad = self.tokenizer.pad_token_id
-        assert isinstance(pad, int)
-        return pad
 
 
 def train(config: TrainConfig) -> None:
@@ -128,33 +109,6 @@ def report(trainer: Trainer) -> None:
             trainer.display.note(f"no report: {error}")
 
 
-def make_language(config: TrainConfig, origin: Origin, world: World, display: Display) -> Language:
-    """The model and tokenizer of the config, or those of the checkpoint to resume from."""
-    section = config.model
-    if origin.checkpoint is not None:
-        section = ModelSection.model_validate(
-            section.model_dump() | {"path": str(origin.checkpoint), "build": None, "revision": None}
-        )
-    model, tokenizer = make_model(section, world.device, config.seed)
-    settle_threads(model)
-    check_lengths(config, model)
-    prompts = open_training_prompts(
-        config, tokenizer, model, origin.checkpoint, world, display.note
-    )
-    return Language(model, tokenizer, prompts)
-
-
-def check_lengths(config: TrainConfig, model: PreTrainedModel) -> None:
-    """ConfigError if prompts and completions of the allowed lengths do not fit the model."""
-    limit = context_length(model)
-    prompt, new = config.data.max_prompt_length, config.rollout.max_new_tokens
-    if limit is not None and prompt + new > limit:
-        raise ConfigError(
-            f"max_prompt_length {prompt} + max_new_tokens {new} exceeds the model's {limit} "
-            "positions; lower --max-prompt-length or --max-new-tokens"
-        )
-
-
 def sampling_of(config: TrainConfig, language: Language) -> Sampling:
     """How rollouts are drawn."""
     return Sampling(
@@ -170,7 +124,8 @@ def make_policy(
 ) -> Policy:
     """The policy, warm-started where the run is fresh and the config says so."""
     policy = Policy(language.model)
-    check_head(policy)
+    if origin.checkpoint is None:
+        check_head(policy)
     options, synthetic = config.warm_start, config.synthetic
     if options.steps and synthetic is not None and origin.checkpoint is None:
         display.phase("warm start")
@@ -239,14 +194,16 @@ def prepared(
         for note in origin.notes:
             display.note(note)
         display.phase("load")
+        check_model(model_section(config, origin))  # before data or a hub are touched
         for path in (config.data.path, config.data.val_path):
             if path is not None:
                 open_data(path).close()  # before a hub is asked for a model
-        language = make_language(config, origin, world, display)
+        language = make_language(config, origin, world, display.note)
         records = training_records(config, display.note)
         prompts = load_prompts(
             records, config.data.path, config, language.prompts, display.note
         ).prompts
+        language.check(prompts[0].text)
         scorer = Scorer(make_reward(config.reward), language.tokenizer)
         held_out = make_held_out(config, language, scorer, world, display)
         inputs = inputs_of(config, origin, language.model, len(prompts), held_out, world)
@@ -254,7 +211,7 @@ def prepared(
         if world.is_main:
             write_record(directory.path, language.prompts.record)
         policy = make_policy(config, language, origin, display)
-        reference = make_reference(config, policy, origin, inputs, directory, world)
+        reference = make_reference(config, policy, language, origin, inputs, directory, world)
         tracker = (
             make_trackers(config, directory, origin.resume_step, display.note)
             if world.is_main
@@ -303,7 +260,7 @@ def assemble(
     state.inputs, state.run = inputs, str(directory.path.resolve())
     if origin.checkpoint is None:
         state.start = start
-    if state.starved_steps >= config.rollout.max_starved_steps:
+    if 0 < config.rollout.max_starved_steps <= state.starved_steps:
         state.starved_steps = 0  # it was stopped for that; who resumes it wants to try again
     if origin.checkpoint is not None:
         load_checkpoint(origin.checkpoint, engine, world)

@@ -238,7 +238,8 @@ def fitted(chat: ChatFormat, trial: Sequence[Message]) -> ChatFormat:
     if not chat.is_chat:
         return chat
     failures: list[ChatTemplateError] = []
-    for shape in SHAPES:
+    has_system = any(message["role"] == "system" for message in trial)
+    for shape in SHAPES if has_system else SHAPES[:2]:
         candidate = replace(chat, shape=shape)
         try:
             candidate.render(trial)
@@ -248,9 +249,10 @@ def fitted(chat: ChatFormat, trial: Sequence[Message]) -> ChatFormat:
         return candidate
     # Of a template that only the system text troubles, the folded shape's failure says more.
     failure = failures[2] if SYSTEM in str(failures[0]) else failures[0]
+    tried = ", also with the system text in the user's turn" if has_system else ""
     raise ChatTemplateError(
-        f"{failure}, also with the system text in the user's turn; give a template with "
-        "--chat-template FILE, or leave it out with --chat-template off"
+        f"{failure}{tried}; give another one with --chat-template FILE, or leave it out with "
+        "--chat-template off"
     ) from failure
 
 

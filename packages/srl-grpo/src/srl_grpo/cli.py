@@ -24,7 +24,9 @@ def cli() -> None:
 def train(config: TrainConfig, dry_run: bool) -> None:
     """Train a model; `--config quickstart` needs no data, no download and no GPU."""
     if dry_run:
-        print_plan(config, plan_of(config))
+        from srl_grpo.first_prompt import train_first_prompt
+
+        print_plan(config, plan_of(config), train_first_prompt(config))
         return
     from srl_grpo.launch import launch_or_train
 
@@ -42,9 +44,17 @@ def plan_of(config: TrainConfig) -> str:
     rest = f"; what was not given is from {earlier}" if earlier else ""
     return (
         f"train {model} on {data}: {config.num_steps} steps of {config.rollout.batch_size} prompts "
-        f"x {config.rollout.group_size} completions, ZeRO-{config.engine.zero_stage}, "
+        f"x {config.rollout.group_size} completions, ZeRO-{stages_of(config)}, "
         f"{processes} process(es){start}{rest}"
     )
+
+
+def stages_of(config: TrainConfig) -> str:
+    """The ZeRO stage of a run, or both where the device decides on the type."""
+    full, half = (config.engine.stage_for(bfloat16) for bfloat16 in (False, True))
+    known = {"float32": str(full), "bfloat16": str(half)}
+    either = str(full) if full == half else f"{full} ({half} where the type is bfloat16)"
+    return known.get(config.model.dtype, either)
 
 
 @cli.command()

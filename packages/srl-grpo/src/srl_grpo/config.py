@@ -9,8 +9,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from srl_data.arithmetic import Difficulty
 from srl_data.config import Flag, Section
 from srl_data.prompt_record import ChatSection
+from srl_eval.config import StopStrings
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -96,6 +98,11 @@ class SyntheticSection(Section):
     digits: tuple[Annotated[int, Field(ge=2, le=6)], Annotated[int, Field(ge=2, le=6)]] = (2, 4)
     """Fewest and most digits of the numbers to add."""
 
+    @property
+    def difficulty(self) -> Difficulty:
+        """The arithmetic that is asked for."""
+        return Difficulty(*self.digits)
+
     @model_validator(mode="after")
     def _digits_in_order(self) -> "SyntheticSection":
         if self.digits[0] > self.digits[1]:
@@ -137,6 +144,9 @@ class RolloutSection(Section):
     """Sampling temperature; log-probabilities are taken at it too."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Nucleus sampling; below 1 the trainer's probabilities differ from the sampler's."""
+    stop: StopStrings = ()
+    """Text that ends a completion where it first appears; --stop again for another. Its tokens are
+    trained on, and the reward does not see it. Stop tokens are the model's own."""
     chunk_size: Positive | None = None
     """Completions generated in one batch, a multiple of the group size; default the largest up to
     64, at least one group."""
@@ -230,6 +240,7 @@ OURS = (
     "gradient_clipping",
     "bf16",
     "fp16",
+    "data_types",
     "optimizer",
     "scheduler",
 )
@@ -240,7 +251,8 @@ class EngineSection(Section):
     """DeepSpeed."""
 
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 0
-    """ZeRO stage: 1 shards optimizer state, 2 gradients too, 3 parameters too."""
+    """ZeRO stage: 1 shards optimizer state, 2 gradients too, 3 parameters too; in bfloat16 0 is
+    run as 1."""
     micro_batch_tokens: Positive = 16384
     """Padded tokens a forward pass holds."""
     offload_optimizer: bool = False
@@ -261,6 +273,14 @@ class EngineSection(Section):
             )
         return self
 
+    def stage_for(self, bfloat16: bool) -> int:
+        """The ZeRO stage that a run takes: in bfloat16 at least 1.
+
+        DeepSpeed's optimizer for bfloat16 without ZeRO steps on zero gradients when it is built,
+        which decays the weights and counts for Adam, and it has no float32 gradients.
+        """
+        return max(1, self.zero_stage) if bfloat16 else self.zero_stage
+
 
 class EvaluationSection(Section):
     """Held-out evaluation while training."""
@@ -269,6 +289,9 @@ class EvaluationSection(Section):
     """Steps between evaluations on --val-data; 0 for none."""
     eval_limit: Annotated[Positive | None, Flag(aliases=("test-max-samples",))] = None
     """Most held-out instances an evaluation takes."""
+    chain_start: Positive = 1
+    """The first step that the model writes of a problem it solves by its own steps; the expert's
+    steps before it are given. 2 where training data have no first steps (targets 2..N)."""
     before_after: bool = False
     """Evaluate before the first and after the last step and write summary.json."""
 

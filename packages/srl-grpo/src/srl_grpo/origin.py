@@ -6,6 +6,8 @@ Rank 0 looks, locks and verifies; every rank learns what was found, or why the r
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from srl_data.config import read_tree
 from srl_data.errors import ConfigError
 from srl_data.lock import FolderLock
@@ -20,6 +22,7 @@ from srl_grpo.checkpoint import (
 )
 from srl_grpo.config import TrainConfig
 from srl_grpo.distributed import World
+from srl_grpo.model import compute_dtype
 from srl_grpo.resuming import changed_keys
 from srl_grpo.run_directory import RunDirectory, begin_run, default_run_path, resume_run
 
@@ -68,8 +71,14 @@ def find_origin(config: TrainConfig, world: World, lock: FolderLock) -> Origin:
     if home is None:
         lock.take(checkpoint.parent)
     state = read_state(checkpoint)
-    check_fit(checkpoint, state, config.engine.zero_stage, world.size)
+    check_fit(checkpoint, state, zero_stage_of(config, world), world.size)
     return Origin(checkpoint, state, tuple(notes))
+
+
+def zero_stage_of(config: TrainConfig, world: World) -> int:
+    """The ZeRO stage that the run takes on this device."""
+    dtype = compute_dtype(config.model.dtype, world.device)
+    return config.engine.stage_for(dtype == torch.bfloat16)
 
 
 def forked_from(home: Path) -> Path | None:

@@ -51,7 +51,7 @@ from srl_grpo.summary import BeforeAfter
 from srl_grpo.tracking import NoTracker, Tracker, make_trackers
 from srl_grpo.trainer import Trainer
 from srl_grpo.update import Updater
-from srl_grpo.warm_start import difficulty_of, pairs, warm_start
+from srl_grpo.warm_start import pairs, warm_start
 
 
 def train(config: TrainConfig) -> None:
@@ -116,6 +116,7 @@ def sampling_of(config: TrainConfig, language: Language) -> Sampling:
         temperature=config.rollout.temperature,
         top_p=config.rollout.top_p,
         stop_token_ids=stops_of(language.model, language.prompts),
+        stop=config.rollout.stop,
     )
 
 
@@ -130,7 +131,7 @@ def make_policy(
     if options.steps and synthetic is not None and origin.checkpoint is None:
         display.phase("warm start")
         stream = pairs(
-            config.seed, difficulty_of(synthetic), options, language.prompts, language.tokenizer
+            config.seed, synthetic.difficulty, options, language.prompts, language.tokenizer
         )
         loss = warm_start(policy, stream, options, language.pad_id)
         display.note(f"warm start: {options.steps} supervised steps, last loss {loss:.3f}")
@@ -151,7 +152,16 @@ def make_held_out(
         return make_prompt(0, name, columns, language.prompts)
 
     sampling, limit = sampling_of(config, language), config.data.max_prompt_length
-    return HeldOut(found.prompts, scorer, next_prompt, sampling, limit, config.seed, world)
+    return HeldOut(
+        found.prompts,
+        scorer,
+        next_prompt,
+        sampling,
+        limit,
+        config.seed,
+        world,
+        config.evaluation.chain_start,
+    )
 
 
 def inputs_of(
@@ -264,8 +274,12 @@ def assemble(
         state.starved_steps = 0  # it was stopped for that; who resumes it wants to try again
     if origin.checkpoint is not None:
         load_checkpoint(origin.checkpoint, engine, world)
-    state.world_size, state.zero_stage = world.size, config.engine.zero_stage
-    rollout = PolicyRollout(engine, language.pad_id, config.rollout.completions_per_chunk)
+    state.world_size, state.zero_stage = world.size, engine.zero_stage
+    if engine.zero_stage != config.engine.zero_stage:
+        display.note("bfloat16 without ZeRO is wrong in DeepSpeed: running as --zero-stage 1")
+    rollout = PolicyRollout(
+        engine, language.pad_id, config.rollout.completions_per_chunk, language.tokenizer
+    )
     rollout.sync_weights()
     sampler = PromptSampler(len(prompts), config.seed, state.position)
     updater = Updater(

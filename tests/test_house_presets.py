@@ -62,11 +62,21 @@ def test_the_7b_preset_is_the_setting_that_its_readme_states() -> None:
     assert (config.num_steps, config.checkpoint.checkpoint_every) == (500, 100)
 
 
-def test_the_paper_preset_is_the_papers_setting() -> None:
+@pytest.mark.parametrize("name", ["srl_qwen7b", "srl_qwen7b_paper"])
+def test_the_7b_presets_take_one_optimizer_step_per_batch_as_the_guide_says(name: str) -> None:
+    config = preset(name)
+    assert config.algorithm.ppo_steps == 1
+    assert config.train_batch_size == config.rollout.batch_size * config.rollout.group_size
+
+
+def test_the_paper_preset_has_what_the_guide_takes_from_the_paper() -> None:
     config = preset("srl_qwen7b_paper")
     assert (config.rollout.batch_size, config.rollout.group_size) == (512, 8)
     assert (config.optimiser.learning_rate, config.optimiser.warmup_steps) == (5e-7, 0)
     assert (config.rollout.temperature, config.algorithm.beta) == (1.0, 0.0)
+    assert (config.data.max_prompt_length, config.rollout.max_new_tokens) == (4096, 2048)
+    assert (config.reward.autojunk, config.num_steps) == (False, 500)
+    assert (config.algorithm.epsilon_low, config.algorithm.epsilon_high) == (0.2, 0.28)
     assert config.launch.nproc_per_node == 8
 
 

@@ -25,7 +25,7 @@ AVERAGE_TOP_P = 0.95
 """What DeepSeek-R1's report and the model cards after it use for averages over samples."""
 
 DEFAULT_MODEL = "Qwen/Qwen2.5-7B-Instruct"
-"""What a command evaluates that is told no model: the one that the paper trains."""
+"""What a command evaluates that is told no model: the one that the SRL paper trains."""
 
 
 def as_stop_strings(value: object) -> object:

@@ -190,9 +190,9 @@ class AlgorithmSection(Section):
     normalisation: Literal["token-mean", "sequence-mean"] = "token-mean"
     """Whether every token or every completion of the batch weighs the same."""
     epsilon_low: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Clip range of the probability ratio, below 1."""
+    """Clip range of the probability ratio, below 1. No effect at one optimizer step per batch."""
     epsilon_high: Annotated[float, Field(gt=0)] = 0.28
-    """Clip range of the probability ratio, above 1."""
+    """Clip range of the probability ratio, above 1. No effect at one optimizer step per batch."""
     beta: Annotated[float, Field(ge=0), Flag(aliases=("kl-penalty",))] = 0.0
     """Weight of the k3 KL term; 0 loads no reference model."""
     use_base_kl: bool = False

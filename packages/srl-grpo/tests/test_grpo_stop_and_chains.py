@@ -58,7 +58,7 @@ def test_rollouts_end_at_a_stop_string_which_the_reward_does_not_see(
     [
         (["--stop", "###"], ["###"]),
         (["--stop", "\n\n", "--stop", "3. "], ["\n\n", "3. "]),
-        (["--stop-strings", "[1]"], ["[1]"]),
+        (["--stop", "[1]"], ["[1]"]),
         ([], []),
     ],
 )

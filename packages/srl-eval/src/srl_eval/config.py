@@ -36,9 +36,7 @@ def as_stop_strings(value: object) -> object:
     return strings
 
 
-StopStrings = Annotated[
-    tuple[str, ...], BeforeValidator(as_stop_strings), Flag(aliases=("stop-strings",))
-]
+StopStrings = Annotated[tuple[str, ...], BeforeValidator(as_stop_strings)]
 """Texts that end a completion; in a file a list or one text, on the command line a flag each."""
 
 _MODE = re.compile(r"greedy|stepwise|avg[1-9][0-9]*")

@@ -181,11 +181,12 @@ class ChatFormat:
 def lost_text(messages: Sequence[Message], text: str) -> str | None:
     """What a rendered prompt lacks of its messages, in a user's words; None where it has all.
 
-    Outer white space may go. Texts stand in the order of their messages, a system text anywhere.
+    White space may change: some templates take blank lines out. Texts stand in the order of their
+    messages, a system text anywhere.
     """
-    place = 0
+    place, text = 0, squeezed(text)
     for message in messages:
-        wanted = said(message)
+        wanted = squeezed(said(message))
         system = message["role"] == "system"
         found = text.find(wanted, 0 if system else place)
         if found < 0:
@@ -198,6 +199,16 @@ def lost_text(messages: Sequence[Message], text: str) -> str | None:
     ):
         return "prints a content in parts as it is"
     return None
+
+
+def squeezed(text: str) -> str:
+    """A text with one blank for each run of white space."""
+    return " ".join(text.split())
+
+
+def keeps_lines(messages: Sequence[Message], text: str) -> bool:
+    """Whether a rendered prompt has the messages' own line ends and indents."""
+    return all(said(message) in text for message in messages)
 
 
 def said(message: Message) -> str:

@@ -39,7 +39,8 @@ def model_first_prompt(config: EvalConfig, first: Callable[[], Asked]) -> list[s
 
     columns, whose = first()
     subject = open_subject(config)
-    return first_prompt_lines(subject.prompts, columns, subject.stop_token_ids, whose)
+    lines = first_prompt_lines(subject.prompts, columns, subject.stop_token_ids, whose)
+    return [*lines, *(f"# note: {note}" for note in subject.notes)]
 
 
 def is_here(section: ModelSection) -> bool:

@@ -17,7 +17,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from srl_data.prompts import TEMPLATES, Template, write_template
+from srl_data.prompt_format import PromptFormat, open_prompts
+from srl_data.prompt_record import ChatOptions, write_record
+from srl_data.prompts import TEMPLATES
 from srl_data.records import SrlInstance, read_records
 from srl_grpo.batch import MicroBatch
 from srl_grpo.policy import Policy
@@ -69,12 +71,15 @@ def make_model(tokenizer: PreTrainedTokenizerFast, hidden: int, layers: int) -> 
 
 
 def encoded(
-    instances: list[SrlInstance], template: Template, tokenizer: PreTrainedTokenizerFast, limit: int
+    instances: list[SrlInstance],
+    prompts: PromptFormat,
+    tokenizer: PreTrainedTokenizerFast,
+    limit: int,
 ) -> list[tuple[list[int], list[int]]]:
     """Prompt and response ids of the instances that fit into `limit` tokens."""
     rows = []
     for instance in instances:
-        prompt = template.prompt_ids(tokenizer, **instance.model_dump())
+        prompt = list(prompts.prompt(**instance.model_dump()).ids)
         response = render_step_output("next step", instance.target_step)
         ids = [*tokenizer.encode(response, add_special_tokens=False), tokenizer.eos_token_id]
         if len(prompt) + len(ids) <= limit:
@@ -110,16 +115,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--max-length", type=int, default=448, help="longest row taught, in tokens")
     options = parser.parse_args()
-    instances = list(read_records(options.data, SrlInstance))
+    instances = list(read_records(options.data, SrlInstance, skippable=False))
     texts = (f"{item.problem}\n{item.target_step}" for item in instances)
     tokenizer = make_tokenizer(texts, options.vocab_size)
     model = make_model(tokenizer, options.hidden_size, options.layers)
-    rows = encoded(instances, TEMPLATES["srl"], tokenizer, options.max_length)
+    prompts = open_prompts(tokenizer, TEMPLATES["srl"], ChatOptions())
+    rows = encoded(instances, prompts, tokenizer, options.max_length)
     print(f"{model.num_parameters():,} parameters, {len(rows)} of {len(instances)} instances fit")
     teach(Policy(model), rows, options.steps, tokenizer.pad_token_id)
     model.save_pretrained(options.output)
     tokenizer.save_pretrained(options.output)
-    write_template(options.output, TEMPLATES["srl"])
+    write_record(options.output, prompts.record)
 
 
 if __name__ == "__main__":

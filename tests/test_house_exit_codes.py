@@ -1,5 +1,6 @@
 """Bad input: one clear line on standard error, the right exit code, and no traceback."""
 
+import json
 import resource
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -88,6 +89,12 @@ def test_a_config_that_is_no_mapping_is_refused(text: str, run_inside: Run, tmp_
     assert_refused(run_inside(["srl-grpo", "train", "--config", "run.yaml"]), USAGE, "run.yaml")
 
 
+def instance_line(**fields: object) -> str:
+    """A line of an instance that is sound but for `fields`."""
+    sound = {"id": "a/1", "problem": "p", "previous_steps": [], "target_step": "1. a"}
+    return json.dumps({**sound, "step_index": 1, "num_steps": 1, **fields})
+
+
 @pytest.fixture
 def instances(run_inside: Run, tmp_path: Path) -> Path:
     """A good data file of a few dozen instances."""
@@ -110,9 +117,12 @@ def training(tmp_path: Path) -> list[str]:
         ('{"id": "cut', "not JSON"),
         ("[1, 2]", "expected a JSON object"),
         ('{"id": "a/1", "problem": "p"}', "previous_steps"),
+        (instance_line(problem=" "), "problem: is blank"),
+        (instance_line(target_step="So:\n1. n is even\n2. n is odd"), "can never be rewarded"),
+        (instance_line(target_step="1. so </think> it is"), "can never be rewarded"),
     ],
 )
-@pytest.mark.parametrize("reader", ["inspect", "train"])
+@pytest.mark.parametrize("reader", ["inspect", "train", "train --data train.jsonl --val-data"])
 def test_a_malformed_line_is_named_with_its_number(
     line: str, reason: str, reader: str, instances: Path, training: list[str], run_inside: Run
 ) -> None:
@@ -120,8 +130,11 @@ def test_a_malformed_line_is_named_with_its_number(
     lines[16] = line
     bad = instances.with_name("bad.jsonl")
     bad.write_text("\n".join(lines) + "\n")
+    program, *flags = reader.split()
     commands = {"inspect": ["srl-data", "inspect"], "train": training}
-    done = run_inside([*commands[reader], "bad.jsonl"])
+    if flags:
+        flags = [*flags[1:], "bad.jsonl", "--eval-every", "1"]
+    done = run_inside([*commands[program], *(flags or ["bad.jsonl"])])
     assert_refused(done, BAD_DATA, "bad.jsonl:17: ", reason)
 
 

@@ -17,8 +17,8 @@ from srl_data.command import execute
 from srl_data.instances import target_indices
 from srl_data.manifest import read_manifest
 from srl_data.records import PromptAnswer, SftPair, SrlInstance, read_records
-from srl_data.solutions import ExpertSolution, Fields, read_solution, target_fault
-from srl_reward import StepReward
+from srl_data.solutions import ExpertSolution, Fields, read_solution
+from srl_reward import StepReward, target_fault
 
 THREE = "Intro.\n\n1. **First** a\n   1. inner\n\n2. **Second:** b\n\n3. **Third** c\n\nDone."
 ROWS = [
@@ -70,7 +70,6 @@ def test_kept_solutions_become_instances_with_the_expert_s_own_text(tmp_path):
         "s1k-00000/2",
         "s1k-00000/3",
         "s1k-00005/2",
-        "s1k-00007/2",
         "s1k-00009/2",
     ]
     assert instances[1] == SrlInstance(
@@ -92,18 +91,20 @@ def test_every_exclusion_has_its_reason_in_table_and_manifest(tmp_path):
         "missing_problem": ["s1k-00003"],
         "missing_solution": ["s1k-00004"],
         "not_unicode": ["s1k-00008"],
-        "target_invalid": ["s1k-00006/2", "s1k-00007/3"],
+        "unclosed_thinking": ["s1k-00006"],
+        "only_thinking": ["s1k-00007"],
     }
     manifest = read_manifest(tmp_path / "out.jsonl")
     assert report.survey.excluded == manifest.excluded == expected
     assert manifest.reasons == {reason: len(ids) for reason, ids in expected.items()}
     assert manifest.counts == {
         "rows_read": 10,
-        "solutions_conforming": 4,
-        "steps": 10,
-        "instances": 5,
-        "solutions_in_this_file": 4,
-        "records_in_this_file": 5,
+        "solutions_conforming": 3,
+        "steps": 7,
+        "instances": 4,
+        "solutions_with_thinking_removed": 0,
+        "solutions_in_this_file": 3,
+        "records_in_this_file": 4,
     }
 
 
@@ -303,7 +304,7 @@ def test_any_solution_gives_checked_steps_or_a_reason(text):
     if isinstance(solution, ExpertSolution):
         reward = StepReward()
         for step in solution.steps:
-            fault = target_fault(step.text, reward)
+            fault = target_fault(step.text)
             output = f"<think>x</think>\n{step.text}"
             assert fault or reward([output], target_step=[step.text]) == [1.0]
 
@@ -368,6 +369,13 @@ def test_the_real_s1k_reference_solutions(tmp_path):
     assert (survey.rows, len(survey.solutions), survey.steps) == (1000, 253, 1793)
     assert survey.instances == 1540
     counts = {reason: len(ids) for reason, ids in survey.excluded.items()}
-    assert counts == {"no_headings": 725, "restarted": 20, "rival_numbering": 2}
+    assert counts == {
+        "no_headings": 707,
+        "other_headings": 18,
+        "restarted": 20,
+        "rival_numbering": 2,
+    }
+    assert sum(survey.headings.values()) == 18
+    assert survey.thinking == 0
     val = {item.problem for item in read_records(tmp_path / "o.val.jsonl", SrlInstance)}
     assert len(val) == 60

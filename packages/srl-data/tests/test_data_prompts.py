@@ -1,5 +1,6 @@
-"""Templates, their rendering, and the record of them in a checkpoint."""
+"""Templates, prompts without a chat template, and the record of both in a checkpoint."""
 
+import datetime as dt
 import hashlib
 import json
 
@@ -8,17 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srl_data.errors import ConfigError, DataError
-from srl_data.prompts import (
+from srl_data.prompt_format import open_prompts
+from srl_data.prompt_record import (
     TEMPLATE_FILE,
-    TEMPLATES,
-    encode,
-    get_template,
-    read_template,
-    render,
-    without_system,
-    write_template,
+    ChatOptions,
+    ChatSection,
+    PromptRecord,
+    chat_options,
+    differences,
+    read_record,
+    recorded_template,
+    write_record,
 )
-from srl_reward import is_think_prefilled
+from srl_data.prompts import TEMPLATES, get_template, without_system
 
 BOS, EOS = 1, 2
 
@@ -26,23 +29,25 @@ BOS, EOS = 1, 2
 class CharTokenizer:
     """A character a token, with a BOS and an EOS around special text, as Llama's has."""
 
-    def __init__(self, chat_template=None, bos=BOS, adds_bos=True, opening=""):
+    def __init__(self, chat_template=None, bos=BOS, adds_bos=True):
         self.chat_template = chat_template
         self.bos_token_id = bos
         self.adds_bos = adds_bos
-        self.opening = opening
 
-    def apply_chat_template(self, conversation, *, tokenize, add_generation_prompt):
+    def apply_chat_template(self, conversation, *, tokenize, add_generation_prompt, **_kwargs):
         assert not tokenize
-        assert add_generation_prompt
         body = "".join(f"[{m['role']}]{m['content']}" for m in conversation)
-        return f"\x01{body}[assistant]{self.opening}"
+        return f"\x01{body}[assistant]" if add_generation_prompt else f"\x01{body}"
 
     def encode(self, text, *, add_special_tokens):
         ids = [ord(char) for char in text]
         if not add_special_tokens:
             return ids
         return [*([self.bos_token_id] if self.adds_bos else []), *ids, EOS]
+
+
+def opened(tokenizer, template="question_only", mode="auto"):
+    return open_prompts(tokenizer, get_template(template), ChatOptions(mode))
 
 
 COLUMNS = {"problem": "12+34=?", "previous_steps": ["1. **Ones** 2+4+0=06"], "id": "x"}
@@ -70,8 +75,8 @@ def test_title_hint_is_shown_only_where_there_is_one():
 
 
 def test_bare_prompt_is_problem_and_steps_one_a_line():
-    prompt = get_template("bare").prompt(CharTokenizer("has one"), **COLUMNS)
-    assert prompt == "12+34=?\n1. **Ones** 2+4+0=06\n"
+    prompt = opened(CharTokenizer("has one"), "bare").prompt(**COLUMNS)
+    assert prompt.text == "12+34=?\n1. **Ones** 2+4+0=06\n"
 
 
 @pytest.mark.parametrize("name", sorted(TEMPLATES))
@@ -94,19 +99,20 @@ def test_an_unknown_template_names_the_nearest():
         get_template("boxd")
 
 
-def test_render_uses_the_chat_template_where_there_is_one():
-    messages = [{"role": "user", "content": "hi"}]
-    assert render(messages, CharTokenizer("t")) == "\x01[user]hi[assistant]"
-    assert render(messages, CharTokenizer()) == "User: hi\n\nAssistant:"
-    assert render(messages, CharTokenizer("t"), chat_template=False) == "hi"
+def test_the_chat_template_is_used_where_there_is_one_or_as_asked():
+    chat = "[user]{request}[assistant]"
+    request = get_template("boxed").messages(problem="hi")[0]["content"]
+
+    def text(chat_template, mode="auto", template="boxed"):
+        return opened(CharTokenizer(chat_template), template, mode).prompt(problem="hi").text
+
+    assert text("t") == text("t", "on") == "\x01" + chat.format(request=request)
+    assert text(None) == f"User: {request}\n\nAssistant:"
+    assert text("t", "off") == request
+    assert text("t", template="question_only") == "hi"
+    assert text("t", "on", "question_only") == "\x01[user]hi[assistant]"
     with pytest.raises(ConfigError, match="no chat template"):
-        render(messages, CharTokenizer(), chat_template=True)
-
-
-def test_system_message_is_folded_where_the_chat_template_refuses_the_role():
-    tokenizer = CharTokenizer("{{ raise_exception('System role not supported') }}")
-    messages = [{"role": "system", "content": "rules"}, {"role": "user", "content": "hi"}]
-    assert render(messages, tokenizer) == "\x01[user]rules\n\nhi[assistant]"
+        text(None, "on")
 
 
 @given(st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), st.text())))
@@ -118,30 +124,74 @@ def test_folding_loses_no_text_and_leaves_no_system_message(pairs):
     assert all(content.rstrip() in joined for _, content in pairs)
 
 
-def test_encode_gives_one_bos_and_never_an_end_token():
-    messages = [{"role": "user", "content": "hi"}]
-    through_chat = encode(messages, CharTokenizer("t"))
+def test_there_is_one_bos_and_never_an_end_token():
+    def ids(tokenizer, mode="off", problem="hi"):
+        return list(opened(tokenizer, mode=mode).prompt(problem=problem).ids)
+
+    through_chat = ids(CharTokenizer("t"), "on")
     assert through_chat == [ord(char) for char in "\x01[user]hi[assistant]"]
     assert through_chat[0] == BOS
-    assert encode(messages, CharTokenizer(), chat_template=False) == [BOS, *map(ord, "hi")]
-    no_bos = CharTokenizer(adds_bos=False)
-    assert encode(messages, no_bos, chat_template=False) == [*map(ord, "hi")]
-    written = [{"role": "user", "content": "\x01hi"}]
-    assert encode(written, CharTokenizer(), chat_template=False) == [BOS, *map(ord, "hi")]
+    assert ids(CharTokenizer()) == [BOS, *map(ord, "hi")]
+    assert ids(CharTokenizer(adds_bos=False)) == [*map(ord, "hi")]
+    assert ids(CharTokenizer(), problem="\x01hi") == [BOS, *map(ord, "hi")]
 
 
-def test_an_opened_think_tag_is_seen_at_the_very_end_only():
-    tokenizer = CharTokenizer("t", opening="<think>\n")
-    assert is_think_prefilled(get_template("srl").prompt(tokenizer, **COLUMNS))
-    assert not is_think_prefilled(get_template("srl").prompt(CharTokenizer("t"), **COLUMNS))
-    assert not is_think_prefilled("<think>\n\n</think>\n\n")
+RECORD = PromptRecord(
+    name="srl",
+    version=1,
+    chat_template="off",
+    chat_template_kwargs={"enable_thinking": True},
+    date=dt.date(2025, 3, 7),
+    prompt_sha256="abc",
+)
 
 
 @pytest.mark.parametrize("name", sorted(TEMPLATES))
-def test_a_template_is_read_back_from_a_checkpoint(name, tmp_path):
-    assert read_template(tmp_path) is None
-    write_template(tmp_path, get_template(name))
-    assert read_template(tmp_path) is get_template(name)
+def test_a_checkpoint_s_record_is_read_back(name, tmp_path):
+    assert read_record(tmp_path) is None
+    record = opened(CharTokenizer("t"), name).record
+    write_record(tmp_path, record)
+    assert read_record(tmp_path) == record
+    assert recorded_template(tmp_path, read_record(tmp_path)) is get_template(name)
+
+
+def test_a_record_of_name_and_version_alone_is_enough(tmp_path):
+    (tmp_path / TEMPLATE_FILE).write_text('{"name": "srl", "version": 1}')
+    record = read_record(tmp_path)
+    assert (record.name, record.chat_template, record.date) == ("srl", "auto", None)
+    assert differences(record, RECORD) == []
+
+
+def test_flags_go_before_what_a_checkpoint_records_before_defaults(tmp_path):
+    today = dt.date(2026, 1, 2)
+    fresh = chat_options(ChatSection(), None, today)
+    assert (fresh.mode, fresh.kwargs, fresh.given, fresh.date) == ("auto", {}, False, today)
+    kept = chat_options(ChatSection(), RECORD, today)
+    assert (kept.mode, kept.kwargs, kept.given) == ("off", {"enable_thinking": True}, False)
+    assert kept.date == RECORD.date
+    (tmp_path / "own.jinja").write_text("{{ messages }}")
+    section = ChatSection(chat_template=str(tmp_path / "own.jinja"), chat_template_kwargs={})
+    own = chat_options(section, RECORD, today)
+    assert (own.mode, own.text, own.kwargs, own.given) == ("on", "{{ messages }}", {}, True)
+
+
+def test_a_chat_template_that_is_no_file_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="'onn': expected auto, on, off or a Jinja file"):
+        chat_options(ChatSection(chat_template="onn"))
+    (tmp_path / "empty").write_text(" \n")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for name, message in (("empty", "is empty"), ("binary", "cannot read"), (".", "cannot read")):
+        with pytest.raises(DataError, match=message):
+            chat_options(ChatSection(chat_template=str(tmp_path / name)))
+
+
+def test_records_say_in_what_they_differ():
+    now = RECORD.model_copy(update={"chat_template_kwargs": {}, "prompt_sha256": "xyz"})
+    assert differences(RECORD, RECORD) == []
+    assert differences(RECORD, now) == [
+        "chat_template_kwargs: {'enable_thinking': True} -> {}",
+        "prompt_sha256: abc -> xyz",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -153,12 +203,13 @@ def test_a_template_is_read_back_from_a_checkpoint(name, tmp_path):
         (json.dumps({"name": "srl", "version": 99}), "version 99, this srl-data has version 1"),
         (json.dumps({"name": "other", "version": 1}), "template 'other' version 1"),
         (json.dumps({"name": ["srl"], "version": 1}), "template"),
+        (json.dumps({"name": "srl", "version": 1, "chat_template": "x"}), "expected"),
     ],
 )
 def test_a_damaged_or_unknown_template_file_is_refused(content, message, tmp_path):
     (tmp_path / TEMPLATE_FILE).write_text(content)
     with pytest.raises(DataError, match=message):
-        read_template(tmp_path)
+        recorded_template(tmp_path, read_record(tmp_path))
 
 
 PINNED = {

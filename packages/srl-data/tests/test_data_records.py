@@ -18,6 +18,7 @@ from srl_data.records import (
     read_records,
     write_records,
 )
+from srl_reward import target_fault
 
 GOOD = {
     "id": "a/2",
@@ -27,7 +28,8 @@ GOOD = {
     "step_index": 2,
     "num_steps": 2,
 }
-TEXT = st.text(min_size=1)
+TEXT = st.text(min_size=1).filter(str.strip)
+TARGET = TEXT.filter(lambda step: target_fault(step) is None)
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
 
@@ -36,7 +38,7 @@ def write_lines(path, *lines):
     return path
 
 
-@given(TEXT, st.lists(TEXT), TEXT, ANY_TEXT)
+@given(TEXT, st.lists(TEXT), TARGET, ANY_TEXT)
 def test_any_text_survives_the_round_trip(problem, steps, target, note):
     record = SrlInstance(
         id="x",
@@ -72,6 +74,10 @@ def test_records_are_plain_json_lines_with_meta_last(tmp_path):
         (json.dumps({**GOOD, "num_steps": 1}).encode(), "step_index 2 exceeds num_steps 1"),
         (json.dumps({**GOOD, "target_step": ""}).encode(), "target_step: "),
         (json.dumps({**GOOD, "tilte": "x"}).encode(), "tilte: Extra inputs"),
+        (json.dumps({**GOOD, "problem": " \n"}).encode(), "problem: is blank (' \\n')"),
+        (json.dumps({**GOOD, "previous_steps": ["1. a", ""]}).encode(), "previous_steps.1: is bl"),
+        (json.dumps({**GOOD, "problem": "x \ud800"}).encode(), "problem: holds half of a surr"),
+        (json.dumps({**GOOD, "title": "\udc00"}).encode(), "title: holds half of a surrogate"),
         (json.dumps({"id": "1"}).encode(), "problem: Field required"),
     ],
 )

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from srl_data.command import execute
+from srl_data.errors import ConfigError
+from srl_eval import EvalConfig, evaluate, get_task
 from srl_eval.cli import cli
 
 
@@ -145,10 +147,49 @@ def test_a_missing_model_is_told_before_any_data_is_fetched(
         assert f"{missing} does not exist" in capsys.readouterr().err
 
 
-def test_no_model_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    args = ["aime24", "--data-path", str(problems_file(tmp_path))]
-    assert run(args) == 2
-    assert "no model given" in capsys.readouterr().err
+DEFAULT = "Qwen/Qwen2.5-7B-Instruct"
+
+
+def test_without_a_model_it_is_the_default_said_at_the_start(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["aime24", "--mode", "greedy", "--dry-run"]) == 0
+    shown = capsys.readouterr()
+    assert f"model: {DEFAULT}" in shown.out
+    assert f"would evaluate {DEFAULT} on aime24" in shown.out
+    assert shown.err == f"srl-eval: no --model given, so it is {DEFAULT}\n"
+    assert run(["aime24", "--help"]) == 0
+    assert DEFAULT in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("given", [[], ["--data-path", "aime.jsonl"]])
+def test_without_a_model_and_a_hub_it_ends_in_one_line(tmp_path: Path, given: list[str]) -> None:
+    problems_file(tmp_path)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("srl-eval"), "aime24", "--mode", "greedy", *given],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    told, *complaint = done.stderr.splitlines()
+    assert told == f"srl-eval: no --model given, so it is {DEFAULT}"
+    assert len(complaint) == 1, done.stderr
+    assert ("srl-eval: error: cannot read" if not given else DEFAULT) in complaint[0]
+    assert done.returncode == 3
+
+
+def test_a_server_without_a_tokenizer_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    server = ["--backend", "server", "--base-url", "http://h:1/v1", "--served-model", "mine"]
+    assert run(["aime24", *server]) == 2
+    assert "--model" in capsys.readouterr().err
+
+
+def test_from_python_no_model_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="no model given"):
+        evaluate(get_task("aime24"), EvalConfig())
 
 
 def test_dry_run_prints_and_stops(

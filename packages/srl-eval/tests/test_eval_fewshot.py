@@ -11,6 +11,8 @@ from transformers import PreTrainedTokenizerFast
 
 from srl_data.command import execute
 from srl_data.errors import ConfigError, DataError
+from srl_data.prompt_format import open_prompts
+from srl_data.prompt_record import ChatOptions
 from srl_data.prompts import get_template
 from srl_eval import EvalConfig, Subject, evaluate, get_task, live_subject, read_samples
 from srl_eval.cli import cli
@@ -270,9 +272,9 @@ def test_no_source_and_no_count_are_usage_errors(
     assert "does nothing without --num-fewshot" in capsys.readouterr().err
 
 
-def test_no_examples_leave_the_template_as_it_is() -> None:
-    boxed = get_template("boxed")
-    assert with_examples(boxed, []).messages(problem="P") == boxed.messages(problem="P")
+def test_no_examples_leave_the_prompts_as_they_are(tokenizer: PreTrainedTokenizerFast) -> None:
+    boxed = open_prompts(tokenizer, get_template("boxed"), ChatOptions())
+    assert with_examples(boxed, []).prompt(problem="P") == boxed.prompt(problem="P")
 
 
 @pytest.mark.skipif("SRL_TEST_DATA" not in os.environ, reason="needs SRL_TEST_DATA")
@@ -292,6 +294,8 @@ def test_gsm8k_examples_from_its_training_file(subject: Callable[..., Subject]) 
 
 
 def test_a_template_with_rules_has_a_next_turn_too(tokenizer: PreTrainedTokenizerFast) -> None:
-    srl = replace(get_template("srl"), chat=False)
-    assert next_turn_marks(srl, tokenizer) == ("\n\nUser:", "\n\nProblem:")
-    assert next_turn_marks(get_template("srl"), tokenizer) == ()
+    plain, chat = (
+        open_prompts(tokenizer, get_template("srl"), ChatOptions(mode)) for mode in ("off", "on")
+    )
+    assert next_turn_marks(plain) == ("\n\nUser:", "\n\nProblem:")
+    assert next_turn_marks(chat) == ()

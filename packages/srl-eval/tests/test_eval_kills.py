@@ -17,6 +17,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from srl_data.prompt_format import open_prompts
+from srl_data.prompt_record import ChatOptions
 from srl_data.prompts import get_template
 from srl_eval import read_samples
 
@@ -28,11 +30,12 @@ def answering_model(source: Path, folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(source)
     model = AutoModelForCausalLM.from_pretrained(source)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    template, draw = get_template("boxed"), random.Random(0)
+    prompts = open_prompts(tokenizer, get_template("boxed"), ChatOptions())
+    draw = random.Random(0)
     torch.manual_seed(0)
     for _ in range(150):
         texts = [
-            template.prompt(tokenizer, problem=f"What is {draw.randint(0, 9)}?")
+            prompts.prompt(problem=f"What is {draw.randint(0, 9)}?").text
             + f"so{'.' * draw.randint(1, 20)} $\\boxed{{{draw.randint(0, 9)}}}$<|end|>"
             for _ in range(8)
         ]

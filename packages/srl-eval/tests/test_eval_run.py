@@ -284,7 +284,8 @@ def test_the_chat_template_is_on_or_off_as_asked(
 ) -> None:
     def prompt(template: str, chat: str) -> tuple[str, object]:
         config = configure(tmp_path, prompt={"chat_template": chat})
-        own = replace(subject(), template=get_template(template))
+        own = subject()
+        own = replace(own, prompts=own.prompts.with_template(get_template(template)))
         plan = prepare(AIME, config, own)
         return plan.prompts[0], plan.identity()["chat_template"]
 
@@ -296,11 +297,12 @@ def test_the_chat_template_is_on_or_off_as_asked(
     assert prompt("boxed", "auto")[0] == f"[user]{boxed}[assistant]"
     plain = deepcopy(tokenizer)
     plain.chat_template = None
+    own = subject().prompts
     with pytest.raises(ConfigError, match="--chat-template on: the tokenizer of m has no chat"):
         prepare(
             AIME,
             configure(tmp_path, prompt={"chat_template": "on"}),
-            replace(subject(), tokenizer=plain),
+            replace(subject(), prompts=replace(own, chat=replace(own.chat, tokenizer=plain))),
         )
 
 

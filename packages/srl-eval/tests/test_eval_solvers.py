@@ -7,11 +7,17 @@ from typing import Protocol
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from srl_data.prompt_format import PromptFormat, open_prompts
+from srl_data.prompt_record import ChatOptions
 from srl_data.prompts import get_template
 from srl_eval.generate import ChunkedEngine, Sampling, seed_for
 from srl_eval.solvers import Answer, StepwiseSolver, WholeSolver, step_sampling
 
 Reply = Callable[[str, int], str]
+
+
+def opened(tokenizer: PreTrainedTokenizerFast, template: str) -> PromptFormat:
+    return open_prompts(tokenizer, get_template(template), ChatOptions())
 
 
 class MakeEngine(Protocol):
@@ -26,8 +32,7 @@ def solve(
     **limits: int,
 ) -> list[Answer]:
     solver = StepwiseSolver(
-        tokenizer,
-        get_template("bare"),
+        opened(tokenizer, "bare"),
         Sampling(limits.get("step", 60), 0.0, stop_token_ids=(0,)),
         max_steps=limits.get("max_steps", 5),
         max_tokens=limits.get("max_tokens", 1000),
@@ -103,7 +108,7 @@ def test_whole_answers_use_the_chat_template(
     tokenizer: PreTrainedTokenizerFast, scripted: MakeEngine
 ) -> None:
     engine = scripted(lambda prompt, _: prompt[:20])
-    solver = WholeSolver(tokenizer, get_template("boxed"), Sampling(9, stop_token_ids=(0,)))
+    solver = WholeSolver(opened(tokenizer, "boxed"), Sampling(9, stop_token_ids=(0,)))
     (answer,) = solver.solve(engine, [{"problem": "What?"}], [1])
     assert answer.response == "[user]Wha"
     assert (answer.finish_reason, answer.completion_tokens, answer.steps) == ("length", 9, 1)
@@ -134,7 +139,7 @@ def test_a_box_in_the_thinking_is_no_answer(
     cut: bool,
 ) -> None:
     sampling = Sampling(60, 0.0, stop_token_ids=(0,))
-    solver = WholeSolver(tokenizer, get_template("boxed"), sampling)
+    solver = WholeSolver(opened(tokenizer, "boxed"), sampling)
     (answer,) = solver.solve(scripted(lambda *_: reply), [{"problem": "P"}], [0])
     assert answer.answer_text == answer_text
     assert answer.finish_reason == ("length" if cut else "stop")
@@ -145,7 +150,7 @@ def test_a_prompt_that_opens_the_thinking_is_heeded(
 ) -> None:
     tokenizer = deepcopy(tokenizer)
     tokenizer.chat_template = "{{ messages[0].content }}<think>\n"
-    solver = WholeSolver(tokenizer, get_template("boxed"), Sampling(60, 0.0, stop_token_ids=(0,)))
+    solver = WholeSolver(opened(tokenizer, "boxed"), Sampling(60, 0.0, stop_token_ids=(0,)))
     engine = scripted(lambda prompt, _: r"\boxed{1}" + ("</think>2" if "close" in prompt else ""))
     answers = solver.solve(engine, [{"problem": "open"}, {"problem": "close"}], [0, 0])
     assert [answer.answer_text for answer in answers] == ["", "2"]

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from srl_data.errors import ConfigError, DataError
-from srl_data.prompts import get_template, read_template
+from srl_data.prompt_record import PromptRecord, read_record
 from srl_grpo.checkpoint import (
     MANIFEST,
     FileEntry,
@@ -68,8 +68,8 @@ def saved(tmp_path, tiny_model, world, make_group):
         engine = make_engine(tiny_model(), world, stage)
         step_once(engine, world, make_group([0.0, 1.0, 0.3]), 0)
         state = TrainerState(step=1, position=7, num_tokens=50, zero_stage=stage)
-        tokenizer, template = character_tokenizer(ALPHABET), get_template("bare")
-        return save_checkpoint(tmp_path, engine, tokenizer, template, state, world), engine
+        tokenizer, record = character_tokenizer(ALPHABET), PromptRecord(name="bare", version=1)
+        return save_checkpoint(tmp_path, engine, tokenizer, record, state, world), engine
 
     return save
 
@@ -110,9 +110,7 @@ def test_plain_transformers_loads_it_with_equal_logits(saved):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert tokenizer.decode(tokenizer.encode("badge")) == "badge"
     assert tokenizer.eos_token_id == 0
-    template = read_template(folder)
-    assert template is not None
-    assert template.name == "bare"
+    assert read_record(folder) == PromptRecord(name="bare", version=1)
 
 
 def test_a_checkpoint_is_whole_and_holds_its_counters(saved):

@@ -1,8 +1,8 @@
 """Expert solutions in, step-by-step training instances out; what the packages share.
 
-Modules are the units of the API: `prompts`, `records`, `arithmetic`, `instances`, `manifest`, and
-for commands `config`, `flags`, `command`, `errors`, `files`, `progress`. The names most used
-elsewhere stand here.
+Modules are the units of the API: `prompts`, `prompt_format`, `chat`, `records`, `arithmetic`,
+`instances`, `manifest`, and for commands `config`, `flags`, `command`, `errors`, `files`,
+`progress`. The names most used elsewhere stand here.
 """
 
 from srl_data.arithmetic import ArithmeticProblem, Difficulty, problems, sloppy_stream
@@ -14,16 +14,16 @@ from srl_data.errors import (
     InterruptedRunError,
 )
 from srl_data.instances import Targets, step_instance, target_indices
-from srl_data.prompts import (
+from srl_data.prompt_format import Prompt, PromptFormat, open_prompts
+from srl_data.prompt_record import (
     TEMPLATE_FILE,
-    Message,
-    Template,
-    encode,
-    get_template,
-    read_template,
-    render,
-    write_template,
+    ChatOptions,
+    PromptRecord,
+    read_record,
+    recorded_template,
+    write_record,
 )
+from srl_data.prompts import Message, Template, get_template
 from srl_data.records import (
     PromptAnswer,
     Record,
@@ -36,6 +36,7 @@ from srl_data.records import (
 __all__ = [
     "TEMPLATE_FILE",
     "ArithmeticProblem",
+    "ChatOptions",
     "CommandError",
     "ConfigError",
     "DataError",
@@ -43,21 +44,24 @@ __all__ = [
     "IncompleteError",
     "InterruptedRunError",
     "Message",
+    "Prompt",
     "PromptAnswer",
+    "PromptFormat",
+    "PromptRecord",
     "Record",
     "SftPair",
     "SrlInstance",
     "Targets",
     "Template",
-    "encode",
     "get_template",
+    "open_prompts",
     "problems",
+    "read_record",
     "read_records",
-    "read_template",
-    "render",
+    "recorded_template",
     "sloppy_stream",
     "step_instance",
     "target_indices",
+    "write_record",
     "write_records",
-    "write_template",
 ]

@@ -7,7 +7,7 @@ with the seed is smallest, so that a question's place does not depend on the row
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,15 +19,8 @@ from srl_data.instances import Targets
 from srl_data.manifest import Manifest, beside, write_manifest
 from srl_data.progress import track
 from srl_data.records import OnError, SftPair, SrlInstance, write_records
-from srl_data.solutions import (
-    ExpertSolution,
-    Fields,
-    read_solution,
-    solution_instances,
-    target_fault,
-)
-from srl_data.sources import Row, RowSource, open_source
-from srl_reward import StepReward
+from srl_data.solutions import Candidate, ExpertSolution, Fields, Refusal, candidates, read_solution
+from srl_data.sources import RowSource, open_source
 from srl_reward.steps import Preamble
 
 COMMAND = "srl-data build s1k"
@@ -79,10 +72,27 @@ class Survey:
     excluded: dict[str, list[str]] = field(default_factory=dict)
     """Ids of excluded solutions and instances by reason."""
     bad_instances: set[str] = field(default_factory=set)
+    thinking: int = 0
+    """Conforming solutions from which thinking was taken out."""
+    headings: Counter[str] = field(default_factory=Counter)
+    """How excluded solutions spell their steps."""
 
     def exclude(self, reason: str, name: str) -> None:
         """Note an exclusion."""
         self.excluded.setdefault(reason, []).append(name)
+
+    def refuse(self, refusal: Refusal, name: str) -> None:
+        """Note a refused solution."""
+        self.exclude(refusal.reason, name)
+        if refusal.heading:
+            self.headings[refusal.heading] += 1
+
+    def take(self, index: int, solution: ExpertSolution, rank: str, instances: int) -> None:
+        """Note a solution that gives so many instances."""
+        self.solutions[index] = rank
+        self.steps += len(solution.steps)
+        self.instances += instances
+        self.thinking += solution.thinking_blocks > 0
 
 
 def solution_name(row: int) -> str:
@@ -96,22 +106,31 @@ def question_rank(problem: str, seed: int) -> str:
     return hashlib.sha256(f"{seed}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def find_fields(config: BuildConfig, row: Row, source: str) -> Fields:
-    """The columns to read, checked against the first row; DataError naming those there are."""
-    problem = config.problem_field or ("question" if "question" in row else "problem")
+def find_fields(config: BuildConfig, source: RowSource) -> Fields:
+    """The columns to read; DataError where no row has one, naming those that there are.
+
+    A row that lacks one is excluded like one in which it is empty, the first row too.
+    """
     grade = GRADES.get(config.field) if config.only_correct else None
     if config.only_correct and grade is None:
         msg = f"--only-correct needs a graded --field ({', '.join(GRADES)}), not {config.field!r}"
         raise ConfigError(msg)
-    wanted = {"problem-field": problem, "field": config.field}
-    if grade:
-        wanted["only-correct"] = grade
-    for flag, name in wanted.items():
-        if name not in row:
-            columns = ", ".join(sorted(row))
-            msg = f"{source} has no column {name!r} (--{flag}); its columns: {columns}"
-            raise DataError(msg)
-    return Fields(problem, config.field, grade)
+    problem = config.problem_field
+    wanted = {config.field: "field"} | ({grade: "only-correct"} if grade else {})
+    found: dict[str, None] = {}
+    for _, row in source.read(config.on_error, lambda _: None):
+        found |= dict.fromkeys(row)
+        if problem is None and ("question" in row or "problem" in row):
+            problem = "question" if "question" in row else "problem"
+        if problem in found and wanted.keys() <= found.keys():
+            return Fields(problem, config.field, grade)
+    if not found:
+        raise DataError(f"{config.source} holds no rows; expected problems with solutions")
+    wanted = {problem or "problem": "problem-field"} | wanted
+    missing, flag = next((name, flag) for name, flag in wanted.items() if name not in found)
+    columns = ", ".join(sorted(found))
+    msg = f"{config.source} has no column {missing!r} (--{flag}); its columns: {columns}"
+    raise DataError(msg)
 
 
 @dataclass(frozen=True)
@@ -136,38 +155,36 @@ class Builder:
             if isinstance(solution, ExpertSolution):
                 yield index, solution
             elif survey:
-                survey.exclude(solution, solution_name(index))
+                survey.refuse(solution, solution_name(index))
 
-    def instances(self, index: int, solution: ExpertSolution) -> Iterable[SrlInstance]:
-        """All instances of one solution, unchecked."""
-        config = self.config
-        name = solution_name(index)
-        return solution_instances(name, solution, config.targets, config.title_hint, index)
+    def candidates(self, index: int, solution: ExpertSolution) -> list[Candidate]:
+        """The steps of one solution that may become targets, unchecked."""
+        return candidates(solution_name(index), solution, self.config.targets)
 
     def survey(self) -> Survey:
         """The first pass: what conforms, what does not, and why."""
-        survey, reward = Survey(), StepReward()
+        survey = Survey()
         for index, solution in track(self.solutions(survey), "reading", unit="solutions"):
             good = 0
-            for instance in self.instances(index, solution):
-                fault = target_fault(instance.target_step, reward)
+            for candidate in self.candidates(index, solution):
+                fault = candidate.fault
                 if fault:
-                    survey.exclude(fault, instance.id)
-                    survey.bad_instances.add(instance.id)
+                    survey.exclude(fault, candidate.id)
+                    survey.bad_instances.add(candidate.id)
                 good += fault is None
             if good:
-                survey.solutions[index] = question_rank(solution.problem, self.config.seed)
-                survey.steps += len(solution.steps)
-                survey.instances += good
+                survey.take(
+                    index, solution, question_rank(solution.problem, self.config.seed), good
+                )
         return survey
 
     def chosen(self, survey: Survey, rows: set[int]) -> Iterator[SrlInstance]:
         """The second pass: the good instances of the chosen rows."""
         for index, solution in self.solutions():
             if index in rows:
-                for instance in self.instances(index, solution):
-                    if instance.id not in survey.bad_instances:
-                        yield instance
+                for candidate in self.candidates(index, solution):
+                    if candidate.id not in survey.bad_instances:
+                        yield candidate.instance(index, title_hint=self.config.title_hint)
 
     def pairs(self, rows: set[int]) -> Iterator[SftPair]:
         """Problems of the chosen rows with their whole solutions."""
@@ -187,10 +204,7 @@ def open_builder(config: BuildConfig) -> Builder:
     if config.output.resolve() == Path(config.source).resolve():
         raise ConfigError(f"--output {config.output} is the source itself; name another file")
     source = open_source(config.source, config.revision)
-    first = next(source.read(config.on_error, lambda _: None), None)
-    if first is None:
-        raise DataError(f"{config.source} holds no rows; expected problems with solutions")
-    return Builder(config, source, find_fields(config, first[1], config.source))
+    return Builder(config, source, find_fields(config, source))
 
 
 def hold_out(survey: Survey, size: int) -> set[int]:
@@ -212,14 +226,31 @@ class Report:
     written: dict[Path, Manifest]
 
 
+def nothing_left(survey: Survey, builder: Builder) -> str:
+    """Why no solution conforms, and what to do about the commonest reason."""
+    counts = {reason: len(ids) for reason, ids in survey.excluded.items()}
+    reasons = ", ".join(f"{name}: {count}" for name, count in counts.items())
+    common = max(counts, key=lambda reason: counts[reason], default="")
+    fields = builder.fields
+    advice = {
+        "malformed_row": "mend the rows, or name another --source",
+        "missing_problem": f"choose another --problem-field than {fields.problem!r}",
+        "graded_wrong": "leave --only-correct out",
+        "other_headings": "number the steps 1., 2., …; theirs begin with "
+        + ", ".join(repr(heading) for heading, _ in survey.headings.most_common(3)),
+    }.get(common, "choose another --field")
+    return (
+        f"none of the {survey.rows} solutions in column {fields.solution!r} conforms ({reasons}); "
+        f"{advice}"
+    )
+
+
 def build(config: BuildConfig) -> Report:
     """Write the instance files with their manifests."""
     builder = open_builder(config)
     survey = builder.survey()
     if not survey.solutions:
-        reasons = ", ".join(f"{name}: {len(ids)}" for name, ids in survey.excluded.items())
-        msg = f"none of the {survey.rows} solutions in column {config.field!r} conforms ({reasons})"
-        raise DataError(f"{msg}; choose another --field")
+        raise DataError(nothing_left(survey, builder))
     val = hold_out(survey, config.val_size)
     train = set(survey.solutions) - val
     files: dict[Path, Iterator[BaseModel]] = {config.output: builder.chosen(survey, train)}
@@ -247,6 +278,7 @@ def write_file(
         solutions_conforming=len(survey.solutions),
         steps=survey.steps,
         instances=survey.instances,
+        solutions_with_thinking_removed=survey.thinking,
         solutions_in_this_file=solutions,
         records_in_this_file=count,
     )
@@ -260,4 +292,5 @@ def write_file(
         counts=counts,
         records=count,
         excluded=dict(sorted(survey.excluded.items())),
+        headings=dict(survey.headings.most_common()),
     )

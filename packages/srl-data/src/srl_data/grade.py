@@ -23,14 +23,15 @@ from srl_data.records import (
     STANDARD_INPUT,
     OnError,
     Skipped,
+    bounded_lines,
+    check_target,
     count_lines,
     encode_object,
-    numbered_lines,
     open_data,
     parse_object,
     refuse,
 )
-from srl_reward import REWARDS, Reward, Scored, make_reward, ratio_batch
+from srl_reward import REWARDS, Reward, Scored, StepReward, make_reward, ratio_batch
 
 COMMAND = "srl-data grade"
 BATCH = 256
@@ -175,7 +176,20 @@ class Grader:
         if missing:
             reason = f"no field {missing[0]!r}, only {', '.join(sorted(line.record))}"
             self._refuse(line, reason, skipped)
-        return not missing
+            return False
+        return self._has_sound_target(line, skipped)
+
+    def _has_sound_target(self, line: Line, skipped: Skipped) -> bool:
+        """Whether the expert's step, where there is one, could be rewarded in full."""
+        target = line.record[self.target] if self.target else None
+        if not isinstance(self.reward, StepReward) or not isinstance(target, str):
+            return True
+        try:
+            check_target(target)
+        except ValueError as error:
+            self._refuse(line, f"{self.target}: {error}", skipped)
+            return False
+        return True
 
     def _refuse(self, line: Line, reason: str, skipped: Skipped) -> None:
         refuse(self.config.file, line.number, reason, self.config.on_error, skipped)
@@ -224,7 +238,7 @@ def read_batches(
     """Records by the batch, bounded in number and bytes; a bad line is refused."""
     batch: list[Line] = []
     size = 0
-    for number, line in numbered_lines(file, path):
+    for number, line in bounded_lines(file):
         try:
             batch.append(Line(number, parse_object(line), len(line)))
         except ValueError as error:

@@ -13,11 +13,14 @@ from typing import Annotated, cast
 
 from pydantic import Field
 
-from srl_data.config import Positional, Section
+from srl_data.chat import Tokenizer
+from srl_data.config import Positional
 from srl_data.errors import ConfigError, DataError
 from srl_data.manifest import manifest_path, read_manifest
 from srl_data.progress import track
-from srl_data.prompts import Message, Template, Tokenizer, get_template, render, transcript, user
+from srl_data.prompt_format import PromptFormat, open_prompts
+from srl_data.prompt_record import ChatSection, chat_options, read_record
+from srl_data.prompts import RAW_PROMPT, Template, get_template, transcript
 from srl_data.records import (
     OnError,
     PromptAnswer,
@@ -26,18 +29,19 @@ from srl_data.records import (
     SrlInstance,
     read_objects,
     read_records,
+    refuse,
 )
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 KINDS: dict[str, tuple[type[Record], str]] = {
     "target_step": (SrlInstance, "srl"),
-    "response": (SftPair, "raw prompt"),
+    "response": (SftPair, RAW_PROMPT.name),
     "answer": (PromptAnswer, "boxed"),
 }
 """The field that tells a kind of record, its class, and the template it is usually put in."""
 
 
-class InspectConfig(Section):
+class InspectConfig(ChatSection):
     """Config of `srl-data inspect`."""
 
     file: Annotated[Path, Positional()]
@@ -64,6 +68,8 @@ class Findings:
     """Hashes of the distinct problems."""
     lengths: dict[str, list[int]] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """How the model's chat template takes the prompts."""
     shown: list[tuple[str, str, str]] = field(default_factory=list)
     """Id, prompt and expected answer of the rendered records."""
 
@@ -72,20 +78,24 @@ class Findings:
         self.lengths.setdefault(name, []).append(length)
 
 
-def kind_of(path: Path) -> tuple[type[Record], str]:
-    """The class of a file's records and their template, told by the first record's fields."""
-    first = next(read_objects(path), None)
-    if first is None:
-        raise DataError(f"{path} holds no records; expected one JSON object a line")
-    number, value = first
-    for name, kind in KINDS.items():
-        if name in value:
-            return kind
-    msg = (
-        f"{path}:{number}: no record of a known kind: none of the fields {', '.join(KINDS)} "
-        f"among {', '.join(sorted(value))}"
-    )
-    raise DataError(msg)
+def kind_of(path: Path, on_error: OnError = "fail") -> tuple[type[Record], str]:
+    """The class of a file's records and their template, told by the first record's fields.
+
+    With `on_error` "skip", by the first that is of a known kind.
+    """
+    strangers: list[str] = []
+    for number, value in read_objects(path, on_error):
+        for name, kind in KINDS.items():
+            if name in value:
+                return kind
+        reason = (
+            f"no record of a known kind: none of the fields {', '.join(KINDS)} "
+            f"among {', '.join(sorted(value))}"
+        )
+        refuse(path, number, reason, on_error, strangers.append)
+    if strangers:
+        raise DataError(f"{strangers[0]}; nor is any other line")
+    raise DataError(f"{path} holds no records; expected one JSON object a line")
 
 
 def load_tokenizer(name: str) -> Tokenizer:
@@ -102,12 +112,11 @@ def load_tokenizer(name: str) -> Tokenizer:
         raise DataError(f"cannot load a tokenizer from {name!r}: {reason}") from error
 
 
-def messages_of(record: Record, template: Template | None) -> list[Message]:
-    """A record as messages: through the template, or its raw prompt."""
+def columns_of(record: Record) -> dict[str, object]:
+    """A record's columns for the template; a supervised pair's prompt is its problem."""
     if isinstance(record, SftPair):
-        return [user(record.prompt)]
-    assert template is not None
-    return template.messages(**record.model_dump())
+        return {"problem": record.prompt}
+    return record.model_dump(exclude={"id", "meta"})
 
 
 def expected_of(record: Record) -> str:
@@ -117,14 +126,24 @@ def expected_of(record: Record) -> str:
     return record.response if isinstance(record, SftPair) else cast(PromptAnswer, record).answer
 
 
-def prompt_text(
-    messages: Sequence[Message], template: Template | None, tokenizer: Tokenizer | None
-) -> str:
-    """The prompt as the model sees it; without a tokenizer, as the fallback writes it."""
-    chat = template.chat if template else None
-    if tokenizer is not None:
-        return render(messages, tokenizer, chat_template=chat)
-    return messages[0]["content"] if chat is False else transcript(messages)
+def open_tokenizer(config: InspectConfig, template: Template) -> PromptFormat | None:
+    """How the named tokenizer's model is prompted; None where none is named."""
+    if config.tokenizer is None:
+        if config.chat_template not in ("auto", "off") or config.chat_template_kwargs:
+            raise ConfigError("--chat-template needs --tokenizer, whose chat template it is about")
+        return None
+    folder = Path(config.tokenizer)
+    recorded = read_record(folder) if folder.is_dir() else None
+    options = chat_options(config, recorded)
+    return open_prompts(load_tokenizer(config.tokenizer), template, options, config.tokenizer)
+
+
+def plain_prompt(config: InspectConfig, template: Template, record: Record) -> str:
+    """The prompt as a model without a chat template sees it."""
+    messages = template.messages(**columns_of(record))
+    if template.chat is False or config.chat_template == "off":
+        return "\n\n".join(message["content"] for message in messages)
+    return transcript(messages)
 
 
 def spread(count: int, show: int) -> set[int]:
@@ -147,7 +166,9 @@ def manifest_line(path: Path) -> str:
     return f"verified; {manifest.command} from {source}{revision}"
 
 
-def measure(findings: Findings, record: Record, prompt: str, tokenizer: Tokenizer | None) -> None:
+def measure(
+    findings: Findings, record: Record, prompt: str, ids: Sequence[int], tokenizer: Tokenizer | None
+) -> None:
     """Add one record's counts and lengths."""
     findings.records += 1
     expected = expected_of(record)
@@ -159,27 +180,45 @@ def measure(findings: Findings, record: Record, prompt: str, tokenizer: Tokenize
     if isinstance(record, SrlInstance):
         findings.note("steps in the solution", record.num_steps)
     if tokenizer is not None:
-        for name, text in (("prompt, tokens", prompt), ("answer, tokens", expected)):
-            findings.note(name, len(tokenizer.encode(text, add_special_tokens=False)))
+        findings.note("prompt, tokens", len(ids))
+        findings.note("answer, tokens", len(tokenizer.encode(expected, add_special_tokens=False)))
 
 
 def inspect(config: InspectConfig) -> Findings:
     """Read the file once and gather its findings. Raises DataError at a bad record."""
-    kind, usual = kind_of(config.file)
+    kind, usual = kind_of(config.file, config.on_error)
     name = config.template or usual
-    template = None if kind is SftPair else get_template(name)
-    tokenizer = load_tokenizer(config.tokenizer) if config.tokenizer else None
+    template = RAW_PROMPT if kind is SftPair else get_template(name)
+    prompts = open_tokenizer(config, template)
     findings = Findings(kind.__name__, name, manifest_line(config.file))
-    with config.file.open("rb") as file:
-        wanted = spread(sum(1 for line in file if line.strip()), config.show)
+    findings.notes += prompts.notes if prompts else ()
+    count = sum(1 for _ in read_records(config.file, kind, config.on_error))
+    wanted = spread(count, config.show)
     records = read_records(config.file, kind, config.on_error, findings.skipped.append)
     for index, record in enumerate(track(records, "reading", unit="records")):
-        messages = messages_of(record, template)
-        prompt = prompt_text(messages, template, tokenizer)
-        measure(findings, record, prompt, tokenizer)
+        if prompts is None:
+            prompt = plain_prompt(config, template, record)
+            measure(findings, record, prompt, (), None)
+        else:
+            prompt = show_prompt(findings, record, prompts)
         if index in wanted:
             findings.shown.append((record.id, prompt, expected_of(record)))
+    if not findings.records:
+        raise DataError(f"{config.file} holds no good record; the first: {findings.skipped[0]}")
     return findings
+
+
+def show_prompt(findings: Findings, record: Record, prompts: PromptFormat) -> str:
+    """Measure one record as a tokenizer reads it, and give its prompt."""
+    try:
+        prompt = prompts.prompt(**columns_of(record))
+    except DataError as error:
+        raise DataError(f"record {record.id!r}: {error}") from error
+    if prompt.spelt:
+        spelt = ", ".join(map(repr, prompt.spelt))
+        findings.notes.append(f"record {record.id!r} spells {spelt}, which is encoded as text")
+    measure(findings, record, prompt.text, prompt.ids, prompts.tokenizer)
+    return prompt.text
 
 
 def quantiles(lengths: Sequence[int]) -> Mapping[str, int]:

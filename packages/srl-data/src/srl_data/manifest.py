@@ -42,6 +42,8 @@ class Manifest(BaseModel):
     """Excluded items by typed reason."""
     excluded: dict[str, list[str]] = Field(default_factory=dict)
     """The ids of the excluded items, by the same reasons."""
+    headings: dict[str, int] = Field(default_factory=dict)
+    """How solutions excluded as `other_headings` spell their steps, and how many do."""
     file: str
     records: int
     bytes: int
@@ -79,6 +81,7 @@ def write_manifest(
     counts: Mapping[str, int],
     records: int,
     excluded: Mapping[str, list[str]] | None = None,
+    headings: Mapping[str, int] | None = None,
 ) -> Manifest:
     """Describe the finished file `data` in the manifest beside it."""
     excluded = dict(excluded or {})
@@ -89,6 +92,7 @@ def write_manifest(
         counts=dict(counts),
         reasons={reason: len(ids) for reason, ids in excluded.items()},
         excluded=excluded,
+        headings=dict(headings or {}),
         file=data.name,
         records=records,
         bytes=data.stat().st_size,

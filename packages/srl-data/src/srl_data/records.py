@@ -7,12 +7,13 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeVar
+from typing import Annotated, BinaryIO, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from srl_data.errors import DataError
 from srl_data.files import atomic_writer
+from srl_reward import target_fault
 
 MAX_LINE_BYTES = 64 << 20
 """Longest line accepted: a bound on the memory that one hostile record can take."""
@@ -21,6 +22,44 @@ STANDARD_INPUT = Path("-")
 """The name of standard input where a data file is asked for."""
 
 OnError = Literal["fail", "skip"]
+
+
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold the text; JSON's escapes can spell what it cannot."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def check_unicode(text: str) -> str:
+    """The text; ValueError where no tokenizer takes it."""
+    if not is_unicode(text):
+        raise ValueError("holds half of a surrogate pair, which is no Unicode text")
+    return text
+
+
+def check_not_blank(text: str) -> str:
+    """The text; ValueError where there is nothing in it."""
+    if not text.strip():
+        raise ValueError(f"is blank ({text[:20]!r}), expected a text")
+    return text
+
+
+def check_target(step: str) -> str:
+    """The expert's step; ValueError where no output could earn the whole reward for it."""
+    fault = target_fault(step)
+    if fault is not None:
+        raise ValueError(
+            f"can never be rewarded: an exact copy of it is no valid output of a model ({fault}); "
+            "give one step, without thinking"
+        )
+    return step
+
+
+Unicode = Annotated[str, AfterValidator(check_unicode)]
+"""What UTF-8 can hold, the empty text among it."""
+Text = Annotated[Unicode, AfterValidator(check_not_blank)]
+"""What a model reads or is to write: Unicode, and not blank."""
+TargetStep = Annotated[Text, AfterValidator(check_target)]
+"""A step that a model can be rewarded for in full."""
 
 
 class Record(BaseModel):
@@ -35,13 +74,13 @@ class Record(BaseModel):
 class SrlInstance(Record):
     """A problem, the expert's steps so far, and the step to write next."""
 
-    problem: str = Field(min_length=1)
-    previous_steps: list[str]
-    target_step: str = Field(min_length=1)
+    problem: Text
+    previous_steps: list[Text]
+    target_step: TargetStep
     step_index: int = Field(ge=1)
     """1-based position of the target among the expert's steps."""
     num_steps: int = Field(ge=1)
-    title: str | None = None
+    title: Unicode | None = None
     """Title of the target step, shown in the prompt by `--title-hint` data only."""
 
     @model_validator(mode="after")
@@ -55,29 +94,32 @@ class SrlInstance(Record):
 class PromptAnswer(Record):
     """A problem with a checkable answer: RLVR and evaluation."""
 
-    problem: str = Field(min_length=1)
-    answer: str
+    problem: Text
+    answer: Unicode
     grader: str
 
 
 class SftPair(Record):
     """A raw prompt (rendered at load) and the response to imitate."""
 
-    prompt: str = Field(min_length=1)
-    response: str = Field(min_length=1)
+    prompt: Text
+    response: Text
 
 
 R = TypeVar("R", bound=Record)
 Skipped = Callable[[str], None]
 
 
-def bad_line(path: Path, number: int, reason: str) -> DataError:
-    """The error for one refused line."""
-    return DataError(f"{path}:{number}: {reason}; mend the line or pass --on-error skip")
+def bad_line(path: Path, number: int, reason: str, *, skippable: bool = True) -> DataError:
+    """The error for one refused line; `skippable` says that the command has `--on-error`."""
+    fix = "mend the line or pass --on-error skip" if skippable else "mend the line"
+    return DataError(f"{path}:{number}: {reason}; {fix}")
 
 
 def parse_object(line: bytes) -> dict[str, object]:
     """One JSON object from a line's bytes; ValueError with a short reason otherwise."""
+    if len(line) > MAX_LINE_BYTES:
+        raise ValueError(f"line longer than {MAX_LINE_BYTES} bytes")
     try:
         value = json.loads(line)
     except UnicodeDecodeError as error:
@@ -103,11 +145,21 @@ def short_reason(error: ValidationError) -> str:
 
 def numbered_lines(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes]]:
     """Non-blank lines with their 1-based numbers; DataError on one over `MAX_LINE_BYTES`."""
+    for number, line in bounded_lines(file):
+        if len(line) > MAX_LINE_BYTES:
+            reason = f"line longer than {MAX_LINE_BYTES} bytes"
+            raise bad_line(path, number, reason, skippable=False)
+        yield number, line
+
+
+def bounded_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Non-blank lines with their 1-based numbers; of a longer one `MAX_LINE_BYTES` and one more."""
     number = 0
     while line := file.readline(MAX_LINE_BYTES + 1):
         number += 1
-        if len(line) > MAX_LINE_BYTES:
-            raise bad_line(path, number, f"line longer than {MAX_LINE_BYTES} bytes")
+        rest = line
+        while len(rest) > MAX_LINE_BYTES and not rest.endswith(b"\n"):
+            rest = file.readline(MAX_LINE_BYTES + 1)
         if line.strip():
             yield number, line
 
@@ -137,38 +189,59 @@ def open_data(path: Path) -> BinaryIO:
 
 
 def read_objects(
-    path: Path, on_error: OnError = "fail", skipped: Skipped = lambda _: None
+    path: Path,
+    on_error: OnError = "fail",
+    skipped: Skipped = lambda _: None,
+    *,
+    skippable: bool = True,
 ) -> Iterator[tuple[int, dict[str, object]]]:
-    """Stream `(line number, object)` of a JSON Lines file; blank lines are passed over."""
+    """Stream `(line number, object)` of a JSON Lines file; blank lines are passed over.
+
+    Bad lines are as in `read_records`; `skippable` False is for commands without `--on-error`.
+    """
     with open_data(path) as file:
-        for number, line in numbered_lines(file, path):
+        for number, line in bounded_lines(file):
             try:
                 yield number, parse_object(line)
             except ValueError as error:
-                refuse(path, number, str(error), on_error, skipped)
+                refuse(path, number, str(error), on_error, skipped, skippable=skippable)
 
 
-def refuse(path: Path, number: int, reason: str, on_error: OnError, skipped: Skipped) -> None:
+def refuse(
+    path: Path,
+    number: int,
+    reason: str,
+    on_error: OnError,
+    skipped: Skipped,
+    *,
+    skippable: bool = True,
+) -> None:
     """Raise for a bad line, or report it where the user asked to skip."""
-    error = bad_line(path, number, reason)
     if on_error == "fail":
-        raise error
+        raise bad_line(path, number, reason, skippable=skippable)
     skipped(f"{path}:{number}: {reason}")
 
 
 def read_records(
-    path: Path, kind: type[R], on_error: OnError = "fail", skipped: Skipped = lambda _: None
+    path: Path,
+    kind: type[R],
+    on_error: OnError = "fail",
+    skipped: Skipped = lambda _: None,
+    *,
+    skippable: bool = True,
 ) -> Iterator[R]:
     """Stream the records of a JSON Lines file as `kind`.
 
     Raises DataError (exit code 3) with file, line and reason at the first bad line, or calls
     `skipped` with the same text for each if `on_error` is "skip".
     """
-    for number, value in read_objects(path, on_error, skipped):
+    for number, value in read_objects(path, on_error, skipped, skippable=skippable):
         try:
-            yield kind.model_validate(value)
+            record = kind.model_validate(value)
         except ValidationError as error:
-            refuse(path, number, short_reason(error), on_error, skipped)
+            refuse(path, number, short_reason(error), on_error, skipped, skippable=skippable)
+            continue
+        yield record
 
 
 def encode(record: BaseModel) -> bytes:

@@ -1,24 +1,18 @@
 """From one row to a solution's steps, or the typed reason why it gives none.
 
-A solution is kept whole or refused whole, with one exception: a target step that the reward could
-not score as exactly right is left out as an instance, while the steps around it stay.
+A solution is kept whole or refused whole, with two exceptions: thinking between its marks is taken
+out first, and a target step that the reward could not score as exactly right is left out as an
+instance, while the steps around it stay.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from srl_data.instances import Targets, step_instance, target_indices
-from srl_data.records import SrlInstance
+from srl_data.other_headings import other_heading, second_heading
+from srl_data.records import SrlInstance, is_unicode
 from srl_data.sources import Row
-from srl_reward import (
-    InvalidOutput,
-    NonConforming,
-    Step,
-    StepReward,
-    parse_solution,
-    parse_step_output,
-    render_step_output,
-)
+from srl_data.thinking_blocks import without_thinking
+from srl_reward import NonConforming, NonConformingReason, Step, parse_solution, target_fault
 from srl_reward.steps import Preamble
 
 REASONS = {
@@ -27,7 +21,10 @@ REASONS = {
     "missing_solution": "the solution is absent or empty",
     "not_unicode": "a half of a surrogate pair, which no UTF-8 file can hold",
     "graded_wrong": "not graded correct (--only-correct)",
+    "unclosed_thinking": "the solution opens its thinking and never closes it",
+    "only_thinking": "the solution is thinking and nothing else",
     "no_headings": "no numbered step: a bare answer or plain prose",
+    "other_headings": "steps spelt otherwise than `1.`, `Step 1:` and their like",
     "does_not_start_at_one": "the first step is not number 1",
     "restarted": "the numbering starts again at 1",
     "not_consecutive": "a step number is left out or comes twice",
@@ -58,52 +55,92 @@ class ExpertSolution:
 
     problem: str
     text: str
+    """The solution without its thinking."""
     steps: tuple[Step, ...]
+    thinking_blocks: int = 0
+    """Blocks of thinking that were taken out."""
 
 
-def is_unicode(text: str) -> bool:
-    """Whether UTF-8 can hold the text; JSON's escapes can spell what it cannot."""
-    return not any("\ud800" <= char <= "\udfff" for char in text)
+@dataclass(frozen=True)
+class Refusal:
+    """A row without a solution in steps: why, a key of `REASONS`, and a heading it has instead."""
+
+    reason: str
+    heading: str | None = None
 
 
-def read_solution(row: Row, fields: Fields, preamble: Preamble) -> ExpertSolution | str:
-    """The row's solution in steps, or the reason why there is none, a key of `REASONS`."""
+def read_solution(row: Row, fields: Fields, preamble: Preamble) -> ExpertSolution | Refusal:
+    """The row's solution in steps, or the reason why there is none."""
     problem, text = row.get(fields.problem), row.get(fields.solution)
     if not isinstance(problem, str) or not problem.strip():
-        return "missing_problem"
+        return Refusal("missing_problem")
     if not isinstance(text, str) or not text.strip():
-        return "missing_solution"
+        return Refusal("missing_solution")
     if not is_unicode(problem + text):
-        return "not_unicode"
+        return Refusal("not_unicode")
     if fields.grade and str(row.get(fields.grade)).strip().lower() not in CORRECT:
-        return "graded_wrong"
-    parsed = parse_solution(text, preamble=preamble)
+        return Refusal("graded_wrong")
+    return read_steps(problem, text, preamble)
+
+
+def read_steps(problem: str, text: str, preamble: Preamble) -> ExpertSolution | Refusal:
+    """A solution's steps, its thinking taken out, or the reason why it has none."""
+    answered = without_thinking(text)
+    if answered is None:
+        return Refusal("unclosed_thinking")
+    solution, blocks = answered
+    if not solution.strip():
+        return Refusal("only_thinking")
+    parsed = parse_solution(solution, preamble=preamble)
     if isinstance(parsed, NonConforming):
-        return str(parsed.reason)
-    return ExpertSolution(problem, text, parsed.steps)
+        heading = heading_instead(parsed.reason, solution)
+        return Refusal("other_headings" if heading else str(parsed.reason), heading)
+    return ExpertSolution(problem, solution, parsed.steps, blocks)
 
 
-def target_fault(step: str, reward: StepReward) -> str | None:
-    """Why a step cannot be a target: `<think>x</think>` and the step itself must score 1."""
-    output = render_step_output("x", step)
-    if isinstance(parse_step_output(output), InvalidOutput):
-        return "target_invalid"
-    return None if reward([output], target_step=[step]) == [1.0] else "target_not_exact"
+def heading_instead(reason: NonConformingReason, text: str) -> str | None:
+    """How the steps are spelt of a text in which none, or no second one, was found."""
+    if reason is NonConformingReason.NO_HEADINGS:
+        return other_heading(text)
+    return second_heading(text) if reason is NonConformingReason.SINGLE_STEP else None
 
 
-def solution_instances(
-    name: str, solution: ExpertSolution, targets: Targets, title_hint: bool, row: int
-) -> Sequence[SrlInstance]:
-    """All instances of a solution, unchecked."""
-    texts = [step.text for step in solution.steps]
-    return [
-        step_instance(
-            name,
-            solution.problem,
-            texts,
-            index,
-            title=solution.steps[index - 1].title if title_hint else None,
+@dataclass(frozen=True)
+class Candidate:
+    """A step of a solution that may become a target; `fault` is why not, a key of `REASONS`."""
+
+    solution: ExpertSolution
+    name: str
+    index: int
+    """1-based."""
+
+    @property
+    def id(self) -> str:
+        """The id of its instance."""
+        return f"{self.name}/{self.index}"
+
+    @property
+    def fault(self) -> str | None:
+        """Why the step cannot be a target."""
+        fault = target_fault(self.solution.steps[self.index - 1].text)
+        if fault is None:
+            return None
+        return "target_not_exact" if fault == "not_exact" else "target_invalid"
+
+    def instance(self, row: int, *, title_hint: bool) -> SrlInstance:
+        """The instance, which validates itself: only where there is no fault."""
+        steps = self.solution.steps
+        return step_instance(
+            self.name,
+            self.solution.problem,
+            [step.text for step in steps],
+            self.index,
+            title=steps[self.index - 1].title if title_hint else None,
             meta={"row": row},
         )
-        for index in target_indices(targets, len(texts))
-    ]
+
+
+def candidates(name: str, solution: ExpertSolution, targets: Targets) -> list[Candidate]:
+    """The steps of a solution that may become targets."""
+    indices = target_indices(targets, len(solution.steps))
+    return [Candidate(solution, name, index) for index in indices]

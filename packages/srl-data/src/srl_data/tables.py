@@ -37,8 +37,18 @@ def reasons_table(report: Report) -> Table:
     table.add_column("for example")
     excluded = report.survey.excluded
     for reason, ids in sorted(excluded.items(), key=lambda item: -len(item[1])):
-        table.add_row(reason, str(len(ids)), REASONS[reason], Text(", ".join(ids[:3])))
+        meaning = Text(REASONS[reason])
+        if reason == "other_headings":
+            meaning.append(f": {spellings(report)}")
+        table.add_row(reason, str(len(ids)), meaning, Text(", ".join(ids[:3])))
     return table
+
+
+def spellings(report: Report, most: int = 5) -> str:
+    """How excluded solutions begin their steps, the commonest first."""
+    found = report.survey.headings.most_common()
+    shown = [f"{heading!r} {count}" for heading, count in found[:most]]
+    return ", ".join([*shown, "…"] if len(found) > most else shown)
 
 
 def print_build(report: Report, asked_for_problem: str | None) -> None:
@@ -51,6 +61,8 @@ def print_build(report: Report, asked_for_problem: str | None) -> None:
         f"{len(survey.solutions)} of {survey.rows} solutions conform: "
         f"{survey.steps} steps, {survey.instances} instances"
     )
+    if survey.thinking:
+        console.print(f"Thinking was taken out of {survey.thinking} of them.")
     if survey.excluded:
         console.print(reasons_table(report))
     for path, manifest in report.written.items():
@@ -81,6 +93,8 @@ def print_findings(findings: Findings, name: str) -> None:
     console.print(Text(f"manifest: {findings.manifest}"), soft_wrap=True)
     for line in first_lines(findings.skipped):
         console.print(Text(f"skipped: {line}"), soft_wrap=True)
+    for line in first_lines(findings.notes):
+        console.print(Text(f"note: {line}"), soft_wrap=True)
     if findings.lengths:
         console.print(lengths_table(findings))
     for record, prompt, expected in findings.shown:

@@ -1,5 +1,6 @@
 """The command line of `srl-eval`: a subcommand a task; parse, validate, call one function."""
 
+import logging
 import shlex
 import signal
 import sys
@@ -55,8 +56,11 @@ def list_tasks() -> None:
 
 def run_task(task: TaskSpec, config: EvalConfig, *, dry_run: bool) -> None:
     """One evaluation, from the command line's point of view."""
+    if not config.model.name:
+        config = config.with_model()
+        click.echo(f"srl-eval: no --model given, so it is {config.model.name}", err=True)
     if dry_run:
-        print_plan(config, f"evaluate {config.model.name or 'no model (give one)'} on {task.name}")
+        print_plan(config, f"evaluate {config.model.name} on {task.name}")
         return
     from srl_eval.display import run_and_show
 
@@ -89,9 +93,10 @@ def resume_command() -> str:
 
 
 def quiet_libraries() -> None:
-    """No bars and banners of libraries between our own lines."""
+    """No bars, banners and warnings of libraries between our own lines."""
     from transformers.utils import logging as transformers_logging
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # a line for each further attempt
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
 
@@ -129,20 +134,23 @@ def suite_command(suite_file: str, dry_run: bool) -> None:
         run_and_show_suite(suite)
 
 
-def add_task(task: TaskSpec) -> None:
-    """The subcommand of one task, under its name and hidden under its aliases."""
+def task_command(task: TaskSpec, name: str) -> click.Command:
+    """The subcommand of one task under one of its names; hidden unless it is the first.
+
+    Each name has a body of its own: click takes a function's options away with its first command.
+    """
 
     @configured(EvalConfig)
     def body(config: EvalConfig, dry_run: bool) -> None:
         run_task(task, config, dry_run=dry_run)
 
-    body.__doc__ = f"{task.description[0].upper()}{task.description[1:]}."
-    for name in (task.name, *task.aliases):
-        cli.command(name, help=body.__doc__, hidden=name != task.name)(body)
+    text = f"{task.description[0].upper()}{task.description[1:]}."
+    return click.command(name, help=text, hidden=name != task.name)(body)
 
 
 for _task in TASKS.values():
-    add_task(_task)
+    for _name in (_task.name, *_task.aliases):
+        cli.add_command(task_command(_task, _name))
 for _command in (report, compare, rescore):
     cli.add_command(_command)
 

@@ -13,15 +13,19 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from srl_data.config import Flag, Section
+from srl_data.errors import ConfigError
+from srl_data.prompt_record import ChatSection
 from srl_eval.generate.sampling import Sampling
 
 Backend = Literal["hf", "vllm", "server"]
 Solve = Literal["auto", "whole", "stepwise"]
-Chat = Literal["auto", "on", "off"]
 
 AVERAGE_TEMPERATURE = 0.6
 AVERAGE_TOP_P = 0.95
 """What DeepSeek-R1's report and the model cards after it use for averages over samples."""
+
+DEFAULT_MODEL = "Qwen/Qwen2.5-7B-Instruct"
+"""What a command evaluates that is told no model: the one that the paper trains."""
 
 _MODE = re.compile(r"greedy|stepwise|avg[1-9][0-9]*")
 
@@ -30,7 +34,7 @@ class ModelSection(Section):
     """Which model answers."""
 
     model: Annotated[str | None, Flag(aliases=("model-id",))] = None
-    """Hub id or local folder of the model."""
+    """Hub id or local folder of the model; by default Qwen/Qwen2.5-7B-Instruct."""
     model_path: Path | None = None
     """Local checkpoint folder, instead of --model; its recorded prompt template is used."""
     revision: str | None = None
@@ -147,15 +151,12 @@ class DecodingSection(Section):
         return 1 if self.greedy else int(self.mode.removeprefix("avg"))
 
 
-class PromptSection(Section):
+class PromptSection(ChatSection):
     """How problems are put to the model."""
 
     template: str | None = None
     """Prompt template, as `srl-eval list` names them; by default the one the checkpoint was trained
     with, else boxed."""
-    chat_template: Chat = "auto"
-    """The model's chat template around the prompt. auto: where the model has one and the prompt
-    template asks for it; on: always; off: never, the words alone."""
     solve: Solve = "auto"
     """whole: one answer; stepwise: chained steps; auto: as the template was trained."""
     num_fewshot: int = Field(default=0, ge=0)
@@ -222,6 +223,21 @@ class EvalConfig(Section):
     data: DataSection = DataSection()
     output: OutputSection = OutputSection()
     tracking: TrackingSection = TrackingSection()
+
+    def with_model(self) -> "EvalConfig":
+        """Itself where it names a model, else with the default one.
+
+        Raises ConfigError where a server's model is named and its tokenizer isn't.
+        """
+        if self.model.name:
+            return self
+        if self.backend.served_model is not None:
+            raise ConfigError(
+                f"--served-model {self.backend.served_model} is the server's name for a model; "
+                "name the model whose tokenizer it has with --model"
+            )
+        model = self.model.model_copy(update={"model": DEFAULT_MODEL})
+        return self.model_copy(update={"model": model})
 
 
 def resolve_sampling(

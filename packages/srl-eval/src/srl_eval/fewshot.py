@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from srl_data.errors import ConfigError, DataError
-from srl_data.prompts import Columns, Message, Template, has_chat_template, transcript, user
+from srl_data.prompt_format import PromptFormat
+from srl_data.prompts import Columns, Message, transcript, user
 from srl_eval.config import EvalConfig
 from srl_eval.generate.seeds import seed_for
 from srl_eval.problems import ProblemSet, fingerprint, problem_text
 from srl_eval.rows import Row, Rows, hub_rows, read_rows
-from srl_eval.solvers import Tokenizer
 from srl_eval.tasks import TaskSpec
 from srl_reward.answer import extract_boxed
 
@@ -134,22 +134,24 @@ def solution_text(row: Row) -> str:
     return _CALCULATION.sub("", reasoning).strip()
 
 
-def with_examples(template: Template, examples: Sequence[Example]) -> Template:
-    """A template that puts the examples before every problem, as turns that went before.
+def with_examples(prompts: PromptFormat, examples: Sequence[Example]) -> PromptFormat:
+    """Prompts with the examples before every problem, as turns that went before.
 
-    Where the template is not to be put through a chat template they are plain text.
+    Where prompts are the words alone they are plain text.
     """
+    template, shield, plain = prompts.template, prompts.control.shield, prompts.chat.plain
 
     def build(columns: Columns) -> list[Message]:
         shown = []
         for example in examples:
-            shown += [m for m in template.build({"problem": example.problem}) if not _rules(m)]
-            shown.append({"role": "assistant", "content": example.solution})
+            asked = template.build({"problem": shield(example.problem)})
+            shown += [message for message in asked if not _rules(message)]
+            shown.append({"role": "assistant", "content": str(shield(example.solution))})
         own = template.build(columns)
         turns = [*filter(_rules, own), *shown, *(m for m in own if not _rules(m))]
-        return [user(plain_text(turns))] if template.chat is False else turns
+        return [user(plain_text(turns))] if plain else turns
 
-    return replace(template, build=build)
+    return prompts.with_template(replace(template, build=build))
 
 
 def _rules(message: Message) -> bool:
@@ -164,13 +166,13 @@ def plain_text(turns: Sequence[Message]) -> str:
     return "".join(turn["content"] + gaps[turn["role"]] for turn in turns).rstrip(" ")
 
 
-def next_turn_marks(template: Template, tokenizer: Tokenizer) -> tuple[str, ...]:
+def next_turn_marks(prompts: PromptFormat) -> tuple[str, ...]:
     """Texts at which an answer to a plain prompt with examples is over: the next problem begins.
 
     A base model goes on with a problem of its own invention, whose box is not the answer. With a
     chat template the end of a turn is a token, and there is no such text.
     """
-    if template.chat is not False and has_chat_template(tokenizer):
+    if prompts.chat.is_chat:
         return ()
-    opening = template.build({"problem": "\0"})[-1]["content"].partition("\0")[0].rstrip()
+    opening = prompts.template.build({"problem": "\0"})[-1]["content"].partition("\0")[0].rstrip()
     return ("\n\nUser:", f"\n\n{opening}") if opening else ("\n\nUser:",)

@@ -81,7 +81,7 @@ def read_run(folder: Path) -> FinishedRun:
         raise DataError(f"{folder} holds no run of srl-eval: no run.json in it") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is damaged: {error}") from error
-    problems = list(read_records(folder / "problems.jsonl", PromptAnswer))
+    problems = list(read_records(folder / "problems.jsonl", PromptAnswer, skippable=False))
     samples = read_samples(folder / "results.jsonl")
     if len(samples) != expected:
         raise IncompleteError(

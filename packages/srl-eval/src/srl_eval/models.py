@@ -5,6 +5,7 @@ and the weights only when there is something left to generate. No code from a mo
 run.
 """
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Callable
@@ -12,15 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from srl_data.chat import Tokenizer
 from srl_data.errors import ConfigError, DataError
 from srl_data.files import sha256_file
-from srl_data.prompts import Template, get_template, read_template
+from srl_data.prompt_format import PromptFormat, open_prompts
+from srl_data.prompt_record import (
+    ChatOptions,
+    PromptRecord,
+    chat_options,
+    read_record,
+    recorded_template,
+)
+from srl_data.prompts import Template, get_template
 from srl_eval.config import EvalConfig, ModelSection
 from srl_eval.generate.engine import Engine
-from srl_eval.solvers import Tokenizer
+from srl_eval.generate.stopping import stop_token_ids
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
 DEFAULT_TEMPLATE = "boxed"
 _HASH_UP_TO = 1 << 30  # bytes of weights that are hashed; above, names and sizes must do
@@ -35,12 +45,21 @@ class Subject:
     """
 
     label: str
-    tokenizer: Tokenizer
-    template: Template
+    prompts: PromptFormat
     window: int | None
     stop_token_ids: tuple[int, ...]
     identity: dict[str, object]
     start: Callable[[], Engine]
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer."""
+        return self.prompts.tokenizer
+
+    @property
+    def template(self) -> Template:
+        """The prompt template."""
+        return self.prompts.template
 
 
 def live_subject(
@@ -53,19 +72,20 @@ def live_subject(
     template: str | None = None,
 ) -> Subject:
     """A model that is there already, such as one in training; `label` stands for its weights."""
+    words = get_template(template or DEFAULT_TEMPLATE)
+    prompts = open_prompts(tokenizer, words, ChatOptions(), label)
     return Subject(
         label=label,
-        tokenizer=tokenizer,
-        template=get_template(template or DEFAULT_TEMPLATE),
+        prompts=prompts,
         window=window,
-        stop_token_ids=stop_token_ids,
+        stop_token_ids=tuple(sorted({*stop_token_ids, *prompts.stop_token_ids})),
         identity={"model": label, "weights_version": engine.weights_version},
         start=lambda: engine,
     )
 
 
-def open_subject(config: EvalConfig) -> Subject:
-    """The model that the configuration names.
+def open_subject(config: EvalConfig, today: dt.date | None = None) -> Subject:
+    """The model that the configuration names, asked as if the day were `today` where that counts.
 
     Raises ConfigError where none or an absent backend is named, DataError for a path or hub id that
     is no model.
@@ -78,6 +98,7 @@ def open_subject(config: EvalConfig) -> Subject:
         require_vllm()
     model_config, tokenizer = _load_head(section)
     device, dtype = ("", "") if backend.backend == "server" else _placement(section)
+    prompts = _prompts(config, tokenizer, today)
     identity = _identity(section) | {"backend": backend.backend}
     if backend.backend == "server":
         identity |= {"served_model": backend.served_model or section.name}
@@ -85,10 +106,11 @@ def open_subject(config: EvalConfig) -> Subject:
         identity |= {"device": device, "dtype": dtype}
     return Subject(
         label=section.name,
-        tokenizer=tokenizer,
-        template=_template(config),
+        prompts=prompts,
         window=_window(model_config),
-        stop_token_ids=_stop_ids(section, model_config, tokenizer),
+        stop_token_ids=stop_token_ids(
+            [tokenizer, model_config, *_generation_config(section)], prompts.stop_token_ids
+        ),
         identity=identity,
         start=lambda: _start(config, tokenizer, device, dtype),
     )
@@ -97,7 +119,7 @@ def open_subject(config: EvalConfig) -> Subject:
 def check_model(config: EvalConfig) -> None:
     """See, without opening it, that there is a model; raises as `open_subject` does."""
     if not config.model.name:
-        raise ConfigError("no model given; name one with --model or --model-path")
+        raise ConfigError("no model given; name one with model.model or model.model_path")
     check_folder(config.model, weights=config.backend.backend != "server")
 
 
@@ -175,12 +197,21 @@ def _no_model(name: str, error: Exception) -> str:
     return f"cannot load a model from {name!r}: {reason}"
 
 
-def _template(config: EvalConfig) -> Template:
+def _prompts(config: EvalConfig, tokenizer: Tokenizer, today: dt.date | None) -> PromptFormat:
+    """How the model is asked: flags over what its checkpoint records over defaults."""
+    folder = Path(config.model.name)
+    recorded = read_record(folder) if folder.is_dir() else None
+    options = chat_options(config.prompt, recorded, today)
+    return open_prompts(tokenizer, _template(config, recorded), options, config.model.name)
+
+
+def _template(config: EvalConfig, recorded: PromptRecord | None) -> Template:
     """The template named, else the checkpoint's own, else the default."""
     if config.prompt.template is not None:
         return get_template(config.prompt.template)
-    path = config.model.model_path or Path(config.model.model or "")
-    return (read_template(path) if path.is_dir() else None) or get_template(DEFAULT_TEMPLATE)
+    if recorded is not None:
+        return recorded_template(Path(config.model.name), recorded)
+    return get_template(DEFAULT_TEMPLATE)
 
 
 def _window(config: "PreTrainedConfig") -> int | None:
@@ -188,30 +219,20 @@ def _window(config: "PreTrainedConfig") -> int | None:
     return int(limit) if limit else None
 
 
-def _ids(value: object) -> set[int]:
-    if isinstance(value, int):
-        return {value}
-    return {item for item in value if isinstance(item, int)} if isinstance(value, list) else set()
-
-
-def _stop_ids(
-    section: ModelSection, config: "PreTrainedConfig", tokenizer: "PreTrainedTokenizerBase"
-) -> tuple[int, ...]:
-    """End tokens of tokenizer, configuration and generation_config: of that file, only these."""
+def _generation_config(section: ModelSection) -> "list[GenerationConfig]":
+    """The generation configuration, of which only the end tokens are used; many have none."""
     from transformers import GenerationConfig
 
-    ids = _ids(tokenizer.eos_token_id) | _ids(getattr(config, "eos_token_id", None))
     try:
-        generation = GenerationConfig.from_pretrained(
+        found = GenerationConfig.from_pretrained(
             section.name,
             cache_dir=section.cache_dir,
             local_files_only=section.model_path is not None,
             revision=section.revision or "main",
         )
-        ids |= _ids(generation.eos_token_id)
     except OSError:
-        pass  # many models have none
-    return tuple(sorted(ids))
+        return []
+    return [found]
 
 
 def _placement(section: ModelSection) -> tuple[str, str]:

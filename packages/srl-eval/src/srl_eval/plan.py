@@ -3,6 +3,7 @@
 `prepare` reads the data and the tokenizer and no weights; running the plan is `run.py`.
 """
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Sequence
@@ -10,8 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from srl_data.errors import ConfigError, DataError
-from srl_data.prompts import has_chat_template
-from srl_eval.config import Chat, EvalConfig, resolve_sampling
+from srl_data.prompt_format import Prompt, open_prompts
+from srl_data.prompt_record import chat_options
+from srl_data.records import PromptAnswer
+from srl_eval.config import EvalConfig, resolve_sampling
 from srl_eval.fewshot import FewShot, load_fewshot, next_turn_marks, with_examples
 from srl_eval.generate.sampling import Sampling
 from srl_eval.generate.seeds import seed_for
@@ -44,7 +47,7 @@ class Plan:
     @property
     def in_chat(self) -> bool:
         """Whether prompts go through the model's chat template."""
-        return self.subject.template.chat is not False and has_chat_template(self.subject.tokenizer)
+        return self.subject.prompts.chat.is_chat
 
     @property
     def samples(self) -> int:
@@ -62,6 +65,8 @@ class Plan:
             **self.subject.identity,
             "template": f"{self.subject.template.name}/{self.subject.template.version}",
             "chat_template": self.in_chat,
+            **self._chat_settings(),
+            "prompts_sha256": prompts_hash(self.prompt_ids),
             "solve": "stepwise" if self.stepwise else "whole",
             "samples": self.samples,
             "seed": self.config.decoding.seed,
@@ -71,6 +76,13 @@ class Plan:
             **(self._step_caps() if self.stepwise else {}),
             **(self.fewshot.identity() if self.fewshot else {}),
         }
+
+    def _chat_settings(self) -> dict[str, object]:
+        """Arguments of the chat template, and the date that it prints, where there are any."""
+        record = self.subject.prompts.record
+        kwargs, date = record.chat_template_kwargs, record.date
+        found = {"chat_template_kwargs": kwargs or None, "date": date and date.isoformat()}
+        return {name: value for name, value in found.items() if value is not None}
 
     def _step_caps(self) -> dict[str, object]:
         """Caps of a chain of steps; `max_new_tokens` of the sampling is a single step's then."""
@@ -86,20 +98,20 @@ def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) 
     if subject is None:
         check_model(config)
     data = load_problems(task, config.data.data_path, config.data.data_revision, config.data.limit)
-    subject = with_chat(subject or open_subject(config), config.prompt.chat_template)
+    today = None if config.output.overwrite else first_day(output_folder(task, config))
+    subject = asked_as(subject, config, today) if subject else open_subject(config, today)
     stepwise = is_stepwise(config, subject)
     fewshot = load_fewshot(task, config, data)
     ends: tuple[str, ...] = ()
     if fewshot:
-        ends = next_turn_marks(subject.template, subject.tokenizer)
+        ends = next_turn_marks(subject.prompts)
         subject = show_examples(subject, fewshot, stepwise=stepwise)
-    template, tokenizer = subject.template, subject.tokenizer
-    columns = [{"problem": problem.problem} for problem in data.problems]
-    prompt_ids = [template.prompt_ids(tokenizer, **column) for column in columns]
-    notes = data_notes(task, data, fewshot)
+    asked = [ask(subject, problem) for problem in data.problems]
+    prompt_ids = [list(prompt.ids) for prompt in asked]
+    notes = [*data_notes(task, data, fewshot), *subject.prompts.notes, *spelt_notes(asked)]
     room = token_cap(config, subject, prompt_ids, notes, stepwise=stepwise)
     sampling = resolve_sampling(config.decoding, room, subject.stop_token_ids)
-    prompts = [template.prompt(tokenizer, **column) for column in columns]
+    prompts = [prompt.text for prompt in asked]
     warning = tokenizer_note(subject, prompts[0])
     notes += [warning] if warning else []
     if stepwise:
@@ -117,19 +129,45 @@ def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) 
         prompts=prompts,
         prompt_ids=prompt_ids,
         notes=notes,
-        output_dir=config.output.output_dir or default_folder(task, config, subject),
+        output_dir=output_folder(task, config, subject.label),
     )
 
 
-def with_chat(subject: Subject, chat: Chat) -> Subject:
-    """The model, asked with its chat template or without; ConfigError where it has none to ask."""
-    if chat == "auto":
+def asked_as(subject: Subject, config: EvalConfig, today: dt.date | None) -> Subject:
+    """A live model, asked through its chat template as the configuration says."""
+    chosen = config.prompt.chat_template != "auto" or config.prompt.chat_template_kwargs is not None
+    if not chosen:
         return subject
-    if chat == "on" and not has_chat_template(subject.tokenizer):
-        raise ConfigError(
-            f"--chat-template on: the tokenizer of {subject.label} has no chat template"
-        )
-    return replace(subject, template=replace(subject.template, chat=chat == "on"))
+    prompts = subject.prompts
+    options = chat_options(config.prompt, prompts.record, today)
+    opened = open_prompts(prompts.tokenizer, prompts.template, options, subject.label)
+    return replace(subject, prompts=opened)
+
+
+def first_day(folder: Path) -> dt.date | None:
+    """The day that the prompts of the folder's run print, if it holds one that prints a day."""
+    try:
+        earlier = json.loads((folder / "run.json").read_text(encoding="utf-8"))["identity"]
+        return dt.date.fromisoformat(earlier["date"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # what is wrong with a damaged folder is told when it is opened
+
+
+def ask(subject: Subject, problem: PromptAnswer) -> Prompt:
+    """One problem's prompt; DataError naming the problem whose text does not come out whole."""
+    try:
+        return subject.prompts.prompt(problem=problem.problem)
+    except DataError as error:
+        raise DataError(f"problem {problem.id!r}: {error}") from error
+
+
+def spelt_notes(asked: Sequence[Prompt]) -> list[str]:
+    """A line where problems spell the model's control tokens."""
+    spelling = [prompt for prompt in asked if prompt.spelt]
+    if not spelling:
+        return []
+    shown = ", ".join(map(repr, spelling[0].spelt))
+    return [f"{len(spelling)} problems spell control tokens, such as {shown}: encoded as text"]
 
 
 def is_stepwise(config: EvalConfig, subject: Subject) -> bool:
@@ -150,7 +188,7 @@ def show_examples(subject: Subject, fewshot: FewShot, *, stepwise: bool) -> Subj
             f"few-shot examples are whole solutions, and template {subject.template.name!r} is "
             "answered step by step; use --solve whole or --num-fewshot 0"
         )
-    return replace(subject, template=with_examples(subject.template, fewshot.examples))
+    return replace(subject, prompts=with_examples(subject.prompts, fewshot.examples))
 
 
 def data_notes(task: TaskSpec, data: ProblemSet, fewshot: FewShot | None) -> list[str]:
@@ -205,10 +243,9 @@ def make_solver(
 ) -> Solver:
     """The way answers are had."""
     if not stepwise:
-        return WholeSolver(subject.tokenizer, subject.template, sampling, ends)
+        return WholeSolver(subject.prompts, sampling, ends)
     return StepwiseSolver(
-        subject.tokenizer,
-        subject.template,
+        subject.prompts,
         sampling,
         max_steps=config.prompt.max_steps,
         max_tokens=config.decoding.max_new_tokens,
@@ -225,14 +262,21 @@ def make_work(task: TaskSpec, config: EvalConfig, data: ProblemSet) -> list[Work
     ]
 
 
-def default_folder(task: TaskSpec, config: EvalConfig, subject: Subject) -> Path:
-    """results/MODEL_TASK_MODE."""
-    return Path("results") / run_name(task, config, subject)
+def output_folder(task: TaskSpec, config: EvalConfig, label: str | None = None) -> Path:
+    """The folder named, else results/MODEL_TASK_MODE; `label` is the model's own name."""
+    if config.output.output_dir is not None:
+        return config.output.output_dir
+    return Path("results") / run_name(task, config, label or config.model.name)
 
 
-def run_name(task: TaskSpec, config: EvalConfig, subject: Subject) -> str:
+def run_name(task: TaskSpec, config: EvalConfig, label: str) -> str:
     """MODEL_TASK_MODE."""
-    return f"{Path(subject.label).name or 'model'}_{task.name}_{config.decoding.mode}"
+    return f"{Path(label).name or 'model'}_{task.name}_{config.decoding.mode}"
+
+
+def prompts_hash(ids: Sequence[Sequence[int]]) -> str:
+    """SHA-256 of all prompts' token ids."""
+    return hashlib.sha256(json.dumps([list(prompt) for prompt in ids]).encode()).hexdigest()
 
 
 def prompt_hash(ids: Sequence[int]) -> str:

@@ -19,7 +19,7 @@ Rows = Iterator[tuple[str, Row]]
 def read_rows(path: Path) -> Rows:
     """(where, row) for each row of a local file."""
     if path.suffix != ".json":
-        for number, row in read_objects(path):
+        for number, row in read_objects(path, skippable=False):
             yield f"{path}:{number}", row
         return
     with open_data(path) as file:

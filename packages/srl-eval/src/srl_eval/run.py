@@ -188,7 +188,7 @@ def execute(plan: Plan) -> Metrics:
 def publish(plan: Plan, metrics: Metrics, samples: Sequence[Sample]) -> None:
     """The finished run on Weights & Biases."""
     config = plan.identity() | {"config": plan.config.model_dump(mode="json")}
-    name = run_name(plan.task, plan.config, plan.subject)
+    name = run_name(plan.task, plan.config, plan.subject.label)
     send(plan.config.tracking, plan.output_dir, name, config, metrics, samples)
 
 

@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from srl_data.prompts import Template
-from srl_data.prompts import Tokenizer as PromptTokenizer
+from srl_data.prompt_format import Prompt, PromptFormat
 from srl_eval.generate.engine import Engine
 from srl_eval.generate.sampling import Completion, FinishReason, Sampling
 from srl_eval.generate.seeds import seed_for
-from srl_eval.generate.text import Decoder, completion_text
+from srl_eval.generate.text import completion_text
 from srl_reward.answer import extract_boxed
 from srl_reward.output import (
     InvalidOutput,
@@ -22,10 +21,7 @@ from srl_reward.output import (
     is_think_prefilled,
     parse_step_output,
 )
-
-
-class Tokenizer(PromptTokenizer, Decoder, Protocol):
-    """What is asked of a tokenizer; those of transformers have it."""
+from srl_reward.thinking_marks import ends_inside_thinking
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +57,7 @@ class WholeSolver:
     It is looked for after the thinking, by the rule of the rewards (`srl_reward.after_thinking`).
     """
 
-    tokenizer: Tokenizer
-    template: Template
+    prompts: PromptFormat
     sampling: Sampling
     ends: tuple[str, ...] = ()
 
@@ -70,22 +65,20 @@ class WholeSolver:
         self, engine: Engine, problems: Sequence[Mapping[str, object]], seeds: Sequence[int]
     ) -> list[Answer]:
         """Solve a chunk."""
-        prompts = [self.template.prompt_ids(self.tokenizer, **columns) for columns in problems]
-        completions = engine.generate(prompts, self.sampling, seeds)
-        return [self._answer(*parts) for parts in zip(problems, prompts, completions, strict=True)]
+        prompts = [self.prompts.prompt(**columns) for columns in problems]
+        completions = engine.generate([prompt.ids for prompt in prompts], self.sampling, seeds)
+        return [self._answer(*parts) for parts in zip(prompts, completions, strict=True)]
 
-    def _answer(
-        self, columns: Mapping[str, object], prompt: Sequence[int], completion: Completion
-    ) -> Answer:
-        text = completion_text(completion, self.tokenizer)
+    def _answer(self, prompt: Prompt, completion: Completion) -> Answer:
+        text = completion_text(completion, self.prompts.tokenizer)
         found = [place for end in self.ends if (place := text.find(end)) >= 0]
-        prefilled = is_think_prefilled(self.template.prompt(self.tokenizer, **columns))
+        prefilled = ends_inside_thinking(prompt.text)
         part = after_thinking(text[: min(found, default=len(text))], think_prefilled=prefilled)
         return Answer(
             response=text,
             answer_text="" if isinstance(part, InvalidOutput) else part,
             finish_reason="stop" if found else completion.finish_reason,
-            prompt_tokens=len(prompt),
+            prompt_tokens=len(prompt.ids),
             completion_tokens=len(completion.token_ids),
             steps=1,
         )
@@ -129,8 +122,7 @@ class StepwiseSolver:
     (problem's seed, k).
     """
 
-    tokenizer: Tokenizer
-    template: Template
+    prompts: PromptFormat
     sampling: Sampling
     max_steps: int
     max_tokens: int
@@ -146,29 +138,29 @@ class StepwiseSolver:
         return [course.answer() for course in courses]
 
     def _step(self, engine: Engine, courses: list[_Course], index: int) -> None:
-        asked: list[tuple[_Course, list[int], bool]] = []
+        asked: list[tuple[_Course, Prompt]] = []
         for course in courses:
             columns = {**course.columns, "previous_steps": course.actions}
-            ids = self.template.prompt_ids(self.tokenizer, **columns)
-            if self._fits(ids, course):
-                prefilled = is_think_prefilled(self.template.prompt(self.tokenizer, **columns))
-                asked.append((course, ids, prefilled))
+            prompt = self.prompts.prompt(**columns)
+            if self._fits(prompt, course):
+                asked.append((course, prompt))
             else:
                 course.end("length")
         if not asked:
             return
-        seeds = [seed_for(course.seed, index) for course, _, _ in asked]
-        completions = engine.generate([ids for _, ids, _ in asked], self.sampling, seeds)
-        for (course, ids, prefilled), completion in zip(asked, completions, strict=True):
-            course.prompt_tokens += len(ids)
-            self._take(course, completion, prefilled=prefilled)
+        seeds = [seed_for(course.seed, index) for course, _ in asked]
+        completions = engine.generate([prompt.ids for _, prompt in asked], self.sampling, seeds)
+        for (course, prompt), completion in zip(asked, completions, strict=True):
+            course.prompt_tokens += len(prompt.ids)
+            self._take(course, completion, prefilled=is_think_prefilled(prompt.text))
 
-    def _fits(self, ids: list[int], course: _Course) -> bool:
-        room = self.window is None or len(ids) + self.sampling.max_new_tokens <= self.window
+    def _fits(self, prompt: Prompt, course: _Course) -> bool:
+        length = len(prompt.ids) + self.sampling.max_new_tokens
+        room = self.window is None or length <= self.window
         return room and course.completion_tokens < self.max_tokens
 
     def _take(self, course: _Course, completion: Completion, *, prefilled: bool) -> None:
-        text = completion_text(completion, self.tokenizer)
+        text = completion_text(completion, self.prompts.tokenizer)
         cut = completion.finish_reason == "length"
         course.outputs.append(text)
         course.completion_tokens += len(completion.token_ids)

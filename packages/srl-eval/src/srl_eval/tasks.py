@@ -77,6 +77,7 @@ TASKS = {
                 split="train",
                 revision="2fe88a2f1091d5048c0f36abc874fb997b3dd99a",
             ),
+            aliases=("aime2024",),
         ),
         TaskSpec(
             "aime25",

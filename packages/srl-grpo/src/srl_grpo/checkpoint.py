@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerBase
 
 from srl_data.errors import CommandError, ConfigError, DataError
 from srl_data.files import fsync_folder, sha256_file, write_text
-from srl_data.prompts import Template, write_template
+from srl_data.prompt_record import PromptRecord, write_record
 from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
 from srl_grpo.refill import KeepRate
@@ -80,7 +80,7 @@ def save_checkpoint(
     run: Path,
     engine: TrainingEngine,
     tokenizer: PreTrainedTokenizerBase,
-    template: Template,
+    prompts: PromptRecord,
     state: TrainerState,
     world: World,
 ) -> Path:
@@ -98,7 +98,7 @@ def save_checkpoint(
     weights = engine.model_state()
     with disk_errors(work):
         if world.is_main:
-            write_model(work, engine, weights, tokenizer, template)
+            write_model(work, engine, weights, tokenizer, prompts)
             write_text(work / TRAINER / STATE, state.model_dump_json(indent=2) + "\n")
         save_random_state(work / TRAINER / f"random_{world.rank}.safetensors")
         engine.save(work / TRAINER)
@@ -159,12 +159,12 @@ def write_model(
     engine: TrainingEngine,
     weights: dict[str, torch.Tensor],
     tokenizer: PreTrainedTokenizerBase,
-    template: Template,
+    prompts: PromptRecord,
 ) -> None:
-    """The transformers part: config, safetensors, tokenizer, prompt template."""
+    """The transformers part: config, safetensors, tokenizer; and how the model was prompted."""
     engine.policy.model.save_pretrained(folder, state_dict=weights)
     tokenizer.save_pretrained(folder)
-    write_template(folder, template)
+    write_record(folder, prompts)
 
 
 def save_random_state(path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from srl_data.config import Flag, Section
+from srl_data.prompt_record import ChatSection
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -68,7 +69,7 @@ class ModelSection(Section):
         return self
 
 
-class DataSection(Section):
+class DataSection(ChatSection):
     """What it is trained on."""
 
     path: Annotated[Path | None, Flag("data")] = None

@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerBase
-
 from srl_data.arithmetic import problems
 from srl_data.errors import DataError
-from srl_data.prompts import Template
+from srl_data.prompt_format import PromptFormat
 from srl_data.records import OnError, Record, SrlInstance, read_records
 from srl_grpo.config import TrainConfig
 from srl_grpo.warm_start import difficulty_of
@@ -51,32 +49,33 @@ def make_prompt(
     index: int,
     name: str,
     columns: dict[str, object],
-    template: Template,
-    tokenizer: PreTrainedTokenizerBase,
+    prompts: PromptFormat,
 ) -> TrainingPrompt:
-    """Render and encode one prompt."""
-    text = template.prompt(tokenizer, **columns)
-    ids = tuple(template.prompt_ids(tokenizer, **columns))
-    return TrainingPrompt(index, name, text, ids, is_think_prefilled(text), columns)
+    """Render and encode one prompt; DataError naming the record whose text does not come out."""
+    try:
+        prompt = prompts.prompt(**columns)
+    except DataError as error:
+        raise DataError(f"record {name!r}: {error}") from error
+    opened = is_think_prefilled(prompt.text)
+    return TrainingPrompt(index, name, prompt.text, prompt.ids, opened, columns)
 
 
 def make_prompts(
     records: Iterable[Record],
-    template: Template,
-    tokenizer: PreTrainedTokenizerBase,
+    prompts: PromptFormat,
     max_prompt_length: int,
 ) -> PromptSet:
     """Prompts of `records`; those over `max_prompt_length` tokens are left out and counted."""
-    prompts: list[TrainingPrompt] = []
+    made: list[TrainingPrompt] = []
     too_long = 0
     for record in records:
         columns = record.model_dump(exclude={"id", "meta"})
-        prompt = make_prompt(len(prompts), record.id, columns, template, tokenizer)
+        prompt = make_prompt(len(made), record.id, columns, prompts)
         if len(prompt.ids) > max_prompt_length:
             too_long += 1
         else:
-            prompts.append(prompt)
-    return PromptSet(prompts, too_long)
+            made.append(prompt)
+    return PromptSet(made, too_long)
 
 
 def limited(records: Iterator[Record], limit: int | None) -> Iterator[Record]:
@@ -142,14 +141,13 @@ def load_prompts(
     records: Iterator[Record],
     name: object,
     config: TrainConfig,
-    template: Template,
-    tokenizer: PreTrainedTokenizerBase,
+    prompts: PromptFormat,
     note: Note,
 ) -> PromptSet:
     """Prompts of `records`; DataError if none is left, a note of those left out."""
     limit = config.data.max_prompt_length
-    prompts = make_prompts(records, template, tokenizer, limit)
-    require_some(prompts, name, limit)
-    if prompts.too_long:
-        note(f"{prompts.too_long} prompts over {limit} tokens left out of {name}")
-    return prompts
+    found = make_prompts(records, prompts, limit)
+    require_some(found, name, limit)
+    if found.too_long:
+        note(f"{found.too_long} prompts over {limit} tokens left out of {name}")
+    return found

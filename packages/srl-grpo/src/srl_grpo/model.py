@@ -207,13 +207,6 @@ def switch_off_dropout(model: PreTrainedModel) -> None:
                 setattr(module, name, 0.0)
 
 
-def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """Ids that end a completion: the tokenizer's end token and the model's own."""
-    own = getattr(model.generation_config, "eos_token_id", None)
-    ids = own if isinstance(own, list) else [own]
-    return tuple(sorted({int(i) for i in (*ids, tokenizer.eos_token_id) if i is not None}))
-
-
 def context_length(model: PreTrainedModel) -> int | None:
     """Most tokens the model takes; None where its config names no limit."""
     length = getattr(model.config, "max_position_embeddings", None)

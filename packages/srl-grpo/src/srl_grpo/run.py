@@ -15,7 +15,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from srl_data.config import read_tree
 from srl_data.errors import CommandError, ConfigError, DataError, InterruptedRunError
-from srl_data.prompts import Template, get_template
+from srl_data.prompt_format import PromptFormat
+from srl_data.prompt_record import write_record
 from srl_data.records import open_data
 from srl_eval.generate import Sampling
 from srl_grpo import distributed
@@ -46,9 +47,9 @@ from srl_grpo.model import (
     make_model,
     ready,
     settle_threads,
-    stop_tokens,
 )
 from srl_grpo.policy import Policy, check_head
+from srl_grpo.prompting import open_training_prompts, stops_of
 from srl_grpo.report import write_report
 from srl_grpo.resuming import changed_keys, interrupted
 from srl_grpo.rollout import PolicyRollout
@@ -81,11 +82,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class Language:
-    """Model, tokenizer and template: how prompts become ids and ids text."""
+    """Model, tokenizer and prompts: how records become ids and ids text."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    template: Template
+    prompts: PromptFormat
 
     @property
     def pad_id(self) -> int:
@@ -190,7 +191,7 @@ def open_directory(
     return RunDirectory(Path(str(world.from_main(str(path)))))
 
 
-def make_language(config: TrainConfig, origin: Origin, world: World) -> Language:
+def make_language(config: TrainConfig, origin: Origin, world: World, display: Display) -> Language:
     """The model and tokenizer of the config, or those of the checkpoint to resume from."""
     section = config.model
     if origin.checkpoint is not None:
@@ -200,7 +201,10 @@ def make_language(config: TrainConfig, origin: Origin, world: World) -> Language
     model, tokenizer = make_model(section, world.device, config.seed)
     settle_threads(model)
     check_lengths(config, model)
-    return Language(model, tokenizer, get_template(config.data.template))
+    prompts = open_training_prompts(
+        config, tokenizer, model, origin.checkpoint, world, display.note
+    )
+    return Language(model, tokenizer, prompts)
 
 
 def check_lengths(config: TrainConfig, model: PreTrainedModel) -> None:
@@ -220,7 +224,7 @@ def sampling_of(config: TrainConfig, language: Language) -> Sampling:
         max_new_tokens=config.rollout.max_new_tokens,
         temperature=config.rollout.temperature,
         top_p=config.rollout.top_p,
-        stop_token_ids=stop_tokens(language.model, language.tokenizer),
+        stop_token_ids=stops_of(language.model, language.prompts),
     )
 
 
@@ -234,7 +238,7 @@ def make_policy(
     if options.steps and synthetic is not None and origin.checkpoint is None:
         display.phase("warm start")
         stream = pairs(
-            config.seed, difficulty_of(synthetic), options, language.template, language.tokenizer
+            config.seed, difficulty_of(synthetic), options, language.prompts, language.tokenizer
         )
         loss = warm_start(policy, stream, options, language.pad_id)
         display.note(f"warm start: {options.steps} supervised steps, last loss {loss:.3f}")
@@ -266,12 +270,10 @@ def make_held_out(
     if records is None or not (config.evaluation.eval_every or config.evaluation.before_after):
         return None
     records = limited(records, config.evaluation.eval_limit)
-    found = load_prompts(
-        records, config.data.val_path, config, language.template, language.tokenizer, display.note
-    )
+    found = load_prompts(records, config.data.val_path, config, language.prompts, display.note)
 
     def next_prompt(name: str, columns: dict[str, object]) -> TrainingPrompt:
-        return make_prompt(0, name, columns, language.template, language.tokenizer)
+        return make_prompt(0, name, columns, language.prompts)
 
     sampling, limit = sampling_of(config, language), config.data.max_prompt_length
     return HeldOut(found.prompts, scorer, next_prompt, sampling, limit, config.seed, world)
@@ -288,14 +290,16 @@ def prepared(config: TrainConfig, world: World) -> Iterator[tuple[Trainer, Befor
         for path in (config.data.path, config.data.val_path):
             if path is not None:
                 open_data(path).close()  # before a hub is asked for a model
-        language = make_language(config, origin, world)
+        language = make_language(config, origin, world, display)
         records = training_records(config, display.note)
         prompts = load_prompts(
-            records, config.data.path, config, language.template, language.tokenizer, display.note
+            records, config.data.path, config, language.prompts, display.note
         ).prompts
         scorer = Scorer(make_reward(config.reward), language.tokenizer)
         held_out = make_held_out(config, language, scorer, world, display)
         directory = open_directory(config, origin, world, display)
+        if world.is_main:
+            write_record(directory.path, language.prompts.record)
         policy = make_policy(config, language, origin, display)
         reference = make_reference(config, policy, origin, directory, world)
         tracker = (
@@ -363,7 +367,7 @@ def assemble(
         config=config,
         world=world,
         tokenizer=language.tokenizer,
-        template=language.template,
+        prompt_record=language.prompts.record,
         engine=engine,
         rollout=rollout,
         prompts=prompts,

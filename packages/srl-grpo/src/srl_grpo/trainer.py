@@ -16,7 +16,7 @@ from types import FrameType
 from transformers import PreTrainedTokenizerBase
 
 from srl_data.errors import CommandError
-from srl_data.prompts import Template
+from srl_data.prompt_record import PromptRecord
 from srl_eval.generate import Sampling
 from srl_grpo.checkpoint import TrainerState, mark_best, prune, save_checkpoint
 from srl_grpo.config import TrainConfig
@@ -72,7 +72,7 @@ class Trainer:
     config: TrainConfig
     world: World
     tokenizer: PreTrainedTokenizerBase
-    template: Template
+    prompt_record: PromptRecord
     engine: TrainingEngine
     rollout: PolicyRollout
     prompts: Sequence[TrainingPrompt]
@@ -231,7 +231,7 @@ class Trainer:
             return
         with self.clock("checkpoint"):
             run, state = self.directory.path, self.state
-            save_checkpoint(run, self.engine, self.tokenizer, self.template, state, self.world)
+            save_checkpoint(run, self.engine, self.tokenizer, self.prompt_record, state, self.world)
             if self.world.is_main:
                 if state.best_step is not None and state.best_reward is not None:
                     mark_best(run, state.best_step, state.best_reward)

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from srl_data.arithmetic import Difficulty, sloppy_stream
-from srl_data.prompts import Template
+from srl_data.prompt_format import PromptFormat
 from srl_grpo.batch import MicroBatch
 from srl_grpo.config import SyntheticSection, WarmStartSection
 from srl_grpo.policy import Policy
@@ -34,7 +34,7 @@ def pairs(
     stream_seed: int,
     difficulty: Difficulty,
     options: WarmStartSection,
-    template: Template,
+    prompts: PromptFormat,
     tokenizer: PreTrainedTokenizerBase,
 ) -> Iterator[Pair]:
     """The sloppy stream, rendered and encoded."""
@@ -43,8 +43,8 @@ def pairs(
     )
     end = tokenizer.eos_token_id
     for instance, response in stream:
-        prompt_ids = template.prompt_ids(tokenizer, **instance.model_dump())
-        yield prompt_ids, [*tokenizer.encode(response, add_special_tokens=False), end]
+        prompt = prompts.prompt(**instance.model_dump())
+        yield list(prompt.ids), [*tokenizer.encode(response, add_special_tokens=False), end]
 
 
 def warm_start(

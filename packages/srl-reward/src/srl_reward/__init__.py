@@ -20,7 +20,7 @@ from srl_reward.output import (
 from srl_reward.registry import REWARDS, RegisteredReward, make_reward
 from srl_reward.reward import Reward, Scored
 from srl_reward.sequence import SequenceMatcher, matching_blocks, ratio, ratio_batch
-from srl_reward.step_reward import StepReward
+from srl_reward.step_reward import StepReward, target_fault
 from srl_reward.steps import (
     NonConforming,
     NonConformingReason,
@@ -68,4 +68,5 @@ __all__ = [
     "render_step_output",
     "split_steps",
     "strip_step_number",
+    "target_fault",
 ]

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from srl_reward import _native
-
-_OPEN, _CLOSE = "<think>", "</think>"
+from srl_reward.thinking_marks import OPENING, after_last_closing
 
 
 class InvalidReason(StrEnum):
@@ -76,10 +75,11 @@ def after_thinking(text: str, *, think_prefilled: bool = False) -> str | Invalid
 
     All of it where there is no thinking. What stands in thinking is being tried, not answered: an
     output that never closes it, or opens it again behind its end, has no such part. Rewards and
-    evaluation both read answers by this rule.
+    evaluation both read answers by this rule, whichever marks a model thinks between
+    (`srl_reward.thinking_marks`).
     """
-    _, closed, after = text.rpartition(_CLOSE)
-    if _OPEN in after:
+    closed, after = after_last_closing(text)
+    if OPENING.search(after):
         again = InvalidReason.REPEATED_THINK if closed else InvalidReason.UNCLOSED_THINK
         return InvalidOutput(again)
     if think_prefilled and not closed:

@@ -2,8 +2,9 @@
 
 `ratio`, `ratio_batch` and `matching_blocks` answer the common questions; `SequenceMatcher` is a
 drop-in for `difflib.SequenceMatcher`. Strings and lists or tuples of `int` go to the native core
-as they are; other hashable elements are numbered first. Left out: difflib's line-oriented tools
-(`unified_diff`, `Differ`), which work with this `SequenceMatcher` only by its opcodes.
+as they are; other hashable elements are numbered first. `difflib.SequenceMatcher = SequenceMatcher`
+speeds up a library that cannot be edited, and difflib's own tools with it. Left out: those tools
+(`get_close_matches`, `unified_diff`, `Differ`, `HtmlDiff`), which are difflib's.
 """
 
 import difflib
@@ -17,6 +18,9 @@ from srl_reward._native import ratio
 __all__ = ["Match", "SequenceMatcher", "matching_blocks", "ratio", "ratio_batch"]
 
 T = TypeVar("T", bound=Hashable)
+
+# By this name and not difflib's: whoever puts our class in its place there must not find it here.
+_Plain = difflib.SequenceMatcher
 
 _LAZY = ("b2j", "bjunk", "bpopular")
 _CHAIN = "_SequenceMatcher__chain_b"
@@ -104,7 +108,7 @@ class SequenceMatcher(difflib.SequenceMatcher[T], Generic[T]):
         if name not in _LAZY:
             message = f"{type(self).__name__!r} object has no attribute {name!r}"
             raise AttributeError(message, name=name, obj=self)
-        plain = difflib.SequenceMatcher[T](None, (), self.b, self.autojunk)
+        plain = _Plain[T](None, (), self.b, self.autojunk)
         for lazy in _LAZY:
             self.__dict__[lazy] = getattr(plain, lazy)
         return self.__dict__[name]
@@ -165,9 +169,7 @@ class SequenceMatcher(difflib.SequenceMatcher[T], Generic[T]):
 
     def _chains_otherwise(self) -> bool:
         """Whether a subclass makes `b2j` in its own way, by the method that difflib has for it."""
-        return getattr(type(self), _CHAIN, None) is not getattr(
-            difflib.SequenceMatcher, _CHAIN, None
-        )
+        return getattr(type(self), _CHAIN, None) is not getattr(_Plain, _CHAIN, None)
 
     def _code(self) -> "tuple[_CodedSequence[T], list[int]] | None":
         """Number the elements of both; None where difflib's own loop must run.

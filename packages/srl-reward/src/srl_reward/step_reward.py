@@ -8,7 +8,12 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from srl_reward.completions import Completion, Sample, read_samples, read_texts
-from srl_reward.output import InvalidOutput, ParsedOutput, parse_step_output
+from srl_reward.output import (
+    InvalidOutput,
+    ParsedOutput,
+    parse_step_output,
+    render_step_output,
+)
 from srl_reward.reward import Reward, Scored
 from srl_reward.similarity import METRICS, Metric, similarities
 from srl_reward.steps import strip_step_number
@@ -99,6 +104,19 @@ class StepReward(Reward):
             max_chars=self.max_chars,
             threads=self.threads,
         )
+
+
+def target_fault(step: str) -> str | None:
+    """Why no output could earn the whole reward for this expert's step; None where one could.
+
+    `<think>x</think>` and the step itself must be valid and score exactly 1. The answer is the
+    reason why that output is invalid, or "not_exact".
+    """
+    scored = StepReward().score([render_step_output("x", step)], target_step=[step])[0]
+    assert scored is not None, "the target is a text"
+    if scored.reason is not None:
+        return str(scored.reason)
+    return None if scored.reward == 1.0 and scored.exact else "not_exact"
 
 
 def _parse(sample: Sample) -> ParsedOutput | InvalidOutput:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from srl_eval.generate.engine import ChunkedEngine, Engine, Prompt, Ticket
     from srl_eval.generate.sampling import Completion, FinishReason, Sampling
     from srl_eval.generate.seeds import seed_array, seed_for, uniforms
+    from srl_eval.generate.stopping import stop_token_ids
     from srl_eval.generate.text import completion_text
     from srl_eval.generate.transformers import TransformersEngine
 
@@ -26,6 +27,7 @@ __all__ = [
     "completion_text",
     "seed_array",
     "seed_for",
+    "stop_token_ids",
     "uniforms",
 ]
 
@@ -33,6 +35,7 @@ _HOMES = {
     "engine": ("ChunkedEngine", "Engine", "Prompt", "Ticket"),
     "sampling": ("Completion", "FinishReason", "Sampling"),
     "seeds": ("seed_array", "seed_for", "uniforms"),
+    "stopping": ("stop_token_ids",),
     "text": ("completion_text",),
     "transformers": ("TransformersEngine",),
 }

@@ -65,20 +65,21 @@ def test_the_recorded_template_is_used(
     assert "question_only/1, in one answer" in capsys.readouterr().err
 
 
-def test_a_tokenizer_that_transformers_replaces_is_noted(
+def test_a_tokenizer_that_gives_other_text_back_is_refused(
     tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = tmp_path / "model"
     shutil.copytree(model_folder, model)
     assert run(arguments(tmp_path, model)) == 0
-    assert "otherwise" not in capsys.readouterr().err
+    assert "does not give back" not in capsys.readouterr().err
     path = model / "config.json"
     path.write_text(path.read_text().replace('"qwen3"', '"qwen2"').replace("Qwen3", "Qwen2"))
     tokenizer = json.loads((model / "tokenizer.json").read_text())
     tokenizer["pre_tokenizer"] = {"type": "Digits", "individual_digits": True}
     (model / "tokenizer.json").write_text(json.dumps(tokenizer))
-    run(arguments(tmp_path, model, "--overwrite"))
-    assert "reads the first prompt otherwise" in " ".join(capsys.readouterr().err.split())
+    assert run(arguments(tmp_path, model, "--overwrite")) == 3
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "does not give back the first prompt: '[user]What is 0?" in line
 
 
 @pytest.mark.parametrize(
@@ -126,9 +127,9 @@ def test_what_is_no_model_is_refused(
     (bare / "model.safetensors").unlink()
     for folder, reason in (
         (tmp_path / "none", "does not exist"),
-        (empty, "it has no config.json"),
+        (empty, "is empty"),
         (bare, "model.safetensors missing"),
-        (cut, "cannot load a model"),
+        (cut, "cannot load model"),
     ):
         assert run(arguments(tmp_path, folder)) == 3
         assert reason in capsys.readouterr().err.strip().splitlines()[-1]

@@ -6,7 +6,7 @@ from srl_eval.generate import seed_for
 from srl_grpo.config import AlgorithmSection, EngineSection, OptimiserSection
 from srl_grpo.engine import TrainingEngine, deepspeed_settings
 from srl_grpo.policy import Policy
-from srl_grpo.update import Updater, optimizer_batches, samples_of, weighted
+from srl_grpo.update import Updater, mean_metrics, optimizer_batches, samples_of, weighted
 
 RATE, TEMPERATURE, SEED = 2e-3, 0.8, 42
 
@@ -63,14 +63,13 @@ def naive_update(
     with torch.no_grad():
         old = [row_logprobs(model, prompt, ids) for prompt, ids, _ in rows]
         frozen = [row_logprobs(reference, *row[:2]) for row in rows] if reference else old
-    losses, norms = [], []
+    losses, norms, weights = [], [], []
     for number in range(passes):
         order = list(range(len(rows)))
         if size < len(rows):
             generator = np.random.default_rng(seed_for(SEED, "update", step, number))
             order = generator.permutation(len(rows)).tolist()
-        for start in range(0, len(rows), size):
-            chosen = order[start : start + size]
+        for chosen in np.array_split(order, -(-len(rows) // size)):
             tokens = sum(len(rows[place][1]) for place in chosen)
             loss = torch.zeros(())
             for place in chosen:
@@ -87,7 +86,8 @@ def naive_update(
             norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip)))
             optimizer.step()
             losses.append(loss.item())
-    return {"loss": np.mean(losses), "grad_norm": np.mean(norms)}
+            weights.append(tokens if mean == "token-mean" else len(chosen))
+    return {"loss": np.average(losses, weights=weights), "grad_norm": np.mean(norms)}
 
 
 def assert_same_weights(found, expected, start, tolerance=1e-6):
@@ -127,10 +127,12 @@ def test_micro_batches_change_nothing(tiny_model, updater, groups, budget, stage
     assert found == pytest.approx(expected, abs=1e-5)
 
 
-def test_several_passes_clip_against_the_policy_before_the_first(tiny_model, updater, groups):
+@pytest.mark.parametrize("mean", ["token-mean", "sequence-mean"])
+def test_several_passes_clip_against_the_policy_before_the_first(tiny_model, updater, groups, mean):
     model, expected = tiny_model(), tiny_model()
-    metrics = updater(model, ppo_steps=2, train_batch_size=4)(groups, 7, RATE)
-    naive = naive_update(expected, groups, step=7, size=4, passes=2)
+    options = {"ppo_steps": 2, "train_batch_size": 4, "normalisation": mean}
+    metrics = updater(model, **options)(groups, 7, RATE)
+    naive = naive_update(expected, groups, step=7, size=4, passes=2, mean=mean)
     assert_same_weights(model, expected, tiny_model(), tolerance=5e-6)
     assert metrics["loss"] == pytest.approx(naive["loss"], abs=1e-5)
     assert metrics["approx_kl"] > 0
@@ -186,13 +188,37 @@ def test_the_samplers_own_probabilities_are_compared(tiny_model, updater, groups
 def test_passes_cover_all_samples_in_seeded_orders(groups):
     samples = samples_of(groups, 1e-4)
     first = optimizer_batches(samples, 4, SEED, (0, 0))
-    assert [len(batch) for batch in first] == [4, 2]
+    assert [len(batch) for batch in first] == [3, 3]
     assert sorted(s.completion_ids for batch in first for s in batch) == sorted(
         s.completion_ids for s in samples
     )
     assert optimizer_batches(samples, 4, SEED, (0, 0)) == first
     assert optimizer_batches(samples, 4, SEED, (0, 1)) != first
     assert optimizer_batches(samples, 6, SEED, (0, 0)) == [samples]
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "sizes"),
+    [(9, 4, [3, 3, 3]), (9, 8, [5, 4]), (10, 4, [4, 3, 3]), (12, 4, [4, 4, 4]), (5, 1, [1] * 5)],
+)
+def test_the_remainder_is_shared_out(make_group, count, size, sizes):
+    samples = samples_of([make_group([*range(count)])], 1e-4)
+    assert [len(batch) for batch in optimizer_batches(samples, size, SEED, (3, 0))] == sizes
+
+
+def test_a_rate_of_zero_gives_the_metrics_of_one_step_however_it_is_cut(
+    tiny_model, updater, groups
+):
+    whole = updater(tiny_model())(groups, 0, 0.0)
+    for size in (4, 5, 1):
+        cut = updater(tiny_model(), train_batch_size=size)(groups, 0, 0.0)
+        for name in ("loss", "entropy", "sampling/logprob_difference"):
+            assert cut[name] == pytest.approx(whole[name], rel=1e-5, abs=1e-6), (size, name)
+
+
+def test_the_metrics_of_one_step_are_its_own_to_the_last_bit():
+    one = {"loss": 0.1 + 0.2, "grad_norm": 1 / 3}
+    assert mean_metrics([(7, one)]) == one
 
 
 def test_weights_are_shares_of_the_optimizer_steps_own_tokens(groups):

@@ -13,6 +13,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from srl_data.errors import CommandError
+from srl_data.streams import fill_closed_descriptors, lasting_streams
 
 DISK_ERRORS = {
     errno.ENOSPC: "no space left",
@@ -32,7 +33,8 @@ PATH_ERRORS = {
 
 def complain(program: str, message: str) -> None:
     """Write `program: error: message` on standard error."""
-    click.echo(f"{program}: error: {message}", err=True)
+    with lasting_streams():  # nobody may be there to read it; the exit code stays
+        click.echo(f"{program}: error: {message}", err=True)
 
 
 def describe(error: OSError) -> str | None:
@@ -86,4 +88,5 @@ def execute(cli: click.Command, program: str, argv: Sequence[str] | None = None)
 
 def run(cli: click.Command, program: str) -> NoReturn:
     """Entry point of a console script: `execute` with the process's arguments, then exit."""
+    fill_closed_descriptors()
     sys.exit(execute(cli, program))

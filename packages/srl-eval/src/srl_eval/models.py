@@ -7,7 +7,6 @@ run.
 
 import datetime as dt
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,21 @@ from srl_data.prompt_record import (
     recorded_template,
 )
 from srl_data.prompts import Template, get_template
-from srl_eval.config import EvalConfig, ModelSection
+from srl_eval.config import Backend, EvalConfig, ModelSection
+from srl_eval.generate.architectures import (
+    check_generates,
+    load_config,
+    vocabulary_size,
+    window,
+)
 from srl_eval.generate.engine import Engine
+from srl_eval.generate.folders import ModelSource, check_files
 from srl_eval.generate.stopping import stop_token_ids
+from srl_eval.generate.tokenizers import check_ids, check_marks, load_tokenizer, padding_id
+from srl_eval.generate.weights import load_generation_config, load_model
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig, PreTrainedConfig, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 DEFAULT_TEMPLATE = "boxed"
 _HASH_UP_TO = 1 << 30  # bytes of weights that are hashed; above, names and sizes must do
@@ -41,7 +49,7 @@ class Subject:
     """A model under evaluation.
 
     `window` is prompt and answer together, at most; `identity` what a resumed run must find again;
-    `start` gives the engine, loading the weights if they are not.
+    `start` gives the engine, loading the weights if they are not; `notes` what loading noticed.
     """
 
     label: str
@@ -50,6 +58,7 @@ class Subject:
     stop_token_ids: tuple[int, ...]
     identity: dict[str, object]
     start: Callable[[], Engine]
+    notes: tuple[str, ...] = ()
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -96,7 +105,8 @@ def open_subject(config: EvalConfig, today: dt.date | None = None) -> Subject:
         from srl_eval.generate.vllm import require_vllm
 
         require_vllm()
-    model_config, tokenizer = _load_head(section)
+    notes: list[str] = []
+    model_config, tokenizer = _load_head(config, notes)
     device, dtype = ("", "") if backend.backend == "server" else _placement(section)
     prompts = _prompts(config, tokenizer, today)
     identity = _identity(section) | {"backend": backend.backend}
@@ -107,94 +117,62 @@ def open_subject(config: EvalConfig, today: dt.date | None = None) -> Subject:
     return Subject(
         label=section.name,
         prompts=prompts,
-        window=_window(model_config),
+        window=window(model_config),
         stop_token_ids=stop_token_ids(
-            [tokenizer, model_config, *_generation_config(section)], prompts.stop_token_ids
+            [tokenizer, model_config, load_generation_config(source_of(section))],
+            prompts.stop_token_ids,
         ),
         identity=identity,
-        start=lambda: _start(config, tokenizer, device, dtype),
+        start=lambda: _start(config, model_config, tokenizer, device, dtype),
+        notes=tuple(notes),
     )
 
 
 def check_model(config: EvalConfig) -> None:
-    """See, without opening it, that there is a model; raises as `open_subject` does."""
+    """See that there is a model that can be run, from its files and configuration alone.
+
+    Raises as `open_subject` does, before data or a hub are asked.
+    """
     if not config.model.name:
         raise ConfigError("no model given; name one with model.model or model.model_path")
-    check_folder(config.model, weights=config.backend.backend != "server")
+    check_folder(config.model, config.backend.backend)
+    source = source_of(config.model)
+    if config.backend.backend == "hf" and source.folder is not None:
+        _check_generates(source, load_config(source))
 
 
-def check_folder(section: ModelSection, *, weights: bool = True) -> None:
-    """DataError for a local path that is no model folder, in one line.
-
-    Without `weights` it only has to say which model it is: they are elsewhere.
-    """
-    path = section.model_path or Path(section.model or "")
-    is_path = section.model_path is not None or path.is_absolute() or len(path.parts) > 2
-    if not is_path and not path.exists():
-        return  # a hub id
-    if not path.is_dir():
-        what = "is a file" if path.is_file() else "does not exist"
-        raise DataError(f"{path} {what}; expected a model folder with config.json and weights")
-    if not (path / "config.json").is_file():
-        raise DataError(f"{path} is no model: it has no config.json")
-    if not weights:
-        return
-    index = path / "model.safetensors.index.json"
-    needed = {"model.safetensors"}
-    if index.is_file():
-        try:
-            needed = set(json.loads(index.read_text())["weight_map"].values())
-        except (ValueError, KeyError, AttributeError) as error:
-            raise DataError(f"{index} is damaged: {error}") from error
-    missing = sorted(name for name in needed if not (path / name).is_file())
-    if missing:
-        raise DataError(f"{path} is no whole model: {', '.join(missing)} missing")
+def check_folder(section: ModelSection, backend: Backend) -> None:
+    """DataError in one line for a local path that is no model folder for this backend."""
+    check_files(source_of(section), weights=backend != "server", quantised=backend != "hf")
 
 
-def _kwargs(section: ModelSection) -> dict[str, object]:
-    return {
-        "revision": section.revision,
-        "cache_dir": section.cache_dir,
-        "trust_remote_code": False,
-        "local_files_only": section.model_path is not None,
-    }
+def source_of(section: ModelSection) -> ModelSource:
+    """Where the model of a section comes from."""
+    local = section.model_path is not None
+    return ModelSource(section.name, section.revision, section.cache_dir, local)
 
 
-def _load_head(section: ModelSection) -> "tuple[PreTrainedConfig, PreTrainedTokenizerBase]":
-    from transformers import AutoConfig, AutoTokenizer
-
+def _check_generates(source: ModelSource, config: "PreTrainedConfig") -> None:
+    """DataError for an architecture that the hf backend cannot run, naming those that may."""
     try:
-        config = AutoConfig.from_pretrained(section.name, **_kwargs(section))
-        tokenizer = AutoTokenizer.from_pretrained(section.name, **_kwargs(section))
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(_no_model(section.name, error)) from error
-    return config, tokenizer
+        check_generates(source, config)
+    except DataError as error:
+        raise DataError(f"{error}; --backend vllm or server may run it") from error
 
 
-def tokenizer_note(subject: Subject, prompt: str) -> str | None:
-    """A warning where the loaded tokenizer is not the one in the model's folder.
-
-    transformers 5 loads the tokenizer of every qwen2 folder as Qwen2's own, whatever its
-    tokenizer.json says; the model would then read other ids than it was trained on.
-    """
-    file = Path(subject.label) / "tokenizer.json"
-    if not file.is_file():
-        return None
-    from tokenizers import Tokenizer as RawTokenizer
-
-    stored = RawTokenizer.from_file(str(file)).encode(prompt, add_special_tokens=False).ids
-    if stored == list(subject.tokenizer.encode(prompt, add_special_tokens=False)):
-        return None
-    return (
-        f"transformers reads the first prompt otherwise than {file} does; the model may have been "
-        "trained on other ids, and its answers mean little"
-    )
-
-
-def _no_model(name: str, error: Exception) -> str:
-    reason = " ".join(str(error).split())
-    reason = reason[:200] + ("..." if len(reason) > 200 else "")
-    return f"cannot load a model from {name!r}: {reason}"
+def _load_head(
+    config: EvalConfig, notes: list[str]
+) -> "tuple[PreTrainedConfig, PreTrainedTokenizerBase]":
+    """Configuration and tokenizer, checked against each other; what was noticed goes to `notes`."""
+    source = source_of(config.model)
+    on_hf = config.backend.backend == "hf"
+    model_config = load_config(source, quantised=not on_hf)
+    if on_hf:
+        _check_generates(source, model_config)
+    tokenizer = load_tokenizer(source, notes.append)
+    check_marks(tokenizer, source.name)
+    check_ids(tokenizer, vocabulary_size(model_config), source.name)
+    return model_config, tokenizer
 
 
 def _prompts(config: EvalConfig, tokenizer: Tokenizer, today: dt.date | None) -> PromptFormat:
@@ -212,27 +190,6 @@ def _template(config: EvalConfig, recorded: PromptRecord | None) -> Template:
     if recorded is not None:
         return recorded_template(Path(config.model.name), recorded)
     return get_template(DEFAULT_TEMPLATE)
-
-
-def _window(config: "PreTrainedConfig") -> int | None:
-    limit = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
-    return int(limit) if limit else None
-
-
-def _generation_config(section: ModelSection) -> "list[GenerationConfig]":
-    """The generation configuration, of which only the end tokens are used; many have none."""
-    from transformers import GenerationConfig
-
-    try:
-        found = GenerationConfig.from_pretrained(
-            section.name,
-            cache_dir=section.cache_dir,
-            local_files_only=section.model_path is not None,
-            revision=section.revision or "main",
-        )
-    except OSError:
-        return []
-    return [found]
 
 
 def _placement(section: ModelSection) -> tuple[str, str]:
@@ -260,7 +217,11 @@ def _identity(section: ModelSection) -> dict[str, object]:
 
 
 def _start(
-    config: EvalConfig, tokenizer: "PreTrainedTokenizerBase", device: str, dtype: str
+    config: EvalConfig,
+    model_config: "PreTrainedConfig",
+    tokenizer: "PreTrainedTokenizerBase",
+    device: str,
+    dtype: str,
 ) -> Engine:
     if config.backend.backend == "vllm":
         from srl_eval.generate.vllm import start_vllm
@@ -271,22 +232,13 @@ def _start(
 
         return start_server(config.model, config.backend)
     import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
 
     from srl_eval.generate.transformers import TransformersEngine
 
-    name = config.model.name
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            name, dtype=dtype, use_safetensors=True, **_kwargs(config.model)
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise DataError(_no_model(name, error)) from error
+    model = load_model(source_of(config.model), dtype=dtype, config=model_config)
     torch.nn.Module.to(model, device)
-    pad = tokenizer.pad_token_id
     return TransformersEngine(
         model,
-        pad_token_id=pad if isinstance(pad, int) else 0,
+        pad_token_id=padding_id(tokenizer, vocabulary_size(model_config)),
         chunk_size=config.backend.chunk_size,
     )

@@ -18,7 +18,8 @@ from srl_eval.config import EvalConfig, resolve_sampling
 from srl_eval.fewshot import FewShot, load_fewshot, next_turn_marks, with_examples
 from srl_eval.generate.sampling import Sampling
 from srl_eval.generate.seeds import seed_for
-from srl_eval.models import Subject, check_model, open_subject, tokenizer_note
+from srl_eval.generate.tokenizers import check_round_trip
+from srl_eval.models import Subject, check_model, open_subject
 from srl_eval.problems import ProblemSet, load_problems
 from srl_eval.samples import WorkItem
 from srl_eval.solvers import Solver, StepwiseSolver, WholeSolver, step_sampling
@@ -112,8 +113,8 @@ def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) 
     room = token_cap(config, subject, prompt_ids, notes, stepwise=stepwise)
     sampling = resolve_sampling(config.decoding, room, subject.stop_token_ids)
     prompts = [prompt.text for prompt in asked]
-    warning = tokenizer_note(subject, prompts[0])
-    notes += [warning] if warning else []
+    check_round_trip(subject.tokenizer, prompts[0], subject.label)
+    notes += subject.notes
     if stepwise:
         sampling = step_sampling(sampling, config.prompt.max_step_tokens, subject.window)
     return Plan(

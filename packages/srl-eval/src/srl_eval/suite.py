@@ -129,7 +129,7 @@ def check(entry: Entry) -> None:
     model, path = entry.config.model, entry.config.data.data_path
     if not model.name:
         raise ConfigError(f"suite model {entry.model!r} has neither model nor model_path")
-    check_folder(model, weights=entry.config.backend.backend != "server")
+    check_folder(model, entry.config.backend.backend)
     if path is not None and not path.is_file():
         raise DataError(f"suite data for {entry.task.name}: no such file: {path}")
 

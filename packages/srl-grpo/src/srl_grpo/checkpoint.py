@@ -7,9 +7,8 @@ manifest, with sizes and SHA-256 of every file, is written last. Nothing is unpi
 
 import json
 import os
-import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,13 +23,16 @@ from srl_data.files import fsync_folder, sha256_file, write_text
 from srl_data.prompt_record import PromptRecord, write_record
 from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
+from srl_grpo.model_folder import open_to_umask, save_model_folder
 from srl_grpo.refill import KeepRate
+from srl_grpo.resuming import MANIFEST, STEP_NAME, is_checkpoint_path
 
-MANIFEST = "MANIFEST.json"
 TRAINER = "trainer"
 STATE = "state.json"
 BEST = "best.json"
-STEP_NAME = re.compile(r"step_(\d+)")
+
+Note = Callable[[str], None]
+"""Shows a line to the user."""
 
 
 class FileEntry(BaseModel):
@@ -104,6 +106,7 @@ def save_checkpoint(
         engine.save(work / TRAINER)
     world.barrier()
     if world.is_main:
+        open_to_umask(work)
         seal(work, state.step)
         replace_folder(work, final)
     world.barrier()
@@ -162,8 +165,7 @@ def write_model(
     prompts: PromptRecord,
 ) -> None:
     """The transformers part: config, safetensors, tokenizer; and how the model was prompted."""
-    engine.policy.model.save_pretrained(folder, state_dict=weights)
-    tokenizer.save_pretrained(folder)
+    save_model_folder(folder, engine.policy.model, weights, tokenizer)
     write_record(folder, prompts)
 
 
@@ -239,46 +241,52 @@ def verify(folder: Path, contents: bool = True) -> Manifest:
     return manifest
 
 
+def begun_steps(run: Path) -> list[int]:
+    """Steps with a checkpoint folder in a run folder, whole or not, ascending."""
+    paths = run.iterdir() if run.is_dir() else ()
+    matches = [STEP_NAME.fullmatch(path.name) for path in paths if path.is_dir()]
+    return sorted(int(match.group(1)) for match in matches if match)
+
+
 def steps_of(run: Path) -> list[int]:
     """Steps with a sealed checkpoint in a run folder, ascending; contents are not read."""
-    steps = []
-    for path in run.iterdir() if run.is_dir() else ():
-        match = STEP_NAME.fullmatch(path.name)
-        if match and (path / MANIFEST).is_file():
-            steps.append(int(match.group(1)))
-    return sorted(steps)
+    return [step for step in begun_steps(run) if (step_folder(run, step) / MANIFEST).is_file()]
 
 
-def newest(run: Path) -> Path | None:
-    """The newest checkpoint of a run that verifies, or None."""
-    for step in reversed(steps_of(run)):
+def newest(run: Path, note: Note = lambda _text: None) -> Path | None:
+    """The newest checkpoint of a run that verifies, or None; `note` hears of those passed over."""
+    for step in sorted(begun_steps(run), reverse=True):
         folder = step_folder(run, step)
         try:
             verify(folder)
-        except DataError:
+        except DataError as error:
+            note(f"passed over: {error}")
             continue
         return folder
     return None
 
 
-def find_resume(resume: str, output_dir: Path | None) -> Path | None:
+def find_resume(
+    resume: str, output_dir: Path | None, note: Note = lambda _text: None
+) -> Path | None:
     """The checkpoint behind `--resume`; None for "auto" where there is none yet.
 
-    Raises DataError if a named folder is neither a good checkpoint nor a run that holds one.
+    `note` hears of damaged checkpoints that were passed over. Raises DataError if a named folder
+    is neither a good checkpoint nor a run that holds one.
     """
     if resume == "auto":
         if output_dir is None:
             raise ConfigError("--resume auto needs --output-dir, to know where to look")
-        found = newest(output_dir)
+        found = newest(output_dir, note)
         sealed = steps_of(output_dir)
         if found is None and sealed:
             verify(step_folder(output_dir, sealed[-1]))  # says what is wrong with it
         return found
     folder = Path(resume)
-    if STEP_NAME.fullmatch(folder.name) or (folder / MANIFEST).is_file():
+    if is_checkpoint_path(folder):
         verify(folder)
         return folder
-    found = newest(folder)
+    found = newest(folder, note)
     if found is None:
         raise DataError(f"--resume {resume}: neither a checkpoint nor a run folder that holds one")
     return found

@@ -37,9 +37,17 @@ def plan_of(config: TrainConfig) -> str:
     processes = config.launch.nproc_per_node * config.launch.nnodes
     return (
         f"train {model} on {data}: {config.num_steps} steps of {config.rollout.batch_size} prompts "
-        f"x {config.rollout.group_size} completions, ZeRO-{config.engine.zero_stage}, "
+        f"x {config.rollout.group_size} completions, ZeRO-{stages_of(config)}, "
         f"{processes} process(es)"
     )
+
+
+def stages_of(config: TrainConfig) -> str:
+    """The ZeRO stage of a run, or both where the device decides on the type."""
+    full, half = (config.engine.stage_for(bfloat16) for bfloat16 in (False, True))
+    known = {"float32": str(full), "bfloat16": str(half)}
+    either = str(full) if full == half else f"{full} ({half} where the type is bfloat16)"
+    return known.get(config.model.dtype, either)
 
 
 @cli.command()

@@ -58,6 +58,8 @@ class ModelSection(Section):
         Flag(aliases=("attn-implementation",)),
     ] = "auto"
     """Attention implementation of transformers."""
+    resize_embeddings: bool = False
+    """Grow the embedding where the tokenizer has ids beyond it; without, that is an error."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them."""
     build: BuildSection | None = None
@@ -228,6 +230,7 @@ OURS = (
     "gradient_clipping",
     "bf16",
     "fp16",
+    "data_types",
     "optimizer",
     "scheduler",
 )
@@ -238,7 +241,8 @@ class EngineSection(Section):
     """DeepSpeed."""
 
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 0
-    """ZeRO stage: 1 shards optimizer state, 2 gradients too, 3 parameters too."""
+    """ZeRO stage: 1 shards optimizer state, 2 gradients too, 3 parameters too; in bfloat16 0 is
+    run as 1."""
     micro_batch_tokens: Positive = 16384
     """Padded tokens a forward pass holds."""
     offload_optimizer: bool = False
@@ -258,6 +262,14 @@ class EngineSection(Section):
                 "own fields (zero_stage, micro_batch_tokens, max_grad_norm, dtype, optimiser)"
             )
         return self
+
+    def stage_for(self, bfloat16: bool) -> int:
+        """The ZeRO stage that a run takes: in bfloat16 at least 1.
+
+        DeepSpeed's optimizer for bfloat16 without ZeRO steps on zero gradients when it is built,
+        which decays the weights and counts for Adam, and it has no float32 gradients.
+        """
+        return max(1, self.zero_stage) if bfloat16 else self.zero_stage
 
 
 class EvaluationSection(Section):

@@ -5,13 +5,15 @@ DeepSpeed's. A process started alone is a world of one and opens no port.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore
+
+from srl_data.errors import CommandError
 
 T = TypeVar("T")
 
@@ -49,6 +51,18 @@ class World:
         values = [value]
         dist.broadcast_object_list(values, src=0, group=self._group)
         return values[0]
+
+    def of_main(self, work: Callable[[], T]) -> T:
+        """What `work` gives on rank 0, on every rank; its CommandError ends all, told by one."""
+        done: T | CommandError
+        try:
+            done = work() if self.is_main else cast(T, None)
+        except CommandError as error:
+            done = error
+        found = self.from_main(done)
+        if isinstance(found, CommandError):
+            raise found if self.is_main else SystemExit(found.exit_code)
+        return found
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any rank."""

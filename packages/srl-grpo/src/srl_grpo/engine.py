@@ -35,9 +35,11 @@ def prepare_deepspeed() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import deepspeed.ops
+        from deepspeed.runtime import bf16_optimizer
         from deepspeed.utils import logger
 
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    bf16_optimizer.see_memory_usage = lambda *_, **__: None  # it prints, whatever the log level
     logger.setLevel(logging.ERROR)
     silence_upstream()
 
@@ -61,7 +63,7 @@ def deepspeed_settings(
     options: EngineSection, optimiser: OptimiserSection, bfloat16: bool
 ) -> dict[str, object]:
     """The DeepSpeed config: ours, with `engine.deepspeed` laid over it section by section."""
-    zero: dict[str, object] = {"stage": options.zero_stage}
+    zero: dict[str, object] = {"stage": options.stage_for(bfloat16)}
     if options.offload_optimizer:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
     settings: dict[str, object] = {
@@ -71,6 +73,8 @@ def deepspeed_settings(
         "gradient_clipping": optimiser.max_grad_norm,
         "zero_optimization": zero,
         "bf16": {"enabled": bfloat16},
+        # Gradients of many micro-batches are summed in float32 also where each is bfloat16.
+        "data_types": {"grad_accum_dtype": "fp32"},
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": QUIET,
@@ -105,8 +109,8 @@ class TrainingEngine:
         import deepspeed
 
         self.world = world
-        self.zero_stage = options.zero_stage
         bfloat16 = next(policy.parameters()).dtype == torch.bfloat16
+        self.zero_stage = options.stage_for(bfloat16)
         policy.train()  # a loaded model is in eval mode, where gradient checkpointing sleeps
         trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
@@ -177,7 +181,7 @@ class TrainingEngine:
                     state[name] = parameter.detach().cpu().clone()
         if self.world.is_main:
             kept = set(model.state_dict())
-            buffers = model.named_buffers()
+            buffers = model.named_buffers(remove_duplicate=False)
             state |= {name: value.cpu().clone() for name, value in buffers if name in kept}
         return state
 

@@ -9,7 +9,9 @@ import sys
 from collections.abc import Sequence
 
 from srl_data.errors import CommandError, ConfigError
+from srl_data.streams import lasting_streams
 from srl_grpo.config import LaunchSection, TrainConfig
+from srl_grpo.stopping import end_at_once, heeded
 
 CODES = (2, 3, 4, 130)
 """Exit codes of ranks that are passed on; any other failure is 1."""
@@ -29,20 +31,23 @@ class RankError(CommandError):
 
 def launch_or_train(config: TrainConfig) -> None:
     """Train in this process, or start the processes that do."""
+    end_at_once()
     several = config.launch.nproc_per_node * config.launch.nnodes > 1
-    if several and "RANK" not in os.environ:
-        launch(config.launch, sys.argv[1:])
-        return
-    from srl_grpo.run import train
+    with lasting_streams():
+        if several and "RANK" not in os.environ:
+            launch(config.launch, sys.argv[1:])
+            return
+        from srl_grpo.run import train
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: one line, exit code 130
-    train(config)
+        train(config)
 
 
 def torchrun_arguments(options: LaunchSection, arguments: Sequence[str]) -> list[str]:
     """The command line of torchrun that runs `srl-grpo` with `arguments` on every rank."""
     # A rank ends its step and writes a checkpoint before it stops: far longer than torchrun's 30 s.
-    ours = ["--shutdown-timeout", str(PATIENCE), "-m", "srl_grpo", *arguments]
+    signals = ",".join(number.name for number in (*heeded(), signal.SIGQUIT))
+    stop = ["--shutdown-timeout", str(PATIENCE), "--signals-to-handle", signals]
+    ours = [*stop, "-m", "srl_grpo", *arguments]
     processes = ["--nproc-per-node", str(options.nproc_per_node)]
     if options.nnodes == 1:
         return ["--standalone", *processes, *ours]

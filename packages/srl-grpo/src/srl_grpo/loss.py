@@ -41,11 +41,15 @@ def token_weights(lengths: list[int], normalisation: Normalisation) -> list[floa
     Returns:
         One weight a sequence: that of each of its tokens.
     """
+    total = denominator(lengths, normalisation)
     if normalisation == "token-mean":
-        total = sum(lengths)
         return [1.0 / total if total else 0.0 for _ in lengths]
-    count = sum(1 for length in lengths if length)
-    return [1.0 / (count * length) if length else 0.0 for length in lengths]
+    return [1.0 / (total * length) if length else 0.0 for length in lengths]
+
+
+def denominator(lengths: list[int], normalisation: Normalisation) -> int:
+    """What the weights of a global batch are shares of: its tokens, or its non-empty sequences."""
+    return sum(lengths) if normalisation == "token-mean" else sum(1 for n in lengths if n)
 
 
 def policy_loss(

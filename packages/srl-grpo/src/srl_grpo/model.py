@@ -1,17 +1,14 @@
-"""Models and tokenizers: from a hub, from a local folder, or made on the spot.
+"""The model to train and its tokenizer: loaded and made ready, or made on the spot.
 
-Nothing of what is loaded runs code: `trust_remote_code` off, weights from safetensors alone.
+What loading checks is `srl_eval.generate`'s, shared with evaluation; here is what training adds.
 """
 
 import os
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
-from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -20,8 +17,16 @@ from transformers import (
 )
 
 from srl_data.errors import DataError
+from srl_eval.generate.architectures import load_config, vocabulary_size, window
+from srl_eval.generate.folders import ModelSource, check_files
+from srl_eval.generate.tokenizers import check_ids, load_tokenizer, longest_id
 from srl_eval.generate.transformers import SMALL_MODEL
+from srl_eval.generate.weights import load_model, quiet_transformers
 from srl_grpo.config import BuildSection, ModelSection
+from srl_grpo.trainable import check_trainable
+
+Note = Callable[[str], None]
+"""Shows a line to the user."""
 
 END, PAD = "<|end|>", "<|pad|>"
 
@@ -80,60 +85,32 @@ def build_model(build: BuildSection, seed: int) -> tuple[PreTrainedModel, PreTra
     return model, tokenizer
 
 
-def check_source(path: str) -> None:
-    """DataError for a local path that exists but is no model folder, with what is missing."""
-    folder = Path(path)
-    if folder.is_file():
-        raise DataError(
-            f"model {path!r} is a file; expected a folder with config.json, or a hub id"
-        )
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        raise DataError(f"model folder {path!r} has no config.json: it holds no transformers model")
-    looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1
-    if looks_local and not folder.exists():
-        raise DataError(f"no model folder at {path!r}")
+def source_of(section: ModelSection) -> ModelSource:
+    """Where the model of a config comes from."""
+    assert section.path is not None
+    return ModelSource(section.path, section.revision)
 
 
-def load_model(
-    path: str, *, revision: str | None, dtype: torch.dtype, attention: str = "auto"
-) -> PreTrainedModel:
-    """A causal LM from a hub id or a local folder; DataError in one line if there is none."""
-    check_source(path)
-    implementation = {} if attention == "auto" else {"attn_implementation": attention}
-    try:
-        return AutoModelForCausalLM.from_pretrained(
-            path,
-            revision=revision,
-            dtype=dtype,
-            trust_remote_code=False,
-            use_safetensors=True,
-            **implementation,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise DataError(f"cannot load model {path!r}: {first_line(error)}") from error
-    except SafetensorError as error:
-        raise DataError(f"cannot load model {path!r}: bad weights file: {error}") from error
+def check_model(section: ModelSection) -> None:
+    """DataError where the model of a config is a local path that cannot be trained.
+
+    Seen from its files and its config alone, so that it comes before data or a hub are asked.
+    """
+    if section.path is None:
+        return
+    source = source_of(section)
+    check_files(source)
+    if source.folder is not None:
+        check_trainable(source, load_config(source))
 
 
-def load_tokenizer(path: str, *, revision: str | None) -> PreTrainedTokenizerBase:
-    """The tokenizer of a hub id or local folder, with an end token and a padding token."""
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            path, revision=revision, trust_remote_code=False
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise DataError(f"cannot load the tokenizer of {path!r}: {first_line(error)}") from error
+def with_end_token(tokenizer: PreTrainedTokenizerBase, name: str) -> PreTrainedTokenizerBase:
+    """`tokenizer`, which must have an end token, with a padding token."""
     if tokenizer.eos_token_id is None:
-        raise DataError(f"the tokenizer of {path!r} has no end token, so no completion could end")
+        raise DataError(f"the tokenizer of {name!r} has no end token, so no completion could end")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's text, or its type where it has none."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def compute_dtype(name: str, device: torch.device) -> torch.dtype:
@@ -144,27 +121,72 @@ def compute_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def make_model(
-    section: ModelSection, device: torch.device, seed: int
+    section: ModelSection, device: torch.device, seed: int, note: Note = lambda _: None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model and tokenizer that a config names, on `device`, without dropout."""
     if section.build is not None:
         model, tokenizer = build_model(section.build, seed)
     else:
         assert section.path is not None
-        tokenizer = load_tokenizer(section.path, revision=section.revision)
-        model = load_trainable(section, device)
+        check_files(source_of(section))
+        tokenizer = with_end_token(load_tokenizer(source_of(section), note), section.path)
+        model = load_trainable(section, device, tokenizer, seed, note)
     return ready(model, section, device), tokenizer
 
 
-def load_trainable(section: ModelSection, device: torch.device) -> PreTrainedModel:
-    """The causal LM behind `model.path`."""
-    assert section.path is not None
-    return load_model(
-        section.path,
-        revision=section.revision,
+def load_trainable(
+    section: ModelSection,
+    device: torch.device,
+    tokenizer: PreTrainedTokenizerBase,
+    seed: int,
+    note: Note = lambda _: None,
+) -> PreTrainedModel:
+    """The causal LM behind `model.path`, with an embedding for every id of the tokenizer."""
+    source = source_of(section)
+    check_files(source)
+    config = load_config(source)
+    check_trainable(source, config)
+    if not section.resize_embeddings:
+        check_ids(tokenizer, vocabulary_size(config), source.name)
+    model = load_model(
+        source,
         dtype=compute_dtype(section.dtype, device),
         attention=section.attention,
+        config=config,
     )
+    if section.resize_embeddings:
+        grow_embeddings(model, longest_id(tokenizer) + 1, seed, note)
+    freeze_what_text_leaves_out(model)
+    return model
+
+
+def grow_embeddings(model: PreTrainedModel, rows: int, seed: int, note: Note) -> None:
+    """Give the embedding (and the head) `rows` rows where it has fewer.
+
+    New rows are drawn about the mean of the old ones, the same on every rank.
+    """
+    before = vocabulary_size(model.config)
+    if rows <= before:
+        return
+    with torch.random.fork_rng(devices=[]), quiet_transformers():
+        torch.manual_seed(seed)
+        model.resize_token_embeddings(rows, mean_resizing=True)
+    note(f"embedding grown from {before} to {rows} rows, new ones about the mean of the old")
+
+
+def freeze_what_text_leaves_out(model: PreTrainedModel) -> None:
+    """Train only the text model of a composite one.
+
+    Its vision tower gets no gradient from text, and weight decay alone must not move it.
+    """
+    if model.config.get_text_config(decoder=True) is model.config:
+        return
+    used = {id(parameter) for parameter in model.get_decoder().parameters()}
+    for part in (model.get_input_embeddings(), model.get_output_embeddings()):
+        used |= {id(parameter) for parameter in part.parameters()}
+    for parameter in model.parameters():
+        if id(parameter) not in used:
+            parameter.requires_grad_(False)
 
 
 def ready(model: PreTrainedModel, section: ModelSection, device: torch.device) -> PreTrainedModel:
@@ -209,5 +231,4 @@ def switch_off_dropout(model: PreTrainedModel) -> None:
 
 def context_length(model: PreTrainedModel) -> int | None:
     """Most tokens the model takes; None where its config names no limit."""
-    length = getattr(model.config, "max_position_embeddings", None)
-    return int(length) if length else None
+    return window(model.config)

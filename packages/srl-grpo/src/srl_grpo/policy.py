@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from srl_data.errors import DataError
+from srl_eval.generate.architectures import vocabulary_size
 from srl_grpo.batch import MicroBatch
 from srl_grpo.logprobs import LogprobHead
 
@@ -55,12 +56,13 @@ class Policy(nn.Module):
 def check_head(policy: Policy) -> None:
     """Compare the scoring forward with the model's own logits on a few tokens.
 
-    A model that scales or caps its logits after the head (`logit_scale`, soft-capping) would be
-    trained on wrong probabilities; such a one is refused with DataError.
+    A model that does more than its config says (`srl_grpo.trainable`) between hidden states and
+    logits would be trained on wrong probabilities; such a one is refused with DataError. Only for a
+    run's first start: what the comparison gives depends on the weights.
     """
     model = policy.model
     device = next(model.parameters()).device
-    count = min(8, int(model.config.vocab_size))
+    count = min(8, vocabulary_size(model.config))
     ids_1T = torch.arange(count, device=device)[None]
     logits_TV = model(input_ids=ids_1T, use_cache=False).logits[0, :-1].float()
     expected_N = torch.log_softmax(logits_TV, -1).gather(1, ids_1T[0, 1:, None])[:, 0]

@@ -1,5 +1,6 @@
 """The command that continues an interrupted run, as the user would type it."""
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -8,11 +9,21 @@ from pathlib import Path
 from srl_data.config import ConfigTree, Section
 from srl_data.errors import InterruptedRunError
 
+MANIFEST = "MANIFEST.json"
+"""The file that makes a folder a checkpoint; see `srl_grpo.checkpoint`."""
+STEP_NAME = re.compile(r"step_(\d+)")
+"""The name of a checkpoint's folder."""
+
 FREE = ("output_dir", "checkpoint", "tracking", "launch", "evaluation")
 """Parts of a config that may change in the middle of a run without changing what is trained."""
 
 REPLACED = ("--resume", "--output-dir")
 """Flags that the resuming command gives anew."""
+
+
+def is_checkpoint_path(folder: Path) -> bool:
+    """Whether a path names a checkpoint, whole or not, and no run folder."""
+    return STEP_NAME.fullmatch(folder.name) is not None or (folder / MANIFEST).is_file()
 
 
 def without_flags(arguments: Sequence[str], flags: Sequence[str]) -> list[str]:

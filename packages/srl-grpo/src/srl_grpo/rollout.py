@@ -38,15 +38,12 @@ class PolicyRollout:
     def sync_weights(self) -> None:
         """Make the engine sample from the policy's weights of now. Collective under ZeRO-3."""
         if self._copied:
-            live = dict(self._training.policy.model.named_parameters())
-            for name, parameter in self._model.named_parameters():
-                with self._training.gathered([live[name]]):
-                    parameter.copy_(live[name])
+            copy_weights(self._training, self._model)
         self.engine.weights_version += 1
 
 
 def whole_copy(training: TrainingEngine) -> PreTrainedModel:
-    """A copy of the policy's model with unsharded parameters of its own."""
+    """A model like the policy's with unsharded parameters of its own, not yet the policy's."""
     model = training.policy.model
     twin = type(model)(copy.deepcopy(model.config))
     first = next(model.parameters())
@@ -54,6 +51,23 @@ def whole_copy(training: TrainingEngine) -> PreTrainedModel:
     torch.nn.Module.to(twin, device=first.device)
     twin.requires_grad_(False)
     return twin
+
+
+def copy_weights(training: TrainingEngine, twin: PreTrainedModel) -> None:
+    """Give `twin` the policy's parameters and buffers. Collective under ZeRO-3.
+
+    Buffers too, saved or not: a router's correction of its scores is one, and so are rotary
+    frequencies that a model stretches for long inputs. ZeRO shards none of them.
+    """
+    model = training.policy.model
+    live = dict(model.named_parameters(remove_duplicate=False))
+    for name, parameter in twin.named_parameters():
+        with training.gathered([live[name]]):
+            parameter.copy_(live[name])
+    modules = dict(twin.named_modules(remove_duplicate=False))
+    for path, buffer in model.named_buffers(remove_duplicate=False):
+        place, _, name = path.rpartition(".")
+        setattr(modules[place], name, buffer.clone())
 
 
 def generate_round(

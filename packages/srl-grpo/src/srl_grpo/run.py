@@ -6,29 +6,18 @@ comparison of before and after `srl_grpo.summary`'s.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from srl_data.config import read_tree
-from srl_data.errors import CommandError, ConfigError, DataError, InterruptedRunError
-from srl_data.prompt_format import PromptFormat
+from srl_data.errors import DataError, InterruptedRunError
+from srl_data.lock import FolderLock
 from srl_data.prompt_record import write_record
 from srl_data.records import open_data
 from srl_eval.generate import Sampling
 from srl_grpo import distributed
-from srl_grpo.checkpoint import (
-    TrainerState,
-    check_fit,
-    find_resume,
-    load_checkpoint,
-    read_state,
-    rewind,
-)
-from srl_grpo.config import ModelSection, TrainConfig
+from srl_grpo.checkpoint import load_checkpoint
+from srl_grpo.config import TrainConfig
 from srl_grpo.data import (
     TrainingPrompt,
     heldout_records,
@@ -41,19 +30,20 @@ from srl_grpo.display import Display
 from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
 from srl_grpo.evaluation import HeldOut
+from srl_grpo.language import Language, make_language, model_section
 from srl_grpo.model import (
-    context_length,
+    check_model,
     load_trainable,
-    make_model,
     ready,
-    settle_threads,
 )
+from srl_grpo.model_folder import save_model_folder
+from srl_grpo.origin import Origin, finished_already, open_directory, origin_of
 from srl_grpo.policy import Policy, check_head
-from srl_grpo.prompting import open_training_prompts, stops_of
+from srl_grpo.prompting import stops_of
 from srl_grpo.report import write_report
-from srl_grpo.resuming import changed_keys, interrupted
+from srl_grpo.resuming import interrupted
 from srl_grpo.rollout import PolicyRollout
-from srl_grpo.run_directory import RunDirectory, begin_run, resume_run
+from srl_grpo.run_directory import RunDirectory
 from srl_grpo.sampler import PromptSampler
 from srl_grpo.scoring import Scorer, make_reward
 from srl_grpo.starvation import StarvedError
@@ -67,44 +57,20 @@ REFERENCE = "reference"
 """Where a run with a KL term keeps the policy it began with, if that is nowhere else."""
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where a run starts: afresh, or at a checkpoint."""
-
-    checkpoint: Path | None
-    state: TrainerState
-
-    @property
-    def resume_step(self) -> int | None:
-        """The step that the run goes on from; None for a fresh run."""
-        return None if self.checkpoint is None else self.state.step
-
-
-@dataclass(frozen=True)
-class Language:
-    """Model, tokenizer and prompts: how records become ids and ids text."""
-
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    prompts: PromptFormat
-
-    @property
-    def pad_id(self) -> int:
-        """The id that pads rows; never attended to."""
-        pad = self.tokenizer.pad_token_id
-        assert isinstance(pad, int)
-        return pad
-
-
 def train(config: TrainConfig) -> None:
     """Run or continue the training that `config` describes, to its end.
 
     Raises ConfigError, DataError, or InterruptedRunError with the command that resumes.
     """
     disable_progress_bar()  # transformers' own; ours would be torn by them
-    world = distributed.start()
+    world, lock = distributed.start(), FolderLock()
     try:
-        with prepared(config, world) as (trainer, comparison):
+        origin = origin_of(config, world, lock)
+        if told := finished_already(config, origin):
+            if world.is_main:
+                print(f"srl-grpo: {told}")  # noqa: T201 - what the command has to say
+            return
+        with prepared(config, world, origin, lock) as (trainer, comparison):
             finished = train_and_compare(trainer, comparison)
             world.barrier()  # else the launcher stops the main rank while it writes the report
         if not finished:
@@ -114,6 +80,7 @@ def train(config: TrainConfig) -> None:
         if world.is_main:
             comparison.show(trainer.directory)
     finally:
+        lock.release()
         distributed.stop()
 
 
@@ -122,6 +89,8 @@ def train_and_compare(trainer: Trainer, comparison: BeforeAfter) -> bool:
     try:
         comparison.before(trainer)
         finished = trainer.run()
+        if finished:
+            comparison.after(trainer)
     except KeyboardInterrupt as error:
         raise interrupted(trainer.directory.path, trainer.saved_step) from error
     except StarvedError as error:
@@ -130,8 +99,6 @@ def train_and_compare(trainer: Trainer, comparison: BeforeAfter) -> bool:
         if not trainer.world.is_main:
             raise SystemExit(error.exit_code) from error
         raise
-    if finished:
-        comparison.after(trainer)
     report(trainer)
     return finished
 
@@ -143,79 +110,6 @@ def report(trainer: Trainer) -> None:
             write_report(trainer.directory.path)
         except DataError as error:  # the run itself is whole: say so and go on
             trainer.display.note(f"no report: {error}")
-
-
-def origin_of(config: TrainConfig, world: World) -> Origin:
-    """Find, verify and read the checkpoint to resume from, on rank 0; every rank learns of it."""
-    found: Origin | CommandError | None = None
-    if world.is_main:
-        try:
-            found = find_origin(config, world.size)
-        except CommandError as error:
-            found = error
-    found = world.from_main(found)
-    if isinstance(found, CommandError):
-        raise found
-    assert found is not None
-    return found
-
-
-def find_origin(config: TrainConfig, world_size: int) -> Origin:
-    """The checkpoint that the config resumes from, fit for this run, or a fresh start."""
-    resume = config.checkpoint.resume
-    checkpoint = find_resume(resume, config.output_dir) if resume else None
-    if checkpoint is None:
-        return Origin(None, TrainerState())
-    state = read_state(checkpoint)
-    check_fit(checkpoint, state, config.engine.zero_stage, world_size)
-    return Origin(checkpoint, state)
-
-
-def open_directory(
-    config: TrainConfig, origin: Origin, world: World, display: Display
-) -> RunDirectory:
-    """Make or reopen the run's folder on rank 0; every rank learns its path."""
-    path = config.output_dir
-    if world.is_main:
-        home = config.output_dir or (origin.checkpoint.parent if origin.checkpoint else None)
-        if home is not None and config.checkpoint.resume and RunDirectory(home).holds_run():
-            # Also a run that ended before its first checkpoint: it begins anew in its folder.
-            if (home / "config.yaml").is_file():
-                changes = changed_keys(read_tree(home / "config.yaml"), config)
-                if changes:
-                    display.note(f"resumed with another config: {'; '.join(changes)}")
-            path = resume_run(home, config, origin.state.step).path
-            rewind(path, origin.state)
-        else:
-            path = begin_run(config, home).path
-    return RunDirectory(Path(str(world.from_main(str(path)))))
-
-
-def make_language(config: TrainConfig, origin: Origin, world: World, display: Display) -> Language:
-    """The model and tokenizer of the config, or those of the checkpoint to resume from."""
-    section = config.model
-    if origin.checkpoint is not None:
-        section = ModelSection.model_validate(
-            section.model_dump() | {"path": str(origin.checkpoint), "build": None, "revision": None}
-        )
-    model, tokenizer = make_model(section, world.device, config.seed)
-    settle_threads(model)
-    check_lengths(config, model)
-    prompts = open_training_prompts(
-        config, tokenizer, model, origin.checkpoint, world, display.note
-    )
-    return Language(model, tokenizer, prompts)
-
-
-def check_lengths(config: TrainConfig, model: PreTrainedModel) -> None:
-    """ConfigError if prompts and completions of the allowed lengths do not fit the model."""
-    limit = context_length(model)
-    prompt, new = config.data.max_prompt_length, config.rollout.max_new_tokens
-    if limit is not None and prompt + new > limit:
-        raise ConfigError(
-            f"max_prompt_length {prompt} + max_new_tokens {new} exceeds the model's {limit} "
-            "positions; lower --max-prompt-length or --max-new-tokens"
-        )
 
 
 def sampling_of(config: TrainConfig, language: Language) -> Sampling:
@@ -233,7 +127,8 @@ def make_policy(
 ) -> Policy:
     """The policy, warm-started where the run is fresh and the config says so."""
     policy = Policy(language.model)
-    check_head(policy)
+    if origin.checkpoint is None:
+        check_head(policy)
     options, synthetic = config.warm_start, config.synthetic
     if options.steps and synthetic is not None and origin.checkpoint is None:
         display.phase("warm start")
@@ -246,7 +141,12 @@ def make_policy(
 
 
 def make_reference(
-    config: TrainConfig, policy: Policy, origin: Origin, directory: RunDirectory, world: World
+    config: TrainConfig,
+    policy: Policy,
+    language: Language,
+    origin: Origin,
+    directory: RunDirectory,
+    world: World,
 ) -> Policy | None:
     """The frozen policy that the KL term refers to: the one the run began with."""
     if config.algorithm.beta == 0:
@@ -255,10 +155,11 @@ def make_reference(
     if config.model.build is not None or config.warm_start.steps:
         kept = directory.path / REFERENCE
         if origin.checkpoint is None and world.is_main:
-            policy.model.save_pretrained(kept)
+            save_model_folder(kept, policy.model, policy.model.state_dict(), None)
         world.barrier()
         source = config.model.model_copy(update={"path": str(kept), "build": None})
-    model = ready(load_trainable(source, world.device), source, world.device)
+    loaded = load_trainable(source, world.device, language.tokenizer, config.seed)
+    model = ready(loaded, source, world.device)
     return Policy(model.requires_grad_(False).eval())
 
 
@@ -280,28 +181,41 @@ def make_held_out(
 
 
 @contextmanager
-def prepared(config: TrainConfig, world: World) -> Iterator[tuple[Trainer, BeforeAfter]]:
-    """Everything of a run, ready to start; files and display are closed at the end."""
+def prepared(
+    config: TrainConfig,
+    world: World,
+    found: Origin | None = None,
+    held: FolderLock | None = None,
+) -> Iterator[tuple[Trainer, BeforeAfter]]:
+    """Everything of a run, ready to start; files and display are closed at the end.
+
+    Where it starts is looked up unless `found`, under the lock `held`, says it.
+    """
     began = monotonic()
-    origin = origin_of(config, world)
+    lock = held or FolderLock()
+    origin = found or origin_of(config, world, lock)
     quiet = not world.is_main
     with Display(config.num_steps, origin.state.step, quiet=quiet) as display:
+        for note in origin.notes:
+            display.note(note)
         display.phase("load")
+        check_model(model_section(config, origin))  # before data or a hub are touched
         for path in (config.data.path, config.data.val_path):
             if path is not None:
                 open_data(path).close()  # before a hub is asked for a model
-        language = make_language(config, origin, world, display)
+        language = make_language(config, origin, world, display.note)
         records = training_records(config, display.note)
         prompts = load_prompts(
             records, config.data.path, config, language.prompts, display.note
         ).prompts
+        language.check(prompts[0].text)
         scorer = Scorer(make_reward(config.reward), language.tokenizer)
         held_out = make_held_out(config, language, scorer, world, display)
-        directory = open_directory(config, origin, world, display)
+        directory = open_directory(config, origin, world, lock, display.note)
         if world.is_main:
             write_record(directory.path, language.prompts.record)
         policy = make_policy(config, language, origin, display)
-        reference = make_reference(config, policy, origin, directory, world)
+        reference = make_reference(config, policy, language, origin, directory, world)
         tracker = (
             make_trackers(config, directory, origin.resume_step, display.note)
             if world.is_main
@@ -348,7 +262,9 @@ def assemble(
         state.starved_steps = 0  # it was stopped for that; who resumes it wants to try again
     if origin.checkpoint is not None:
         load_checkpoint(origin.checkpoint, engine, world)
-    state.world_size, state.zero_stage = world.size, config.engine.zero_stage
+    state.world_size, state.zero_stage = world.size, engine.zero_stage
+    if engine.zero_stage != config.engine.zero_stage:
+        display.note("bfloat16 without ZeRO is wrong in DeepSpeed: running as --zero-stage 1")
     rollout = PolicyRollout(engine, language.pad_id, config.rollout.completions_per_chunk)
     rollout.sync_weights()
     sampler = PromptSampler(len(prompts), config.seed, state.position)

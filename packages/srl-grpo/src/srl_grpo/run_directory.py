@@ -25,6 +25,7 @@ import zstandard
 from srl_data.config import Section, dump_yaml
 from srl_data.errors import ConfigError, DataError
 from srl_data.files import atomic_writer, write_text
+from srl_data.lock import FolderLock
 from srl_data.records import numbered_lines, parse_object
 
 ROLLOUT_FILE = re.compile(r"step_(\d+)\.jsonl\.zst")
@@ -145,21 +146,26 @@ def default_run_path(root: Path = Path("runs")) -> Path:
     return root / f"{utc_stamp()}_{sha[:10] if sha else 'v' + version('srl-grpo')}"
 
 
-def begin_run(config: Section, output_dir: Path | None = None) -> RunDirectory:
-    """Make the folder of a new run and record its config and surroundings.
+def begin_run(
+    config: Section, output_dir: Path | None = None, lock: FolderLock | None = None
+) -> RunDirectory:
+    """Make the folder of a new run, lock it and record its config and surroundings.
 
-    Raises ConfigError (exit code 2) where `output_dir` is a file or already holds a run; other
-    files in the folder are left alone.
+    Raises LockedError where another process begins a run in it at the same time, and ConfigError
+    (exit code 2) where `output_dir` is a file or already holds a run; other files in the folder
+    are left alone.
     """
     run = RunDirectory(output_dir or default_run_path())
     if run.path.exists() and not run.path.is_dir():
         raise ConfigError(f"--output-dir {run.path} is a file; give a folder's name")
+    run.path.mkdir(parents=True, exist_ok=True)
+    if lock is not None:
+        lock.take(run.path)
     if run.holds_run():
         raise ConfigError(
             f"--output-dir {run.path} already holds a run; continue it with --resume auto, "
             "or give another --output-dir"
         )
-    run.path.mkdir(parents=True, exist_ok=True)
     write_surroundings(run.surroundings)
     write_text(run.config, dump_yaml(config))
     return run

@@ -6,12 +6,8 @@ phase does is in the module that bears its name; what a run is made of is put to
 """
 
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import FrameType
 
 from transformers import PreTrainedTokenizerBase
 
@@ -33,36 +29,11 @@ from srl_grpo.sampler import PromptSampler
 from srl_grpo.schedule import learning_rate
 from srl_grpo.scoring import Scorer
 from srl_grpo.starvation import StarvedError, diagnosis
+from srl_grpo.stopping import stop_requested
 from srl_grpo.timing import Stopwatch
 from srl_grpo.tracking import Tracker
 from srl_grpo.transcript import rollout_records
 from srl_grpo.update import Metrics, Updater
-
-
-@contextmanager
-def stop_requested() -> Iterator[Callable[[], bool]]:
-    """Turn SIGINT or SIGTERM into a wish to stop after the step; a second SIGINT ends it at once.
-
-    Yields a function that tells whether the wish was uttered.
-    """
-    asked = threading.Event()
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        # A launcher sends SIGTERM after the terminal's SIGINT: that is no second wish.
-        if asked.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, on_signal) for number in numbers]
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 @dataclass

@@ -4,6 +4,7 @@ Every rank holds the same list of samples and trains its shard; sums are global.
 groups come from (`srl_grpo.groups`), and what the loss is (`srl_grpo.loss`).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,7 @@ from srl_grpo.config import AlgorithmSection
 from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
 from srl_grpo.groups import Group, advantages
-from srl_grpo.loss import LossOptions, Normalisation, policy_loss, token_weights
+from srl_grpo.loss import LossOptions, Normalisation, denominator, policy_loss, token_weights
 from srl_grpo.policy import Policy
 
 Metrics = dict[str, float]
@@ -43,18 +44,41 @@ def weighted(samples: Sequence[Sample], normalisation: Normalisation) -> list[Sa
     return [replace(s, weight=weight) for s, weight in zip(samples, weights, strict=True)]
 
 
+def weight_of(samples: Sequence[Sample], normalisation: Normalisation) -> int:
+    """What an optimizer step weighs among others: the denominator of its loss."""
+    return denominator([len(sample.completion_ids) for sample in samples], normalisation)
+
+
 def optimizer_batches(
     samples: Sequence[Sample], size: int, seed: int, order: tuple[int, int]
 ) -> list[list[Sample]]:
-    """One pass over a rollout batch, cut into optimizer steps of `size` completions.
+    """One pass over a rollout batch, cut into optimizer steps of at most `size` completions.
 
-    More than one step: in an order shuffled by (seed, step, pass). The last may be smaller.
+    More than one step: in an order shuffled by (seed, step, pass). As few steps as `size` allows,
+    their sizes alike to one completion: 9 with a size of 4 are 3, 3 and 3, since every step takes
+    the whole learning rate, also one of a single completion.
     """
     if size >= len(samples):
         return [list(samples)]
     generator = np.random.default_rng(seed_for(seed, "update", *order))
-    shuffled = [samples[place] for place in generator.permutation(len(samples)).tolist()]
-    return [shuffled[start : start + size] for start in range(0, len(shuffled), size)]
+    places = generator.permutation(len(samples))
+    parts = np.array_split(places, math.ceil(len(samples) / size))
+    return [[samples[place] for place in part.tolist()] for part in parts]
+
+
+def mean_metrics(collected: Sequence[tuple[float, Metrics]]) -> Metrics:
+    """Metrics of several optimizer steps, each with its weight, as those of all their tokens.
+
+    The gradient norm belongs to a step, not to its tokens: its mean is a plain one.
+    """
+    total = sum(weight for weight, _ in collected)
+    shares = [weight / total for weight, _ in collected]
+    names = collected[0][1]
+    means = {
+        name: sum(share * m[name] for share, (_, m) in zip(shares, collected, strict=True))
+        for name in names
+    }
+    return means | {"grad_norm": float(np.mean([m["grad_norm"] for _, m in collected]))}
 
 
 @dataclass
@@ -72,15 +96,18 @@ class Updater:
     reference: Policy | None = None
 
     def __call__(self, groups: Sequence[Group], step: int, learning_rate: float) -> Metrics:
-        """All passes over one rollout batch; metrics are means over its optimizer steps."""
+        """All passes over one rollout batch; see `mean_metrics` for what is returned."""
         samples = self.with_constants(samples_of(groups, self.options.advantage_eps))
         size, seed = self.train_batch_size, self.seed
         collected = [
-            self.optimizer_step(batch, learning_rate)
+            (
+                weight_of(batch, self.options.normalisation),
+                self.optimizer_step(batch, learning_rate),
+            )
             for number in range(self.options.ppo_steps)
             for batch in optimizer_batches(samples, size, seed, (step, number))
         ]
-        return {name: float(np.mean([m[name] for m in collected])) for name in collected[0]}
+        return mean_metrics(collected)
 
     def with_constants(self, samples: list[Sample]) -> list[Sample]:
         """Samples with old and reference log-probabilities, taken before the first update.

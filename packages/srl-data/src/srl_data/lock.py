@@ -1,0 +1,92 @@
+"""One process to a folder: a lock that dies with its holder, whatever ends it.
+
+The lock is flock's on the file `.lock`, which also tells who holds it. Between processes of one
+host it is exact. Between hosts it is what the file system makes of it: NFS since version 4 (and
+version 3 with its lock daemon) keeps it, and lets go some minute after a host is lost; Lustre
+does where it is mounted with `flock`; where there are no locks at all, a note says so.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import socket
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from srl_data.errors import CommandError
+
+NAME = ".lock"
+UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+class LockedError(CommandError):
+    """Another live process works in the folder; the message names it."""
+
+
+class FolderLock:
+    """A lock on a folder, from `take` to `release` or the end of the process.
+
+    A forked child does not inherit it.
+    """
+
+    def __init__(self) -> None:
+        self._handle: int | None = None
+        self._folder: Path | None = None
+        self.note: str | None = None
+        """What the user should know of the lock, where the file system keeps none."""
+        os.register_at_fork(after_in_child=self._close)
+
+    def take(self, folder: Path) -> None:
+        """Lock `folder`, which exists; LockedError naming the holder where one is alive."""
+        if self._folder is not None:
+            assert self._folder.samefile(folder), "one lock, one folder"
+            return
+        handle = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = describe_holder(handle)
+            os.close(handle)
+            raise LockedError(
+                f"{folder} is in use by {holder}; wait for its end, or stop it"
+            ) from error
+        except OSError as error:
+            os.close(handle)
+            if error.errno not in UNSUPPORTED:
+                raise
+            self.note = f"{folder}: this file system keeps no locks; do not run twice in it"
+            self._folder = folder
+            return
+        self._handle, self._folder = handle, folder
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(holder_record()).encode() + b"\n", 0)
+
+    def release(self) -> None:
+        """Let go of the folder; the file stays, empty."""
+        if self._handle is not None:
+            with suppress(OSError):
+                os.ftruncate(self._handle, 0)
+                fcntl.flock(self._handle, fcntl.LOCK_UN)
+        self._close()
+
+    def _close(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+        self._handle = self._folder = None
+
+
+def holder_record() -> dict[str, object]:
+    """Who this process is, for whoever finds the folder locked."""
+    since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
+
+
+def describe_holder(handle: int) -> str:
+    """`process 12 on HOST since TIME`, or that it is not known."""
+    try:
+        record = json.loads(os.pread(handle, 4096, 0))
+        return f"process {record['pid']} on {record['host']} since {record['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"  # between its lock and its line

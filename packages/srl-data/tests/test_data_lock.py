@@ -1,0 +1,95 @@
+"""A folder's lock, between real processes."""
+
+import errno
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from srl_data.lock import FolderLock, LockedError
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from srl_data.lock import FolderLock
+FolderLock().take(Path(sys.argv[1]))
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_live_holder_is_named_by_host_and_process(tmp_path, holder):
+    with pytest.raises(LockedError) as caught:
+        FolderLock().take(tmp_path)
+    told = str(caught.value)
+    assert f"process {holder.pid} on {socket.gethostname()} since 20" in told
+    assert str(tmp_path) in told
+    assert caught.value.exit_code == 1
+
+
+def test_the_lock_dies_with_its_process(tmp_path, holder):
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    lock = FolderLock()
+    lock.take(tmp_path)
+    lock.release()
+
+
+def test_released_it_can_be_taken_again_and_twice_by_one_is_once(tmp_path):
+    first, second = FolderLock(), FolderLock()
+    first.take(tmp_path)
+    first.take(tmp_path)
+    with pytest.raises(LockedError, match=f"process {os.getpid()} on"):
+        second.take(tmp_path)
+    first.release()
+    second.take(tmp_path)
+    second.release()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_that_outlives_its_parent_holds_nothing(tmp_path):
+    lock = FolderLock()
+    lock.take(tmp_path)
+    (ready, tell), (wait, end) = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(tell, b"!")
+        os.close(end)
+        os.read(wait, 1)  # until the parent closes its end
+        os._exit(0)
+    os.read(ready, 1)
+    lock._close()  # as the end of the process does
+    other = FolderLock()
+    other.take(tmp_path)
+    other.release()
+    os.close(end)
+    os.waitpid(child, 0)
+    for handle in (ready, tell, wait):
+        os.close(handle)
+
+
+def test_where_a_file_system_keeps_no_locks_a_note_says_so(tmp_path, monkeypatch):
+    def refuse(_handle, _how):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    lock = FolderLock()
+    lock.take(tmp_path)
+    assert "keeps no locks" in lock.note
+    assert str(tmp_path) in lock.note

@@ -116,7 +116,7 @@ def test_logprobs_equal_a_teacher_forced_pass(kind: str, temperature: float) -> 
         prompts, engine(model).generate(prompts, sampling, seeds(16)), strict=True
     ):
         expected = reference_logprobs(model, prompt, done.token_ids, temperature or 1.0)
-        assert done.logprobs == pytest.approx(expected, abs=1e-5)
+        assert done.logprobs == pytest.approx(expected, abs=2e-5)
 
 
 def test_a_row_draws_the_same_wherever_it_stands_in_the_chunk() -> None:

@@ -122,18 +122,32 @@ def preset_names(package: str) -> list[str]:
     )
 
 
+def preset_of(name: str, presets: str | None) -> str | None:
+    """The shipped preset that `--config NAME` means; None where it is a file, or nothing known.
+
+    `configs/NAME.yaml`, as other projects keep their presets, means the preset NAME.
+    """
+    path = Path(name)
+    if presets is None or path.is_file():
+        return None
+    shipped = path.suffix in (".yaml", ".yml") and path.parent.name in ("", "config", "configs")
+    preset = path.stem if shipped else name
+    return preset if preset in preset_names(presets) else None
+
+
 def find_config(name: str, presets: str | None) -> Traversable:
-    """The file behind `--config`: a path that exists, else a preset of that name.
+    """The file behind `--config`: a path that exists, else a preset of that name (`preset_of`).
 
     Raises ConfigError naming the nearest preset if there is neither.
     """
     path = Path(name)
     if path.is_file():
         return path
+    preset = preset_of(name, presets)
+    if presets and preset:
+        return files(presets) / f"{preset}.yaml"
     known = preset_names(presets) if presets else []
-    if presets and name in known:
-        return files(presets) / f"{name}.yaml"
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(path.stem, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     shipped = f"presets: {', '.join(known)}" if known else "give the path of a YAML file"
     msg = f"--config {name!r} is neither a file nor a shipped preset; {hint}{shipped}"

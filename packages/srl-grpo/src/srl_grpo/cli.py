@@ -23,7 +23,9 @@ def cli() -> None:
 def train(config: TrainConfig, dry_run: bool) -> None:
     """Train a model; `--config quickstart` needs no data, no download and no GPU."""
     if dry_run:
-        print_plan(config, plan_of(config))
+        from srl_grpo.first_prompt import train_first_prompt
+
+        print_plan(config, plan_of(config), train_first_prompt(config))
         return
     from srl_grpo.launch import launch_or_train
 

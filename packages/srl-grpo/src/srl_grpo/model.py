@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -22,40 +21,22 @@ from srl_eval.generate.folders import ModelSource, check_files
 from srl_eval.generate.tokenizers import check_ids, load_tokenizer, longest_id
 from srl_eval.generate.transformers import SMALL_MODEL
 from srl_eval.generate.weights import load_model, quiet_transformers
+from srl_grpo.characters import END, PAD, alphabet_named, character_core
 from srl_grpo.config import BuildSection, ModelSection
 from srl_grpo.trainable import check_trainable
 
 Note = Callable[[str], None]
 """Shows a line to the user."""
 
-END, PAD = "<|end|>", "<|pad|>"
-
 
 def character_tokenizer(alphabet: list[str]) -> PreTrainedTokenizerFast:
     """A tokenizer whose tokens are the entries of `alphabet` (characters and marks)."""
-    marks = [END, PAD]
-    vocabulary = {token: number for number, token in enumerate([*marks, *alphabet])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=PAD))
-    longest_first = sorted(alphabet, key=len, reverse=True)
-    pattern = "|".join(escape(token) for token in longest_first)
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
-    tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, clean_up_tokenization_spaces=False
+        tokenizer_object=character_core(alphabet),
+        eos_token=END,
+        pad_token=PAD,
+        clean_up_tokenization_spaces=False,
     )
-
-
-def escape(token: str) -> str:
-    """`token` as a pattern of Oniguruma, the tokenizers library's regex engine."""
-    return "".join(c if c.isalnum() or c.isspace() else f"\\{c}" for c in token)
-
-
-def alphabet_named(name: str) -> list[str]:
-    """The tokens of a shipped alphabet."""
-    from srl_data.arithmetic import ALPHABET, PIECES
-
-    assert name == "arithmetic"
-    return [*PIECES, *ALPHABET]
 
 
 def build_model(build: BuildSection, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -51,7 +51,7 @@ from srl_grpo.summary import BeforeAfter
 from srl_grpo.tracking import NoTracker, Tracker, make_trackers
 from srl_grpo.trainer import Trainer
 from srl_grpo.update import Updater
-from srl_grpo.warm_start import difficulty_of, pairs, warm_start
+from srl_grpo.warm_start import pairs, warm_start
 
 REFERENCE = "reference"
 """Where a run with a KL term keeps the policy it began with, if that is nowhere else."""
@@ -119,6 +119,7 @@ def sampling_of(config: TrainConfig, language: Language) -> Sampling:
         temperature=config.rollout.temperature,
         top_p=config.rollout.top_p,
         stop_token_ids=stops_of(language.model, language.prompts),
+        stop=config.rollout.stop,
     )
 
 
@@ -133,7 +134,7 @@ def make_policy(
     if options.steps and synthetic is not None and origin.checkpoint is None:
         display.phase("warm start")
         stream = pairs(
-            config.seed, difficulty_of(synthetic), options, language.prompts, language.tokenizer
+            config.seed, synthetic.difficulty, options, language.prompts, language.tokenizer
         )
         loss = warm_start(policy, stream, options, language.pad_id)
         display.note(f"warm start: {options.steps} supervised steps, last loss {loss:.3f}")
@@ -177,7 +178,16 @@ def make_held_out(
         return make_prompt(0, name, columns, language.prompts)
 
     sampling, limit = sampling_of(config, language), config.data.max_prompt_length
-    return HeldOut(found.prompts, scorer, next_prompt, sampling, limit, config.seed, world)
+    return HeldOut(
+        found.prompts,
+        scorer,
+        next_prompt,
+        sampling,
+        limit,
+        config.seed,
+        world,
+        config.evaluation.chain_start,
+    )
 
 
 @contextmanager
@@ -265,7 +275,9 @@ def assemble(
     state.world_size, state.zero_stage = world.size, engine.zero_stage
     if engine.zero_stage != config.engine.zero_stage:
         display.note("bfloat16 without ZeRO is wrong in DeepSpeed: running as --zero-stage 1")
-    rollout = PolicyRollout(engine, language.pad_id, config.rollout.completions_per_chunk)
+    rollout = PolicyRollout(
+        engine, language.pad_id, config.rollout.completions_per_chunk, language.tokenizer
+    )
     rollout.sync_weights()
     sampler = PromptSampler(len(prompts), config.seed, state.position)
     updater = Updater(

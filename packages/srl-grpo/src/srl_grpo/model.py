@@ -39,14 +39,18 @@ def character_tokenizer(alphabet: list[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def build_model(build: BuildSection, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def build_model(
+    build: BuildSection, seed: int, attention: str = "auto"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A small seeded Qwen3 model in float32 and its character tokenizer.
+
+    DataError in one line where this machine has not the attention that is asked for.
 
     Not Qwen2: for that model type transformers 5 loads every tokenizer as Qwen2's own byte-level
     one, whatever the folder says, and a reloaded checkpoint would read other ids.
     """
     tokenizer = character_tokenizer(alphabet_named(build.alphabet))
-    config = Qwen3Config(
+    config = Qwen3Config(  # type: ignore[call-arg]  # the last one is every config's, untyped
         vocab_size=len(tokenizer),
         hidden_size=build.hidden_size,
         intermediate_size=build.intermediate_size,
@@ -59,10 +63,17 @@ def build_model(build: BuildSection, seed: int) -> tuple[PreTrainedModel, PreTra
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        attn_implementation=None if attention == "auto" else attention,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Qwen3ForCausalLM(config)
+        try:
+            model = Qwen3ForCausalLM(config)
+        except (ImportError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            raise DataError(
+                f"cannot make a model with --attention {attention}: {reason}"
+            ) from error
     return model, tokenizer
 
 
@@ -106,7 +117,7 @@ def make_model(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model and tokenizer that a config names, on `device`, without dropout."""
     if section.build is not None:
-        model, tokenizer = build_model(section.build, seed)
+        model, tokenizer = build_model(section.build, seed, section.attention)
     else:
         assert section.path is not None
         check_files(source_of(section))

@@ -501,8 +501,10 @@ ELSEWHERE = {
     "algorithm.beta",
     "algorithm.sampler_cap",
     "evaluation.chain_start",
+    "checkpoint.force",
 }
-"""Keys of the loss and of chains, held in `test_grpo_wiring.py` by what they do to a run."""
+"""Keys of the loss and of chains, held in `test_grpo_wiring.py` by what they do to a run, and the
+one that lets a run go on with other inputs, held in `test_grpo_inputs.py`."""
 
 
 def model_config(runs: Runs):

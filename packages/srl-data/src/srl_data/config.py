@@ -8,7 +8,7 @@ The mapping from fields to flags is `srl_data.flags`.
 import difflib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -251,13 +251,31 @@ def validate(tree: ConfigTree, model: type[C], source: str) -> C:
         raise ConfigError(f"{source}: {describe_errors(error, model)}") from error
 
 
+def overlay(below: Mapping[str, object], above: ConfigTree, model: type[Section]) -> ConfigTree:
+    """`above` with what it does not say taken from `below`, section by section."""
+    result = dict(below)
+    for key, value in above.items():
+        under, field = below.get(key), model.model_fields.get(key)
+        inner = section_of(field.annotation) if field is not None else None
+        if inner is not None and isinstance(value, dict) and isinstance(under, dict):
+            result[key] = overlay(under, value, inner)
+        else:
+            result[key] = value
+    return result
+
+
+Recorded = Callable[[ConfigTree], tuple[ConfigTree, str] | None]
+"""Of what a user gave: an earlier config to take the rest from, and its name; None for none."""
+
+
 def load_config(
     model: type[C],
     name: str | None = None,
     overrides: Mapping[tuple[str, ...], object] | None = None,
     presets: str | None = None,
+    recorded: Recorded = lambda _given: None,
 ) -> C:
-    """Read, overlay and validate a config: flags over file over defaults.
+    """Read, overlay and validate a config: flags over file over `recorded` over defaults.
 
     `name` is a path or a preset of the package `presets`; `overrides` maps key paths to values.
     Raises ConfigError (exit code 2) naming the key, the value and the fix.
@@ -269,6 +287,9 @@ def load_config(
         tree, source = read_tree(found), found.name
     for path, value in (overrides or {}).items():
         set_key(tree, path, value)
+    if earlier := recorded(tree):
+        below, origin = earlier
+        tree, source = overlay(below, tree, model), f"{source} over {origin}"
     return validate(tree, model, source)
 
 

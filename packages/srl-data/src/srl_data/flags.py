@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 
 from srl_data.config import (
     Leaf,
+    Recorded,
     Section,
     dump_yaml,
     leaves,
@@ -136,11 +137,12 @@ def former_option(flag: str, now: str) -> Callable[[Callable[..., None]], Callab
 
 
 def configured(
-    model: type[C], presets: str | None = None
+    model: type[C], presets: str | None = None, recorded: Recorded = lambda _given: None
 ) -> Callable[[Callable[[C, bool], None]], Callable[..., None]]:
     """Decorate a function of `(config, dry_run)` with `--config`, `--dry-run` and a flag a field.
 
-    Bad input raises ConfigError (exit code 2). Two fields with one flag are a bug of ours.
+    `recorded` may give an earlier config, for what neither flags nor file say. Bad input raises
+    ConfigError (exit code 2). Two fields with one flag are a bug of ours.
     """
     fields = list(leaves(model))
     flags = [name for leaf in fields for name in (leaf.flag, *leaf.aliases)]
@@ -154,7 +156,7 @@ def configured(
                 for leaf in fields
                 if given[parameter_name(leaf)] not in (None, ())
             }
-            config = load_config(model, config_name, overrides, presets)
+            config = load_config(model, config_name, overrides, presets, recorded)
             preset = preset_of(config_name, presets) if config_name else None
             if preset not in (None, config_name):
                 click.echo(f"no file {config_name}, so it is the shipped preset {preset}", err=True)

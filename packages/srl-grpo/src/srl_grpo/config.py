@@ -304,7 +304,10 @@ class CheckpointSection(Section):
     keep_last: Positive | None = None
     """Checkpoints kept, the best one besides; default all."""
     resume: str | None = None
-    """A checkpoint folder, a run folder, or "auto" for the newest in --output-dir."""
+    """A checkpoint folder, a run folder, or "auto" for the newest in --output-dir. What flags and
+    --config do not say is taken from the run's own config.yaml."""
+    force: bool = False
+    """Resume although data or model are not those that the run began with."""
 
 
 class TrackingSection(Section):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A trained checkpoint on the benchmarks of the SRL paper: greedy and Avg@32 on each. The prompt
+# A trained checkpoint on AIME 2024, AIME 2025 and AMC 2023: greedy and Avg@32 on each. The prompt
 # template is the one that the checkpoint records. A run cut short goes on where it was.
 #
 #   scripts/run_eval_srl_checkpoint.sh CHECKPOINT [OUTPUT_DIR] [further srl-eval flags…]

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import get_args
 
 import click
 import pytest
@@ -109,3 +110,42 @@ def test_scripts_that_documents_name_are_there() -> None:
         )
     }
     assert sorted(name for name in named if not (ROOT / name).is_file()) == []
+
+
+def test_the_readme_names_what_is_needed_before_its_first_command() -> None:
+    before = (ROOT / "README.md").read_text(encoding="utf-8").partition("```")[0]
+    for needed in ("Python 3.11", "Rust toolchain", "C++ compiler", "`uv sync`", "pip install -e"):
+        assert needed in before
+
+
+def test_the_readme_says_of_which_commands_config_and_dry_run_are() -> None:
+    """`--config` and `--dry-run` together are of just the commands that it names."""
+    from srl_data.cli import cli as data
+    from srl_eval.cli import cli as evaluation
+    from srl_grpo.cli import cli as training
+
+    def takes(command: click.Command) -> bool:
+        flags = {flag for parameter in command.params for flag in parameter.opts}
+        return {"--config", "--dry-run"} <= flags
+
+    assert "Every command takes `--help`. Those" in (ROOT / "README.md").read_text("utf-8")
+    groups = {"srl-data": data, "srl-eval": evaluation, "srl-grpo": training}
+    without = {
+        f"{program} {name}"
+        for program, group in groups.items()
+        for name, command in group.commands.items()
+        if not isinstance(command, click.Group) and not takes(command)
+    }
+    assert without == {
+        *("srl-eval list", "srl-eval suite", "srl-eval report", "srl-eval compare"),
+        *("srl-eval rescore", "srl-grpo report"),
+    }
+
+
+def test_the_reward_and_the_loss_are_the_ones_that_the_architecture_names() -> None:
+    text = " ".join((ROOT / "docs/architecture.md").read_text("utf-8").split())
+    assert "`--reward step` and `--loss grpo`" in text
+    for section, name, value in (("reward", "reward", "step"), ("algorithm", "loss", "grpo")):
+        inner = TrainConfig.model_fields[section].annotation
+        assert inner is not None
+        assert get_args(inner.model_fields[name].annotation) == (value,)

@@ -1,6 +1,7 @@
 """Every shipped preset resolves, says what it would do, and is what the guides say of it."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
@@ -61,9 +62,48 @@ def test_the_7b_preset_is_the_setting_that_its_readme_states() -> None:
     assert (config.num_steps, config.checkpoint.checkpoint_every) == (500, 100)
 
 
-def test_the_paper_preset_is_the_papers_setting() -> None:
+@pytest.mark.parametrize("name", ["srl_qwen7b", "srl_qwen7b_paper"])
+def test_the_7b_presets_take_one_optimizer_step_per_batch_as_the_guide_says(name: str) -> None:
+    config = preset(name)
+    assert config.algorithm.ppo_steps == 1
+    assert config.train_batch_size == config.rollout.batch_size * config.rollout.group_size
+
+
+def test_the_paper_preset_has_what_the_guide_takes_from_the_paper() -> None:
     config = preset("srl_qwen7b_paper")
     assert (config.rollout.batch_size, config.rollout.group_size) == (512, 8)
     assert (config.optimiser.learning_rate, config.optimiser.warmup_steps) == (5e-7, 0)
     assert (config.rollout.temperature, config.algorithm.beta) == (1.0, 0.0)
+    assert (config.data.max_prompt_length, config.rollout.max_new_tokens) == (4096, 2048)
+    assert (config.reward.autojunk, config.num_steps) == (False, 500)
+    assert (config.algorithm.epsilon_low, config.algorithm.epsilon_high) == (0.2, 0.28)
     assert config.launch.nproc_per_node == 8
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("path", ["configs/{}.yaml", "./configs/{}.yml", "{}.yaml"])
+def test_a_path_in_configs_means_the_preset_where_no_such_file_is(
+    name: str, path: str, run_inside: Run
+) -> None:
+    given = path.format(name)
+    done = run_inside(["srl-grpo", "train", "--config", given, "--dry-run"])
+    assert done.returncode == 0, done
+    assert validate(yaml.safe_load(done.stdout), TrainConfig, name) == preset(name)
+    assert f"no file {given}, so it is the shipped preset {name}" in done.stderr
+
+
+def test_a_file_goes_before_the_preset_of_its_name(run_inside: Run, tmp_path: Path) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "quickstart.yaml").write_text("num_steps: 9\nmodel: {path: m}\n")
+    words = ["srl-grpo", "train", "--config", "configs/quickstart.yaml", "--data", "d.jsonl"]
+    done = run_inside([*words, "--dry-run"])
+    shown = yaml.safe_load(done.stdout)
+    assert (shown["num_steps"], shown["data"]["path"], done.stderr) == (9, "d.jsonl", "")
+
+
+@pytest.mark.parametrize("path", ["configs/quikstart.yaml", "mine/quickstart.yaml"])
+def test_another_path_is_refused_with_the_nearest_preset(path: str, run_inside: Run) -> None:
+    done = run_inside(["srl-grpo", "train", "--config", path, "--dry-run"])
+    assert done.returncode == 2
+    assert f"--config '{path}' is neither a file nor a shipped preset" in done.stderr
+    assert "did you mean 'quickstart'?" in done.stderr

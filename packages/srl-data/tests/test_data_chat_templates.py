@@ -10,10 +10,13 @@ import re
 import pytest
 
 from srl_data.chat import ChatTemplateError
+from srl_data.cli import cli
+from srl_data.command import execute
 from srl_data.errors import ConfigError, DataError
 from srl_data.prompt_format import open_prompts
 from srl_data.prompt_record import ChatOptions
 from srl_data.prompts import SRL_SYSTEM, get_template
+from srl_data.records import PromptAnswer, write_records
 
 transformers = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
@@ -205,6 +208,20 @@ def test_a_record_whose_text_is_lost_is_refused_though_the_trial_went_well():
     assert prompts.prompt(**COLUMNS)
     with pytest.raises(ChatTemplateError, match="M alters the user's text at 'secret"):
         prompts.prompt(problem="Which of these numbers is the secret one?")
+
+
+def test_a_template_that_takes_blank_lines_out_is_taken_with_a_note():
+    prompts = opened(turns(content="m.content.replace('\n\n', '\n')"))
+    assert "\n\n" not in prompts.prompt(**COLUMNS).text
+    assert prompts.notes == ("the chat template of M changes line ends or indents inside texts",)
+    assert not opened(CHATML).notes
+
+
+def test_a_template_that_rewrites_words_of_every_turn_is_refused():
+    rewrites = turns(content="m.content.replace('/think', '')")
+    with pytest.raises(ChatTemplateError, match="M alters the user's text at '/think>, work out"):
+        opened(rewrites)
+    assert opened(rewrites, "boxed").notes == ()
 
 
 ENDS = {
@@ -410,3 +427,35 @@ def test_several_turns_are_checked_each():
     assert "It is 2.<|im_end|>" in opened(hides, "boxed").of_messages(shot).text
     with pytest.raises(ChatTemplateError, match="loses the assistant's text"):
         opened(drops, "boxed").of_messages(shot)
+
+
+def test_inspect_renders_as_the_flags_say(tmp_path, capsys):
+    template = turns(generation=OPEN + SWITCHED["enable_thinking"])
+    byte_tokenizer(template).save_pretrained(tmp_path / "m")
+    (tmp_path / "own.jinja").write_text("{% for m in messages %}#{{ m.content }}#{% endfor %}")
+    record = PromptAnswer(id="q", problem="What is </s> 2+2?", answer="4", grader="math")
+    write_records(tmp_path / "f.jsonl", [record])
+
+    def inspected(*flags):
+        words = ["inspect", str(tmp_path / "f.jsonl"), *flags]
+        code = execute(cli, "srl-data", words)
+        out, err = capsys.readouterr()
+        return code, " ".join(out.replace("│", " ").split()), err
+
+    model = ("--tokenizer", str(tmp_path / "m"))
+    code, out, _ = inspected(*model)
+    assert code == 0
+    assert "<|im_start|>assistant <think> </think>" in out
+    assert "note: record 'q' spells '</s>', which is encoded as text" in out
+    _, out, _ = inspected(*model, "--chat-template-kwargs", '{"enable_thinking": true}')
+    assert "<|im_start|>assistant <think>" not in out
+    _, out, _ = inspected(*model, "--chat-template", "off")
+    assert "im_start" not in out
+    _, out, _ = inspected(*model, "--chat-template", str(tmp_path / "own.jinja"))
+    assert "#What is </s> 2+2?" in out
+    code, _, err = inspected(*model, "--template", "srl")
+    assert code == 3
+    assert "pass --chat-template-kwargs '{\"enable_thinking\": true}'" in err
+    code, _, err = inspected("--chat-template", "on")
+    assert code == 2
+    assert "--chat-template needs --tokenizer" in err

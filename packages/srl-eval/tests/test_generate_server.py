@@ -6,14 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from srl_data.command import execute
 from srl_data.errors import DataError
@@ -102,6 +102,7 @@ def answer(state: State, body: Json) -> Json:
         top_k=0 if top_k == -1 else top_k,
         min_p=body["min_p"],
         stop_token_ids=tuple(body["stop_token_ids"]),
+        stop=tuple(body.get("stop", ())),
     )
     with state.lock:
         (made,) = state.engine.generate([body["prompt"]], sampling, [body["seed"]])
@@ -126,7 +127,8 @@ def answer(state: State, body: Json) -> Json:
 @pytest.fixture
 def local_engine(model_folder: Path) -> TransformersEngine:
     model = Qwen3ForCausalLM.from_pretrained(model_folder)
-    return TransformersEngine(model, pad_token_id=1, chunk_size=1)
+    decoder = AutoTokenizer.from_pretrained(model_folder)
+    return TransformersEngine(model, pad_token_id=1, chunk_size=1, decoder=decoder)
 
 
 @pytest.fixture
@@ -181,6 +183,15 @@ def test_the_servers_completions_are_the_engines_own(
     assert close_to(
         remote.generate(PROMPTS, greedy, SEEDS), local_engine.generate(PROMPTS, greedy, seeds)
     )
+    assert "stop" not in server.state.requests[0]
+    written = local_engine.generate(PROMPTS, Sampling(20), seeds)[0].token_ids
+    text = str(local_engine.decoder.decode(list(written[4:6]), skip_special_tokens=False))  # type: ignore[union-attr]
+    until = replace(SAMPLING, stop=(text,), temperature=1.0, top_p=1.0, top_k=0, min_p=0.0)
+    remote.decoder = local_engine.decoder
+    got = remote.generate(PROMPTS, until, SEEDS)
+    assert close_to(got, local_engine.generate(PROMPTS, until, seeds))
+    assert got[0].stop_string == text
+    assert server.state.requests[-1]["stop"] == [text]
     first = server.state.requests[0]
     assert (first["stream"], first["n"], first["logprobs"]) == (False, 1, 1)
     asked = {tuple(r["prompt"]): r["seed"] for r in server.state.requests[:4]}  # type: ignore[arg-type]

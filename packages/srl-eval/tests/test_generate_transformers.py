@@ -116,7 +116,7 @@ def test_logprobs_equal_a_teacher_forced_pass(kind: str, temperature: float) -> 
         prompts, engine(model).generate(prompts, sampling, seeds(16)), strict=True
     ):
         expected = reference_logprobs(model, prompt, done.token_ids, temperature or 1.0)
-        assert done.logprobs == pytest.approx(expected, abs=1e-5)
+        assert done.logprobs == pytest.approx(expected, abs=2e-5)
 
 
 def test_a_row_draws_the_same_wherever_it_stands_in_the_chunk() -> None:
@@ -299,4 +299,5 @@ def test_bfloat16_weights_give_float32_logprobs() -> None:
     done = engine(model).generate([[5, 6]] * 3, Sampling(6), seeds(3))
     expected = reference_logprobs(model, [5, 6], done[0].token_ids, 1.0)
     assert done[0].logprobs == pytest.approx(expected, abs=0.05)
-    assert len({c.logprobs[0] for c in done} | {c.token_ids[0] for c in done}) >= 2
+    values = torch.tensor([value for c in done for value in c.logprobs])
+    assert (values != values.bfloat16().float()).float().mean() > 0.9, "rounded to bfloat16"

@@ -1,28 +1,42 @@
 """What the tests share: tiny models, made-up groups, a world of one, the command as a user runs it.
 
+Also whole runs put together from a config and watched while they go (`watched`): a scripted engine
+writes the completions, and hooks of torch and DeepSpeed tell what the config became.
+
 No deadline for Hypothesis, since a busy machine is no failure.
 """
 
+import copy
+import itertools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 import torch
 import yaml
 from hypothesis import settings
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from srl_data.command import execute
-from srl_eval.generate import Completion
+from srl_data.lock import FolderLock
+from srl_eval.generate import Completion, Sampling
 from srl_grpo import distributed
 from srl_grpo.cli import cli
+from srl_grpo.config import TrainConfig
 from srl_grpo.distributed import World
+from srl_grpo.engine import prepare_deepspeed
 from srl_grpo.groups import Group, Scored
+from srl_reward import render_step_output
 
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
@@ -175,3 +189,228 @@ def run_command(environment: dict[str, str]) -> Run:
         )
 
     return run
+
+
+Written = tuple[str, bool]
+"""What a script writes for a completion: its text, and whether it ends by itself."""
+Script = Callable[[Any, int], Written]
+"""Of a prompt (its text where it is none of the data's) and the sample's number in its group."""
+
+
+def mixed(prompt, sample: int) -> Written:
+    """The expert's step, one that is cut off, one that is nearly right, one without a format."""
+    if isinstance(prompt, str):
+        return "no", True
+    target = str(prompt.columns["target_step"])
+    right = render_step_output("carry", target)
+    wrong = render_step_output("carry", target[:-3] + "9")
+    if prompt.think_prefilled:
+        right, wrong = (text.removeprefix("<think>") for text in (right, wrong))
+    return [(right, True), (right, False), (wrong, True), ("no", True)][sample % 4]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request to the engine."""
+
+    prompts: list[tuple[int, ...]]
+    sampling: Sampling
+    seeds: list[int]
+    weights_version: int
+    completions: list[Completion]
+
+
+@dataclass
+class ScriptedEngine:
+    """Records what is asked and answers by script, with the model's true log-probabilities."""
+
+    model: Any
+    tokenizer: Any
+    chunk_size: int
+    weights_version: int
+    prompts: Mapping[tuple[int, ...], Any]
+    script: Script
+    shift: float = 0.0
+    """Added to the log-probabilities, as if by a sampler that is not the trainer."""
+    calls: list[Call] = field(default_factory=list)
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Completion]:
+        rows = [tuple(prompt) for prompt in prompts]
+        members = [n for _, run in itertools.groupby(rows) for n, _ in enumerate(run)]
+        done = [self.complete(*row, sampling) for row in zip(rows, members, strict=True)]
+        self.calls.append(Call(rows, sampling, list(seeds), self.weights_version, done))
+        return done
+
+    def complete(self, prompt: tuple[int, ...], member: int, sampling: Sampling) -> Completion:
+        asked = self.prompts.get(prompt) or self.tokenizer.decode(list(prompt))
+        text, ends = self.script(asked, member)
+        ids = self.tokenizer.encode(text, add_special_tokens=False)
+        ids += [self.tokenizer.eos_token_id] if ends else []
+        reason = "stop" if ends else "length"
+        values = self.logprobs(prompt, ids, sampling.temperature or 1.0)
+        return Completion(tuple(ids), values, reason, self.weights_version)
+
+    @torch.no_grad()
+    def logprobs(
+        self, prompt: Sequence[int], ids: Sequence[int], temperature: float
+    ) -> tuple[float, ...]:
+        logits_TV = self.model(torch.tensor([[*prompt, *ids]]), use_cache=False).logits[0].float()
+        table_NV = (logits_TV / temperature).log_softmax(-1)[len(prompt) - 1 : -1]
+        found = table_NV.gather(-1, torch.tensor(ids)[:, None])[:, 0] + self.shift
+        return tuple(found.tolist())
+
+
+@dataclass(frozen=True)
+class OptimizerStep:
+    """What a real optimizer was told at one of its steps."""
+
+    rate: float
+    betas: tuple[float, float]
+    weight_decay: float
+    dtypes: set[torch.dtype]
+    grad_norm: float
+
+
+@dataclass
+class Watched:
+    """One run and all that was seen of it."""
+
+    path: Path
+    trainer: Any = None
+    engine: Any = None
+    start: dict[str, torch.Tensor] = field(default_factory=dict)
+    """The policy's weights before the first step."""
+    steps: list[OptimizerStep] = field(default_factory=list)
+    forwards: list[torch.Tensor] = field(default_factory=list)
+    """The ids of every forward pass that takes gradients, repeated ones included."""
+    settings: list[dict[str, Any]] = field(default_factory=list)
+    """What DeepSpeed was given."""
+    loads: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """Models and tokenizers asked of transformers."""
+    layers: int = 0
+    """Passes of a decoder layer that take gradients, after the warm start."""
+    warm_steps: int = 0
+    warm_forwards: int = 0
+
+    @property
+    def rollouts(self) -> list[Call]:
+        """The calls that sample for training: those of several completions a prompt."""
+        return [call for call in self.engine.calls if call.prompts[:1] * 2 == call.prompts[:2]]
+
+    @property
+    def evaluations(self) -> list[Call]:
+        """The other calls."""
+        return [call for call in self.engine.calls if call not in self.rollouts]
+
+    @property
+    def metrics(self) -> list[dict[str, float]]:
+        return [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
+
+    def records(self, step: int) -> list[dict[str, Any]]:
+        return list(self.trainer.directory.read_rollouts(step))
+
+
+Watch = Callable[..., Watched]
+
+
+def hooks_of(seen: Watched, patch: pytest.MonkeyPatch) -> list[Any]:
+    """Hooks that write into `seen`: torch's own are global, DeepSpeed and loading are patched."""
+    prepare_deepspeed()
+    import deepspeed
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    def on_step(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        for group in optimizer.param_groups:
+            grads = [p.grad for p in group["params"] if p.grad is not None]
+            dtypes = {p.dtype for p in group["params"]}
+            norm = float(torch.nn.utils.get_total_norm(grads)) if grads else 0.0
+            told = group["lr"], tuple(group["betas"]), group["weight_decay"]
+            seen.steps.append(OptimizerStep(*told, dtypes, norm))
+
+    def on_forward(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+        if torch.is_grad_enabled() and isinstance(module, torch.nn.Embedding):
+            seen.forwards.append(inputs[0].detach().clone())
+        elif torch.is_grad_enabled() and type(module).__name__.endswith("DecoderLayer"):
+            seen.layers += 1
+
+    real = deepspeed.initialize
+
+    def initialize(*args, **kwargs):
+        seen.settings.append(copy.deepcopy(kwargs["config"]))
+        return real(*args, **kwargs)
+
+    patch.setattr(deepspeed, "initialize", initialize)
+    for loader in (AutoModelForCausalLM, AutoTokenizer):
+
+        def load(path: str, *args, _real=loader.from_pretrained, **kwargs):
+            seen.loads.append((str(path), kwargs))
+            return _real(path, *args, **kwargs)
+
+        patch.setattr(loader, "from_pretrained", load)
+    return [
+        register_optimizer_step_pre_hook(on_step),
+        register_module_forward_pre_hook(on_forward),
+    ]
+
+
+@pytest.fixture(scope="session")
+def watched(world: World) -> Watch:
+    """Runs a config to its end, as the command does, with a scripted engine; tells what was seen.
+
+    `script` writes the completions, `shift` moves their log-probabilities; without `script` the
+    real engine samples. `before` is called with the trainer before the first step. `ends` is the
+    error that the run is to end with.
+    """
+
+    def run(
+        tree: Mapping[str, Any],
+        path: Path,
+        script: Script | None = mixed,
+        shift: float = 0.0,
+        before: Callable[[Any], None] = lambda _trainer: None,
+        ends: type[Exception] | None = None,
+    ) -> Watched:
+        from srl_grpo.run import prepared, train_and_compare
+
+        config = TrainConfig.model_validate({**tree, "output_dir": path})
+        seen = Watched(path)
+        with pytest.MonkeyPatch.context() as patch:
+            hooks, lock = hooks_of(seen, patch), FolderLock()
+            try:
+                with prepared(config, world, held=lock) as (trainer, comparison):
+                    seen.trainer = trainer
+                    seen.warm_steps, seen.warm_forwards = len(seen.steps), len(seen.forwards)
+                    seen.layers = 0
+                    model = trainer.engine.policy.model
+                    seen.start = {n: p.detach().clone() for n, p in model.named_parameters()}
+                    if script is not None:
+                        trainer.rollout.engine = scripted(trainer, script, shift)
+                    seen.engine = trainer.rollout.engine
+                    before(trainer)
+                    with pytest.raises(ends) if ends else nullcontext():
+                        train_and_compare(trainer, comparison)
+            finally:
+                lock.release()
+                for hook in hooks:
+                    hook.remove()
+        return seen
+
+    return run
+
+
+def scripted(trainer, script: Script, shift: float) -> ScriptedEngine:
+    """The scripted engine in the place of the trainer's own."""
+    engine = trainer.rollout.engine
+    held_out = trainer.held_out.prompts if trainer.held_out else []
+    known = {tuple(prompt.ids): prompt for prompt in [*held_out, *trainer.prompts]}
+    return ScriptedEngine(
+        engine.model,
+        trainer.tokenizer,
+        engine.chunk_size,
+        engine.weights_version,
+        known,
+        script,
+        shift,
+    )

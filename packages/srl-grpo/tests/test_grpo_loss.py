@@ -215,3 +215,18 @@ def test_weights_add_up_to_one(lengths, normalisation):
     weights = token_weights(lengths, normalisation)
     total = sum(n * w for n, w in zip(lengths, weights, strict=True))
     assert total == pytest.approx(1.0 if any(lengths) else 0.0)
+
+
+def test_the_clip_range_has_no_effect_before_the_policy_has_moved():
+    def gradient(moved: float, low: float, high: float) -> torch.Tensor:
+        old = torch.tensor([-1.0, -0.5, -2.0])
+        new = (old + moved * torch.tensor([1.0, -1.0, 1.0])).requires_grad_()
+        options = LossOptions(epsilon_low=low, epsilon_high=high)
+        advantages, weights = torch.tensor([1.0, -1.0, 0.5]), torch.full((3,), 1 / 3)
+        loss, _ = policy_loss(new, old, advantages, weights, options)
+        return torch.autograd.grad(loss, new)[0]
+
+    at_once = gradient(0.0, 0.2, 0.28)
+    assert torch.equal(at_once, gradient(0.0, 0.001, 0.001))
+    assert torch.equal(at_once, torch.tensor([-1.0, 1.0, -0.5]) / 3)
+    assert not torch.equal(gradient(0.1, 0.2, 0.28), gradient(0.1, 0.001, 0.001))

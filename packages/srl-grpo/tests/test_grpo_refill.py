@@ -15,18 +15,19 @@ def steady(rate, seen=1000.0):
 
 
 @given(st.integers(1, 512), st.floats(0.001, 1.0), st.floats(0.0, 3.0))
-def test_a_round_is_the_smallest_that_keeps_enough(missing, rate, margin):
+def test_a_round_is_as_large_as_keeps_enough_rounded(missing, rate, margin):
     def likely(count):
         return count * rate - margin * math.sqrt(count * rate * (1 - rate))
 
     count = prompts_for(missing, rate, margin)
-    assert likely(count) >= missing - 1e-6
-    # The bound rises in n from where it is positive: one fewer is too few.
-    assert likely(count - 1) < missing
+    assert count >= missing
+    # The bound rises in n from where it is positive.
+    assert likely(count + 0.5) >= missing - 1e-6
+    assert count == missing or likely(count - 0.5) <= missing + 1e-6
 
 
 @pytest.mark.parametrize(
-    ("rate", "sizes"), [(1.0, (16, 1)), (0.99, (17, 2)), (0.8, (23, 2)), (0.5, (32, 4))]
+    ("rate", "sizes"), [(1.0, (16, 1)), (0.99, (16, 1)), (0.8, (21, 2)), (0.5, (32, 3))]
 )
 def test_rounds_draw_what_is_missing_over_the_keep_rate(make_group, rate, sizes):
     empty = Selection(wanted=16, eps_std=0.01)
@@ -42,8 +43,8 @@ def test_a_fresh_run_draws_a_plain_batch_then_learns_from_its_own_rounds(make_gr
     assert round_size(selection, KeepRate(), 8) == 16
     selection.add([good] * 12 + [flat] * 4)
     assert KeepRate().of(selection) == 13 / 17
-    assert round_size(selection, KeepRate(), 8) == prompts_for(4, 13 / 17) == 7
-    selection.add([good] * 6 + [flat])
+    assert round_size(selection, KeepRate(), 8) == prompts_for(4, 13 / 17) == 6
+    selection.add([good] * 6)
     assert (round_size(selection, KeepRate(), 8), selection.surplus) == (0, 2)
 
 

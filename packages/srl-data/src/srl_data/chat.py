@@ -181,11 +181,12 @@ class ChatFormat:
 def lost_text(messages: Sequence[Message], text: str) -> str | None:
     """What a rendered prompt lacks of its messages, in a user's words; None where it has all.
 
-    Outer white space may go. Texts stand in the order of their messages, a system text anywhere.
+    White space may change: some templates take blank lines out. Texts stand in the order of their
+    messages, a system text anywhere.
     """
-    place = 0
+    place, text = 0, squeezed(text)
     for message in messages:
-        wanted = said(message)
+        wanted = squeezed(said(message))
         system = message["role"] == "system"
         found = text.find(wanted, 0 if system else place)
         if found < 0:
@@ -198,6 +199,16 @@ def lost_text(messages: Sequence[Message], text: str) -> str | None:
     ):
         return "prints a content in parts as it is"
     return None
+
+
+def squeezed(text: str) -> str:
+    """A text with one blank for each run of white space."""
+    return " ".join(text.split())
+
+
+def keeps_lines(messages: Sequence[Message], text: str) -> bool:
+    """Whether a rendered prompt has the messages' own line ends and indents."""
+    return all(said(message) in text for message in messages)
 
 
 def said(message: Message) -> str:
@@ -238,7 +249,8 @@ def fitted(chat: ChatFormat, trial: Sequence[Message]) -> ChatFormat:
     if not chat.is_chat:
         return chat
     failures: list[ChatTemplateError] = []
-    for shape in SHAPES:
+    has_system = any(message["role"] == "system" for message in trial)
+    for shape in SHAPES if has_system else SHAPES[:2]:
         candidate = replace(chat, shape=shape)
         try:
             candidate.render(trial)
@@ -248,9 +260,10 @@ def fitted(chat: ChatFormat, trial: Sequence[Message]) -> ChatFormat:
         return candidate
     # Of a template that only the system text troubles, the folded shape's failure says more.
     failure = failures[2] if SYSTEM in str(failures[0]) else failures[0]
+    tried = ", also with the system text in the user's turn" if has_system else ""
     raise ChatTemplateError(
-        f"{failure}, also with the system text in the user's turn; give a template with "
-        "--chat-template FILE, or leave it out with --chat-template off"
+        f"{failure}{tried}; give another one with --chat-template FILE, or leave it out with "
+        "--chat-template off"
     ) from failure
 
 

@@ -8,7 +8,7 @@ The mapping from fields to flags is `srl_data.flags`.
 import difflib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -122,18 +122,32 @@ def preset_names(package: str) -> list[str]:
     )
 
 
+def preset_of(name: str, presets: str | None) -> str | None:
+    """The shipped preset that `--config NAME` means; None where it is a file, or nothing known.
+
+    `configs/NAME.yaml`, as other projects keep their presets, means the preset NAME.
+    """
+    path = Path(name)
+    if presets is None or path.is_file():
+        return None
+    shipped = path.suffix in (".yaml", ".yml") and path.parent.name in ("", "config", "configs")
+    preset = path.stem if shipped else name
+    return preset if preset in preset_names(presets) else None
+
+
 def find_config(name: str, presets: str | None) -> Traversable:
-    """The file behind `--config`: a path that exists, else a preset of that name.
+    """The file behind `--config`: a path that exists, else a preset of that name (`preset_of`).
 
     Raises ConfigError naming the nearest preset if there is neither.
     """
     path = Path(name)
     if path.is_file():
         return path
+    preset = preset_of(name, presets)
+    if presets and preset:
+        return files(presets) / f"{preset}.yaml"
     known = preset_names(presets) if presets else []
-    if presets and name in known:
-        return files(presets) / f"{name}.yaml"
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(path.stem, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     shipped = f"presets: {', '.join(known)}" if known else "give the path of a YAML file"
     msg = f"--config {name!r} is neither a file nor a shipped preset; {hint}{shipped}"
@@ -237,13 +251,31 @@ def validate(tree: ConfigTree, model: type[C], source: str) -> C:
         raise ConfigError(f"{source}: {describe_errors(error, model)}") from error
 
 
+def overlay(below: Mapping[str, object], above: ConfigTree, model: type[Section]) -> ConfigTree:
+    """`above` with what it does not say taken from `below`, section by section."""
+    result = dict(below)
+    for key, value in above.items():
+        under, field = below.get(key), model.model_fields.get(key)
+        inner = section_of(field.annotation) if field is not None else None
+        if inner is not None and isinstance(value, dict) and isinstance(under, dict):
+            result[key] = overlay(under, value, inner)
+        else:
+            result[key] = value
+    return result
+
+
+Recorded = Callable[[ConfigTree], tuple[ConfigTree, str] | None]
+"""Of what a user gave: an earlier config to take the rest from, and its name; None for none."""
+
+
 def load_config(
     model: type[C],
     name: str | None = None,
     overrides: Mapping[tuple[str, ...], object] | None = None,
     presets: str | None = None,
+    recorded: Recorded = lambda _given: None,
 ) -> C:
-    """Read, overlay and validate a config: flags over file over defaults.
+    """Read, overlay and validate a config: flags over file over `recorded` over defaults.
 
     `name` is a path or a preset of the package `presets`; `overrides` maps key paths to values.
     Raises ConfigError (exit code 2) naming the key, the value and the fix.
@@ -255,6 +287,9 @@ def load_config(
         tree, source = read_tree(found), found.name
     for path, value in (overrides or {}).items():
         set_key(tree, path, value)
+    if earlier := recorded(tree):
+        below, origin = earlier
+        tree, source = overlay(below, tree, model), f"{source} over {origin}"
     return validate(tree, model, source)
 
 

@@ -8,7 +8,7 @@ is pydantic's, in `srl_data.config`.
 
 import functools
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import rich_click as click
@@ -17,10 +17,12 @@ from pydantic_core import PydanticUndefined
 
 from srl_data.config import (
     Leaf,
+    Recorded,
     Section,
     dump_yaml,
     leaves,
     load_config,
+    preset_of,
     section_of,
     without_none,
 )
@@ -54,6 +56,8 @@ def click_type(annotation: object) -> ParamType:
     inner = without_none(annotation)
     if typing.get_origin(inner) is typing.Literal:
         return click.Choice([str(choice) for choice in typing.get_args(inner)])
+    if is_repeated(annotation):
+        return click.STRING
     simple: dict[object, ParamType] = {
         int: click.INT,
         float: click.FLOAT,
@@ -63,11 +67,17 @@ def click_type(annotation: object) -> ParamType:
     return simple.get(inner, YamlValue())
 
 
+def is_repeated(annotation: object) -> bool:
+    """Whether a field is a list of texts, whose flag is given once for each."""
+    inner = without_none(annotation)
+    return typing.get_origin(inner) in (list, tuple) and typing.get_args(inner)[:1] == (str,)
+
+
 def help_text(leaf: Leaf) -> str:
     """A field's docstring and its default."""
     text = (leaf.field.description or "").strip()
     default = leaf.field.get_default(call_default_factory=False)
-    if default in (PydanticUndefined, None) or default == "":
+    if default in (PydanticUndefined, None, ()) or default == "":
         return text
     shown = (
         {True: "on", False: "off"}.get(default, default) if isinstance(default, bool) else default
@@ -96,6 +106,7 @@ def option(leaf: Leaf) -> Callable[[Callable[..., None]], Callable[..., None]]:
         parameter_name(leaf),
         type=None if is_bool else click_type(leaf.annotation),
         default=None,
+        multiple=is_repeated(leaf.annotation),
         help=help_text(leaf),
         panel=panel,
     )
@@ -126,11 +137,12 @@ def former_option(flag: str, now: str) -> Callable[[Callable[..., None]], Callab
 
 
 def configured(
-    model: type[C], presets: str | None = None
+    model: type[C], presets: str | None = None, recorded: Recorded = lambda _given: None
 ) -> Callable[[Callable[[C, bool], None]], Callable[..., None]]:
     """Decorate a function of `(config, dry_run)` with `--config`, `--dry-run` and a flag a field.
 
-    Bad input raises ConfigError (exit code 2). Two fields with one flag are a bug of ours.
+    `recorded` may give an earlier config, for what neither flags nor file say. Bad input raises
+    ConfigError (exit code 2). Two fields with one flag are a bug of ours.
     """
     fields = list(leaves(model))
     flags = [name for leaf in fields for name in (leaf.flag, *leaf.aliases)]
@@ -142,9 +154,13 @@ def configured(
             overrides = {
                 leaf.path: given[parameter_name(leaf)]
                 for leaf in fields
-                if given[parameter_name(leaf)] is not None
+                if given[parameter_name(leaf)] not in (None, ())
             }
-            function(load_config(model, config_name, overrides, presets), dry_run)
+            config = load_config(model, config_name, overrides, presets, recorded)
+            preset = preset_of(config_name, presets) if config_name else None
+            if preset not in (None, config_name):
+                click.echo(f"no file {config_name}, so it is the shipped preset {preset}", err=True)
+            function(config, dry_run)
 
         command: Callable[..., None] = body
         for leaf in reversed(fields):
@@ -160,7 +176,12 @@ def configured(
     return decorate
 
 
-def print_plan(config: Section, plan: str) -> None:
-    """What `--dry-run` shows: the resolved config as YAML, then the plan, on standard output."""
+def print_plan(config: Section, plan: str, lines: Sequence[str] = ()) -> None:
+    """What `--dry-run` shows on standard output: the resolved config as YAML, then the plan.
+
+    `lines` are comments of YAML that say more of it.
+    """
     click.echo(dump_yaml(config).rstrip())
     click.echo(f"# dry run: would {plan}")
+    for line in lines:
+        click.echo(line)

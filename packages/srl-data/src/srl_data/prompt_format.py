@@ -16,6 +16,7 @@ from srl_data.chat import (
     Tokenizer,
     check_kwargs,
     fitted,
+    keeps_lines,
     names_read,
     template_text,
     uses_date,
@@ -129,7 +130,7 @@ def open_prompts(
         record=PromptRecord(name=template.name, version=template.version),
     )
     first = prompts.of_messages(trial)
-    notes = [*shape_notes(prompts), *thinking_notes(prompts, trial, first.text)]
+    notes = [*shape_notes(prompts, trial), *thinking_notes(prompts, trial, first.text)]
     record = PromptRecord(
         name=template.name,
         version=template.version,
@@ -161,7 +162,7 @@ def chat_format(
     return ChatFormat(tokenizer, name, text, off, kwargs, options.date)
 
 
-def shape_notes(prompts: PromptFormat) -> list[str]:
+def shape_notes(prompts: PromptFormat, trial: Sequence[Message]) -> list[str]:
     """How the messages were put, where that is not as they are."""
     chat, end = prompts.chat, prompts.turn_end
     if not chat.is_chat:
@@ -175,12 +176,14 @@ def shape_notes(prompts: PromptFormat) -> list[str]:
         )
     if chat.shape.parts:
         notes.append(f"the chat template of {chat.name} is given contents in parts")
+    if not keeps_lines(chat.shape.messages(trial), prompts.of_messages(trial).text):
+        notes.append(f"the chat template of {chat.name} changes line ends or indents inside texts")
     if chat.date is not None:
         notes.append(f"the chat template prints the date, which stays {chat.date} for this run")
     if end.text and end.token_id is None:
         notes.append(
             f"the chat template ends a turn with {end.text!r}, which is no single token: no "
-            "completion stops there by itself"
+            "completion stops there by itself; --stop with that text ends it there"
         )
     return notes
 

@@ -60,7 +60,10 @@ def run_task(task: TaskSpec, config: EvalConfig, *, dry_run: bool) -> None:
         config = config.with_model()
         click.echo(f"srl-eval: no --model given, so it is {config.model.name}", err=True)
     if dry_run:
-        print_plan(config, f"evaluate {config.model.name} on {task.name}")
+        from srl_eval.first_prompt import eval_first_prompt
+
+        plan = f"evaluate {config.model.name} on {task.name}"
+        print_plan(config, plan, eval_first_prompt(task, config))
         return
     from srl_eval.display import run_and_show
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from srl_data.config import Flag, Section
 from srl_data.errors import ConfigError
@@ -25,7 +25,19 @@ AVERAGE_TOP_P = 0.95
 """What DeepSeek-R1's report and the model cards after it use for averages over samples."""
 
 DEFAULT_MODEL = "Qwen/Qwen2.5-7B-Instruct"
-"""What a command evaluates that is told no model: the one that the paper trains."""
+"""What a command evaluates that is told no model: the one that the SRL paper trains."""
+
+
+def as_stop_strings(value: object) -> object:
+    """One stop string as several; ValueError for an empty one."""
+    strings = (value,) if isinstance(value, str) else value
+    if isinstance(strings, list | tuple) and "" in strings:
+        raise ValueError("a stop string is empty, so it would end every completion at once")
+    return strings
+
+
+StopStrings = Annotated[tuple[str, ...], BeforeValidator(as_stop_strings)]
+"""Texts that end a completion; in a file a list or one text, on the command line a flag each."""
 
 _MODE = re.compile(r"greedy|stepwise|avg[1-9][0-9]*")
 
@@ -119,6 +131,9 @@ class DecodingSection(Section):
     """Drop tokens less likely than this share of the likeliest; 0 drops none."""
     max_new_tokens: int = Field(default=32768, ge=1)
     """Longest answer, all steps together; one completion also has to fit the model's window."""
+    stop: StopStrings = ()
+    """Text that ends an answer where it first appears, and is no part of it; --stop again for
+    another. Stop tokens are the model's own."""
     seed: int = 0
     """Base of all seeds."""
 
@@ -165,6 +180,9 @@ class PromptSection(ChatSection):
     """Local .jsonl or .json file of examples: problem, solution (or response), answer."""
     fewshot_seed: int = 0
     """Which examples are taken."""
+    chain_start: int = Field(default=1, ge=1)
+    """First step that the model writes of a stepwise answer; the steps before it are the expert's,
+    from the data's field steps or its solution in numbered steps."""
     max_steps: int = Field(default=64, ge=1)
     """Steps after which a stepwise answer is given up."""
     max_step_tokens: int = Field(default=4096, ge=1)
@@ -248,7 +266,7 @@ def resolve_sampling(
     Greedy decoding ignores the filters, so they are put at rest for the record.
     """
     if decoding.greedy:
-        return Sampling(max_new_tokens, 0.0, stop_token_ids=stop_token_ids)
+        return Sampling(max_new_tokens, 0.0, stop_token_ids=stop_token_ids, stop=decoding.stop)
     given, top_p = decoding.temperature, decoding.top_p
     return Sampling(
         max_new_tokens=max_new_tokens,
@@ -257,4 +275,5 @@ def resolve_sampling(
         top_k=decoding.top_k,
         min_p=decoding.min_p,
         stop_token_ids=stop_token_ids,
+        stop=decoding.stop,
     )

@@ -33,6 +33,8 @@ def settings(plan: Plan) -> list[tuple[str, str]]:
     )
     solve = "step by step" if plan.stepwise else "in one answer"
     chat = "with" if plan.in_chat else "without"
+    if sampling.stop:
+        decoding += f", until {' or '.join(map(repr, sampling.stop))}"
     cap = f"at most {sampling.max_new_tokens} tokens"
     if plan.stepwise:
         longest = plan.config.decoding.max_new_tokens

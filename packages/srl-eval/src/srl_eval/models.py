@@ -226,11 +226,11 @@ def _start(
     if config.backend.backend == "vllm":
         from srl_eval.generate.vllm import start_vllm
 
-        return start_vllm(config.model, config.backend, dtype)
+        return start_vllm(config.model, config.backend, dtype, tokenizer)
     if config.backend.backend == "server":
         from srl_eval.generate.server import start_server
 
-        return start_server(config.model, config.backend)
+        return start_server(config.model, config.backend, tokenizer)
     import torch
 
     from srl_eval.generate.transformers import TransformersEngine
@@ -241,4 +241,5 @@ def _start(
         model,
         pad_token_id=padding_id(tokenizer, vocabulary_size(model_config)),
         chunk_size=config.backend.chunk_size,
+        decoder=tokenizer,
     )

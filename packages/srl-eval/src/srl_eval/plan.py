@@ -6,7 +6,7 @@
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -35,6 +35,8 @@ class Plan:
     config: EvalConfig
     subject: Subject
     data: ProblemSet
+    columns: list[dict[str, object]]
+    """What the prompt template gets of each problem."""
     fewshot: FewShot | None
     sampling: Sampling
     stepwise: bool
@@ -74,6 +76,7 @@ class Plan:
             "chunk_size": self.config.backend.chunk_size,
             **sampling,
             "stop_token_ids": list(self.sampling.stop_token_ids),
+            "stop": list(self.sampling.stop),
             **(self._step_caps() if self.stepwise else {}),
             **(self.fewshot.identity() if self.fewshot else {}),
         }
@@ -87,16 +90,19 @@ class Plan:
 
     def _step_caps(self) -> dict[str, object]:
         """Caps of a chain of steps; `max_new_tokens` of the sampling is a single step's then."""
+        start = self.config.prompt.chain_start
         return {
             "max_steps": self.config.prompt.max_steps,
             "max_answer_tokens": self.config.decoding.max_new_tokens,
+            **({"chain_start": start} if start > 1 else {}),
         }
 
 
 def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) -> Plan:
     """Load problems and tokenizer, render prompts, settle the caps; no weights yet."""
     require_wandb(config.tracking)
-    if subject is None:
+    live = subject is not None
+    if not live:
         check_model(config)
     data = load_problems(task, config.data.data_path, config.data.data_revision, config.data.limit)
     today = None if config.output.overwrite else first_day(output_folder(task, config))
@@ -107,11 +113,14 @@ def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) 
     if fewshot:
         ends = next_turn_marks(subject.prompts)
         subject = show_examples(subject, fewshot, stepwise=stepwise)
-    asked = [ask(subject, problem) for problem in data.problems]
+    columns = problem_columns(data, config.prompt.chain_start, stepwise=stepwise)
+    asked = [ask(subject, *each) for each in zip(data.problems, columns, strict=True)]
     prompt_ids = [list(prompt.ids) for prompt in asked]
     notes = [*data_notes(task, data, fewshot), *subject.prompts.notes, *spelt_notes(asked)]
     room = token_cap(config, subject, prompt_ids, notes, stepwise=stepwise)
     sampling = resolve_sampling(config.decoding, room, subject.stop_token_ids)
+    if not live:  # a live engine may have no tokenizer; the solver cuts what it goes on to write
+        sampling = replace(sampling, stop=(*sampling.stop, *ends))
     prompts = [prompt.text for prompt in asked]
     check_round_trip(subject.tokenizer, prompts[0], subject.label)
     notes += subject.notes
@@ -122,6 +131,7 @@ def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) 
         config=config,
         subject=subject,
         data=data,
+        columns=columns,
         fewshot=fewshot,
         sampling=sampling,
         stepwise=stepwise,
@@ -154,10 +164,37 @@ def first_day(folder: Path) -> dt.date | None:
         return None  # what is wrong with a damaged folder is told when it is opened
 
 
-def ask(subject: Subject, problem: PromptAnswer) -> Prompt:
+def problem_columns(
+    data: ProblemSet, chain_start: int, *, stepwise: bool
+) -> list[dict[str, object]]:
+    """Each problem's columns: its text, and the expert's steps before step `chain_start`.
+
+    The expert's last step is never given. Raises ConfigError where answers have no steps, DataError
+    where a problem has none of the expert's.
+    """
+    if chain_start == 1:
+        return [{"problem": problem.problem} for problem in data.problems]
+    if not stepwise:
+        raise ConfigError(
+            f"--chain-start {chain_start} is for answers in steps: use it with --mode stepwise"
+        )
+    for problem in data.problems:
+        if problem.id not in data.steps:
+            raise DataError(
+                f"{data.source}: problem {problem.id!r} has no steps of an expert to begin with; "
+                "expected the field steps, or a solution in numbered steps, or --chain-start 1"
+            )
+    return [
+        {"problem": problem.problem, "previous_steps": steps[: min(chain_start, len(steps)) - 1]}
+        for problem in data.problems
+        for steps in [data.steps[problem.id]]
+    ]
+
+
+def ask(subject: Subject, problem: PromptAnswer, columns: Mapping[str, object]) -> Prompt:
     """One problem's prompt; DataError naming the problem whose text does not come out whole."""
     try:
-        return subject.prompts.prompt(problem=problem.problem)
+        return subject.prompts.prompt(**columns)
     except DataError as error:
         raise DataError(f"problem {problem.id!r}: {error}") from error
 

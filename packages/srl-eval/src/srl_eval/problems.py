@@ -8,8 +8,8 @@ the place in the file. Local files are JSON Lines or one JSON list.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from srl_data.errors import DataError
 from srl_data.files import sha256_file
 from srl_data.records import PromptAnswer, short_reason
+from srl_data.solutions import ExpertSolution, read_steps
 from srl_eval.grading import get_grader
 from srl_eval.rows import Row, hub_rows, read_rows
 from srl_eval.tasks import TaskSpec
@@ -33,7 +34,8 @@ _BARE_BOX = re.compile(r"\\boxed\s+([^$]*)")
 class ProblemSet:
     """The problems of one run: where they came from, what they are, how many there would be.
 
-    `fingerprints` are of all problems of the data, also of those that a limit leaves out.
+    `fingerprints` are of all problems of the data, also of those that a limit leaves out. `steps`
+    are the expert's, by the problem's id, of those problems whose data have them.
     """
 
     problems: list[PromptAnswer]
@@ -41,6 +43,7 @@ class ProblemSet:
     sha256: str
     total: int
     fingerprints: frozenset[str]
+    steps: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def partial(self) -> bool:
@@ -56,19 +59,36 @@ def load_problems(
     Raises DataError (exit code 3) for data that is missing, malformed or empty.
     """
     if path is not None:
-        problems, source = to_problems(task, read_rows(path)), str(path)
+        rows, source = list(read_rows(path)), str(path)
+        problems = to_problems(task, rows)
         sha256 = sha256_file(path)
     elif task.hub is None:
         raise DataError(f"task {task.name} is on no hub; name its file with --data-path")
     else:
-        rows, source = hub_rows(task.hub, revision, "--data-path")
+        read, source = hub_rows(task.hub, revision, "--data-path")
+        rows = list(read)
         problems = to_problems(task, rows)
         sha256 = content_digest(problems)
     if not problems:
         raise DataError(f"{source}: no problems in it, expected one JSON object a line")
     refuse_twins(problems, source)
     fingerprints = frozenset(fingerprint(problem.problem) for problem in problems)
-    return ProblemSet(problems[:limit], source, sha256, len(problems), fingerprints)
+    steps = {
+        problem.id: found
+        for problem, (_, row) in zip(problems, rows, strict=True)
+        if (found := expert_steps(row))
+    }
+    return ProblemSet(problems[:limit], source, sha256, len(problems), fingerprints, steps)
+
+
+def expert_steps(row: Row) -> list[str]:
+    """The expert's steps that a row brings: its field `steps`, else its solution's; none at all."""
+    steps = row.get("steps")
+    if isinstance(steps, list) and all(isinstance(step, str) and step.strip() for step in steps):
+        return list(steps)
+    solution = row.get("solution")
+    found = read_steps("", solution, "keep") if isinstance(solution, str) else None
+    return [step.text for step in found.steps] if isinstance(found, ExpertSolution) else []
 
 
 def file_task(path: Path, grader: str | None) -> TaskSpec:
@@ -117,7 +137,7 @@ def to_problems(task: TaskSpec, rows: Iterable[tuple[str, Row]]) -> list[PromptA
 def to_problem(task: TaskSpec, row: Row, place: int) -> PromptAnswer:
     """One row; ValueError with the reason where it is no problem with an answer."""
     text = problem_text(row)
-    ids = (row[field] for field in _ID_FIELDS if row.get(field) is not None)
+    ids = (row[name] for name in _ID_FIELDS if row.get(name) is not None)
     grader = get_grader(task.grader)
     return PromptAnswer(
         id=str(next(ids, place)),
@@ -130,7 +150,7 @@ def to_problem(task: TaskSpec, row: Row, place: int) -> PromptAnswer:
 
 def problem_text(row: Row) -> str:
     """The problem's words; ValueError where no known field holds them."""
-    name = next((field for field in _TEXT_FIELDS if row.get(field)), None)
+    name = next((each for each in _TEXT_FIELDS if row.get(each)), None)
     if name is None:
         raise ValueError(f"expected one of the fields {', '.join(_TEXT_FIELDS)}")
     text = str(row[name])

@@ -53,8 +53,7 @@ class Runner:
         size, started = self._plan.config.backend.chunk_size, time.monotonic()
         for first in range(kept, len(self._plan.work), size):
             chunk = self._plan.work[first : first + size]
-            problems = self._plan.data.problems
-            columns = [{"problem": problems[item.doc].problem} for item in chunk]
+            columns = [self._plan.columns[item.doc] for item in chunk]
             answers = self._plan.solver.solve(engine, columns, [item.seed for item in chunk])
             samples = self._judge(chunk, answers)
             self._log.append(samples)

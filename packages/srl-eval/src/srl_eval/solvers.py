@@ -97,6 +97,12 @@ class _Course:
     finish_reason: FinishReason = "length"
     running: bool = True
 
+    @property
+    def given(self) -> list[str]:
+        """The expert's steps that the model goes on from."""
+        steps = self.columns.get("previous_steps")
+        return list(steps) if isinstance(steps, Sequence) else []
+
     def end(self, reason: FinishReason) -> None:
         """No more steps."""
         self.finish_reason, self.running = reason, False
@@ -117,6 +123,7 @@ class _Course:
 class StepwiseSolver:
     """A model's own steps, fed back as context, until one holds a boxed answer.
 
+    A problem's column `previous_steps`, if it has one, stands before the model's own steps.
     A step that does not parse ends the course ("stop"), and so nothing was answered; a cap on
     steps, on tokens, or the window ends it as "length". Step k of a problem is drawn with the seed
     (problem's seed, k).
@@ -140,7 +147,7 @@ class StepwiseSolver:
     def _step(self, engine: Engine, courses: list[_Course], index: int) -> None:
         asked: list[tuple[_Course, Prompt]] = []
         for course in courses:
-            columns = {**course.columns, "previous_steps": course.actions}
+            columns = {**course.columns, "previous_steps": [*course.given, *course.actions]}
             prompt = self.prompts.prompt(**columns)
             if self._fits(prompt, course):
                 asked.append((course, prompt))

@@ -24,6 +24,7 @@ from srl_data.prompt_record import PromptRecord, write_record
 from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
 from srl_grpo.finite import check_savable
+from srl_grpo.inputs import Inputs
 from srl_grpo.model_folder import open_to_umask, save_model_folder
 from srl_grpo.refill import KeepRate
 from srl_grpo.resuming import MANIFEST, STEP_NAME, is_checkpoint_path
@@ -70,6 +71,12 @@ class TrainerState(BaseModel):
     """What decides how many prompts a round draws."""
     best_step: int | None = None
     best_reward: float | None = None
+    inputs: Inputs | None = None
+    """Data and model that the run began with."""
+    start: str | None = None
+    """Fingerprint of the policy that the run began with; see `srl_grpo.reference`."""
+    run: str | None = None
+    """The run's folder, where the checkpoint was written."""
     world_size: int = Field(default=1, ge=1)
     zero_stage: int = Field(default=0, ge=0, le=3)
 

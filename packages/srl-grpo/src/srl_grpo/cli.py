@@ -7,6 +7,7 @@ import rich_click as click
 from srl_data.command import run
 from srl_data.flags import configured, print_plan
 from srl_grpo.config import TrainConfig
+from srl_grpo.resuming import config_of_run, recorded_config
 
 
 # The deepspeed launcher puts --local_rank before the subcommand; the rank is in the environment.
@@ -19,11 +20,13 @@ def cli() -> None:
 
 @cli.command()
 @click.option("--local_rank", "_local_rank", type=int, hidden=True, expose_value=False)
-@configured(TrainConfig, presets="srl_grpo.presets")
+@configured(TrainConfig, presets="srl_grpo.presets", recorded=recorded_config)
 def train(config: TrainConfig, dry_run: bool) -> None:
     """Train a model; `--config quickstart` needs no data, no download and no GPU."""
     if dry_run:
-        print_plan(config, plan_of(config))
+        from srl_grpo.first_prompt import train_first_prompt
+
+        print_plan(config, plan_of(config), train_first_prompt(config))
         return
     from srl_grpo.launch import launch_or_train
 
@@ -35,10 +38,14 @@ def plan_of(config: TrainConfig) -> str:
     model = config.model.path or "a small model made on the spot"
     data = config.data.path or "arithmetic made on the spot"
     processes = config.launch.nproc_per_node * config.launch.nnodes
+    resume, output = config.checkpoint.resume, config.output_dir
+    earlier = config_of_run(resume, output) if resume else None
+    start = f", resuming {output if resume == 'auto' else resume}" if resume else ""
+    rest = f"; what was not given is from {earlier}" if earlier else ""
     return (
         f"train {model} on {data}: {config.num_steps} steps of {config.rollout.batch_size} prompts "
         f"x {config.rollout.group_size} completions, ZeRO-{stages_of(config)}, "
-        f"{processes} process(es)"
+        f"{processes} process(es){start}{rest}"
     )
 
 

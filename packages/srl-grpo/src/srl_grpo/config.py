@@ -9,8 +9,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from srl_data.arithmetic import Difficulty
 from srl_data.config import Flag, Section
 from srl_data.prompt_record import ChatSection
+from srl_eval.config import StopStrings
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -96,6 +98,11 @@ class SyntheticSection(Section):
     digits: tuple[Annotated[int, Field(ge=2, le=6)], Annotated[int, Field(ge=2, le=6)]] = (2, 4)
     """Fewest and most digits of the numbers to add."""
 
+    @property
+    def difficulty(self) -> Difficulty:
+        """The arithmetic that is asked for."""
+        return Difficulty(*self.digits)
+
     @model_validator(mode="after")
     def _digits_in_order(self) -> "SyntheticSection":
         if self.digits[0] > self.digits[1]:
@@ -137,6 +144,9 @@ class RolloutSection(Section):
     """Sampling temperature; log-probabilities are taken at it too."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Nucleus sampling; below 1 the trainer's probabilities differ from the sampler's."""
+    stop: StopStrings = ()
+    """Text that ends a completion where it first appears; --stop again for another. Its tokens are
+    trained on, and the reward does not see it. Stop tokens are the model's own."""
     chunk_size: Positive | None = None
     """Completions generated in one batch, a multiple of the group size; default the largest up to
     64, at least one group."""
@@ -180,9 +190,9 @@ class AlgorithmSection(Section):
     normalisation: Literal["token-mean", "sequence-mean"] = "token-mean"
     """Whether every token or every completion of the batch weighs the same."""
     epsilon_low: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Clip range of the probability ratio, below 1."""
+    """Clip range of the probability ratio, below 1. No effect at one optimizer step per batch."""
     epsilon_high: Annotated[float, Field(gt=0)] = 0.28
-    """Clip range of the probability ratio, above 1."""
+    """Clip range of the probability ratio, above 1. No effect at one optimizer step per batch."""
     beta: Annotated[float, Field(ge=0), Flag(aliases=("kl-penalty",))] = 0.0
     """Weight of the k3 KL term; 0 loads no reference model."""
     use_base_kl: bool = False
@@ -282,6 +292,9 @@ class EvaluationSection(Section):
     """Steps between evaluations on --val-data; 0 for none."""
     eval_limit: Annotated[Positive | None, Flag(aliases=("test-max-samples",))] = None
     """Most held-out instances an evaluation takes."""
+    chain_start: Positive = 1
+    """The first step that the model writes of a problem it solves by its own steps; the expert's
+    steps before it are given. 2 where training data have no first steps (targets 2..N)."""
     before_after: bool = False
     """Evaluate before the first and after the last step and write summary.json."""
 
@@ -294,7 +307,10 @@ class CheckpointSection(Section):
     keep_last: Positive | None = None
     """Checkpoints kept, the best one besides; default all."""
     resume: str | None = None
-    """A checkpoint folder, a run folder, or "auto" for the newest in --output-dir."""
+    """A checkpoint folder, a run folder, or "auto" for the newest in --output-dir. What flags and
+    --config do not say is taken from the run's own config.yaml."""
+    force: bool = False
+    """Resume although data or model are not those that the run began with."""
 
 
 class TrackingSection(Section):

@@ -13,7 +13,6 @@ from srl_data.errors import DataError
 from srl_data.prompt_format import PromptFormat
 from srl_data.records import OnError, Record, SrlInstance, read_records
 from srl_grpo.config import TrainConfig
-from srl_grpo.warm_start import difficulty_of
 from srl_reward import is_think_prefilled
 
 Note = Callable[[str], None]
@@ -35,6 +34,8 @@ class TrainingPrompt:
     think_prefilled: bool
     """Whether the rendered prompt ends inside an open `<think>`."""
     columns: dict[str, object]
+    spelt: tuple[str, ...] = ()
+    """Control tokens of the model that the record spells, encoded as text."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def make_prompt(
     except DataError as error:
         raise DataError(f"record {name!r}: {error}") from error
     opened = is_think_prefilled(prompt.text)
-    return TrainingPrompt(index, name, prompt.text, prompt.ids, opened, columns)
+    return TrainingPrompt(index, name, prompt.text, prompt.ids, opened, columns, prompt.spelt)
 
 
 def make_prompts(
@@ -119,7 +120,7 @@ def training_records(config: TrainConfig, note: Note) -> Iterator[Record]:
     """The records to train on: made on the spot, or read from a file."""
     if config.synthetic is not None:
         section = config.synthetic
-        for problem in problems(config.seed, section.num_problems, difficulty_of(section), "train"):
+        for problem in problems(config.seed, section.num_problems, section.difficulty, "train"):
             yield from problem.instances()
         return
     assert config.data.path is not None
@@ -133,7 +134,7 @@ def heldout_records(config: TrainConfig, note: Note) -> Iterator[Record] | None:
     if config.synthetic is None:
         return None
     section = config.synthetic
-    found = problems(config.seed, section.num_heldout, difficulty_of(section), "heldout")
+    found = problems(config.seed, section.num_heldout, section.difficulty, "heldout")
     return (instance for problem in found for instance in problem.instances())
 
 
@@ -150,4 +151,10 @@ def load_prompts(
     require_some(found, name, limit)
     if found.too_long:
         note(f"{found.too_long} prompts over {limit} tokens left out of {name}")
+    spelling = [prompt for prompt in found.prompts if prompt.spelt]
+    if spelling:
+        note(
+            f"{len(spelling)} records spell control tokens, encoded as text: "
+            f"{', '.join(map(repr, spelling[0].spelt))} in record {spelling[0].id!r}"
+        )
     return found

@@ -36,7 +36,7 @@ class Problem:
 
 @dataclass
 class Chain:
-    """A problem on its way to an answer by the model's own steps."""
+    """A problem on its way to an answer: the expert's first steps, if any, then the model's own."""
 
     problem: Problem
     steps: list[str] = field(default_factory=list)
@@ -67,12 +67,14 @@ class HeldOut:
         max_prompt_length: int,
         seed: int,
         world: World,
+        chain_start: int = 1,
     ) -> None:
         self.prompts = list(prompts)
         self.problems = problems_of(prompts)
         self._scorer, self._make_prompt = scorer, make_prompt
         self._sampling, self._greedy = sampling, replace(sampling, temperature=0.0, top_p=1.0)
         self._max_prompt_length, self._seed, self._world = max_prompt_length, seed, world
+        self._chain_start = chain_start
 
     def evaluate(self, rollout: PolicyRollout) -> Values:
         """Sampled and greedy values an instance, `final_answer` a problem. Collective.
@@ -108,7 +110,7 @@ class HeldOut:
         A chain ends unsolved at an invalid step, at the cap on steps, and where its next prompt
         would be longer than prompts may be.
         """
-        chains = [Chain(problem) for problem in self.problems]
+        chains = [Chain(each, given_steps(each, self._chain_start)) for each in self.problems]
         while running := [chain for chain in chains if chain.running]:
             asked = [(chain, self._next_prompt(chain)) for chain in running]
             fitting = [pair for pair in asked if len(pair[1].ids) <= self._max_prompt_length]
@@ -127,6 +129,12 @@ class HeldOut:
             "title": None,
         }
         return self._make_prompt(chain.problem.id, columns)
+
+
+def given_steps(problem: Problem, chain_start: int) -> list[str]:
+    """The expert's steps before step `chain_start`; all but the last where there are fewer."""
+    steps = problem.columns.get("previous_steps")
+    return [str(step) for step in steps][: chain_start - 1] if isinstance(steps, list) else []
 
 
 def step_of(output: Scored, think_prefilled: bool) -> str | None:

@@ -97,6 +97,10 @@ def policy_loss(
     return (loss_N * weights_N).sum(), metrics
 
 
+LOSSES = {"grpo": policy_loss}
+"""Losses by the name that `algorithm.loss` gives."""
+
+
 def clip_metrics(
     ratio_N: Tensor, advantages_N: Tensor, weights_N: Tensor, options: LossOptions
 ) -> dict[str, Tensor]:

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -22,50 +21,36 @@ from srl_eval.generate.folders import ModelSource, check_files
 from srl_eval.generate.tokenizers import check_ids, load_tokenizer, longest_id
 from srl_eval.generate.transformers import SMALL_MODEL
 from srl_eval.generate.weights import load_model, quiet_transformers
+from srl_grpo.characters import END, PAD, alphabet_named, character_core
 from srl_grpo.config import BuildSection, ModelSection
 from srl_grpo.trainable import check_trainable
 
 Note = Callable[[str], None]
 """Shows a line to the user."""
 
-END, PAD = "<|end|>", "<|pad|>"
-
 
 def character_tokenizer(alphabet: list[str]) -> PreTrainedTokenizerFast:
     """A tokenizer whose tokens are the entries of `alphabet` (characters and marks)."""
-    marks = [END, PAD]
-    vocabulary = {token: number for number, token in enumerate([*marks, *alphabet])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=PAD))
-    longest_first = sorted(alphabet, key=len, reverse=True)
-    pattern = "|".join(escape(token) for token in longest_first)
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
-    tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, clean_up_tokenization_spaces=False
+        tokenizer_object=character_core(alphabet),
+        eos_token=END,
+        pad_token=PAD,
+        clean_up_tokenization_spaces=False,
     )
 
 
-def escape(token: str) -> str:
-    """`token` as a pattern of Oniguruma, the tokenizers library's regex engine."""
-    return "".join(c if c.isalnum() or c.isspace() else f"\\{c}" for c in token)
-
-
-def alphabet_named(name: str) -> list[str]:
-    """The tokens of a shipped alphabet."""
-    from srl_data.arithmetic import ALPHABET, PIECES
-
-    assert name == "arithmetic"
-    return [*PIECES, *ALPHABET]
-
-
-def build_model(build: BuildSection, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def build_model(
+    build: BuildSection, seed: int, attention: str = "auto"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A small seeded Qwen3 model in float32 and its character tokenizer.
+
+    DataError in one line where this machine has not the attention that is asked for.
 
     Not Qwen2: for that model type transformers 5 loads every tokenizer as Qwen2's own byte-level
     one, whatever the folder says, and a reloaded checkpoint would read other ids.
     """
     tokenizer = character_tokenizer(alphabet_named(build.alphabet))
-    config = Qwen3Config(
+    config = Qwen3Config(  # type: ignore[call-arg]  # the last one is every config's, untyped
         vocab_size=len(tokenizer),
         hidden_size=build.hidden_size,
         intermediate_size=build.intermediate_size,
@@ -78,10 +63,17 @@ def build_model(build: BuildSection, seed: int) -> tuple[PreTrainedModel, PreTra
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        attn_implementation=None if attention == "auto" else attention,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Qwen3ForCausalLM(config)
+        try:
+            model = Qwen3ForCausalLM(config)
+        except (ImportError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            raise DataError(
+                f"cannot make a model with --attention {attention}: {reason}"
+            ) from error
     return model, tokenizer
 
 
@@ -125,7 +117,7 @@ def make_model(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model and tokenizer that a config names, on `device`, without dropout."""
     if section.build is not None:
-        model, tokenizer = build_model(section.build, seed)
+        model, tokenizer = build_model(section.build, seed, section.attention)
     else:
         assert section.path is not None
         check_files(source_of(section))

@@ -64,7 +64,9 @@ def check_head(policy: Policy) -> None:
     device = next(model.parameters()).device
     count = min(8, vocabulary_size(model.config))
     ids_1T = torch.arange(count, device=device)[None]
-    logits_TV = model(input_ids=ids_1T, use_cache=False).logits[0, :-1].float()
+    seen_1T = torch.ones_like(ids_1T)  # else transformers warns of ids that could be padding
+    logits_1TV = model(input_ids=ids_1T, attention_mask=seen_1T, use_cache=False).logits
+    logits_TV = logits_1TV[0, :-1].float()
     expected_N = torch.log_softmax(logits_TV, -1).gather(1, ids_1T[0, 1:, None])[:, 0]
     found_N, _ = policy(MicroBatch.of_rows([([0], list(range(1, count)))], device=device))
     worst = float((expected_N - found_N).abs().max())

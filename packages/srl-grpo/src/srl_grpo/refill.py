@@ -12,7 +12,7 @@ from srl_grpo.groups import Selection
 
 DECAY = 0.9
 """Weight of a step's groups one step later: a rate moves within some ten steps."""
-MARGIN = 1.0
+MARGIN = 0.5
 """Standard deviations of the number of kept groups by which a round is drawn larger."""
 LARGEST_ROUND = 2
 """Rollout batches of prompts that a round draws at most."""
@@ -42,13 +42,14 @@ class KeepRate(BaseModel):
 
 
 def prompts_for(missing: int, rate: float, margin: float = MARGIN) -> int:
-    """Fewest prompts n of which `missing` are likely kept: n r - margin sqrt(n r (1-r)) >= missing.
+    """Prompts of which `missing` are likely kept: n with n r - margin sqrt(n r (1-r)) = missing.
 
     The left side is the mean less `margin` standard deviations of the kept, each with chance r.
+    Rounded to the nearest, since one prompt too many at a rate near 1 is lost at every step.
     """
     spread = margin * math.sqrt(1.0 - rate)
     root = (spread + math.sqrt(spread * spread + 4.0 * missing)) / (2.0 * math.sqrt(rate))
-    return math.ceil(root * root - 1e-9)  # a rate of 1 needs `missing` exactly
+    return max(missing, math.floor(root * root + 0.5))
 
 
 def round_size(selection: Selection, rate: KeepRate, max_rounds: int) -> int:

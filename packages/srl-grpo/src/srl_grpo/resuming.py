@@ -1,4 +1,4 @@
-"""The command that continues an interrupted run, as the user would type it."""
+"""How a run is continued: the command for it, and what it takes from the run's own config."""
 
 import re
 import shlex
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from srl_data.config import ConfigTree, Section
+from srl_data.config import ConfigTree, Section, read_tree
 from srl_data.errors import InterruptedRunError
 
 MANIFEST = "MANIFEST.json"
@@ -19,6 +19,67 @@ FREE = ("output_dir", "checkpoint", "tracking", "launch", "evaluation")
 
 REPLACED = ("--resume", "--output-dir")
 """Flags that the resuming command gives anew."""
+
+
+NOT_TAKEN = (
+    ("output_dir",),
+    ("checkpoint", "resume"),
+    ("checkpoint", "force"),
+    ("launch", "node_rank"),
+    ("launch", "rdzv_endpoint"),
+)
+"""What a resumed run does not take from the config before: what holds for one start alone."""
+INSTEAD = {
+    ("model", "path"): (("model", "build"),),
+    ("model", "build"): (("model", "path"), ("model", "revision")),
+    ("data", "path"): (("synthetic",), ("warm_start",)),
+    ("synthetic",): (("data", "path"), ("data", "val_path")),
+}
+"""Keys that, where they are given, replace others."""
+
+
+def value_at(tree: ConfigTree, path: Sequence[str]) -> object:
+    """The value at a key path; None where there is none."""
+    value: object = tree
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def remove_at(tree: ConfigTree, path: Sequence[str]) -> None:
+    """Take a key out, where it is there."""
+    parent = value_at(tree, path[:-1])
+    if isinstance(parent, dict):
+        parent.pop(path[-1], None)
+
+
+def config_of_run(resume: str, output_dir: Path | None) -> Path | None:
+    """The config of the run that `--resume` means; None where none is kept.
+
+    A run that is forked off a checkpoint of another's takes that one's.
+    """
+    named = output_dir if resume == "auto" else Path(resume)
+    if named is None:
+        return None
+    path = (named.parent if is_checkpoint_path(named) else named) / "config.yaml"
+    return path if path.is_file() else None
+
+
+def recorded_config(given: ConfigTree) -> tuple[ConfigTree, str] | None:
+    """For a run to be resumed, its own config without what `given` replaces, and its name."""
+    resume, output_dir = value_at(given, ("checkpoint", "resume")), given.get("output_dir")
+    if not isinstance(resume, str):
+        return None
+    path = config_of_run(resume, Path(str(output_dir)) if output_dir is not None else None)
+    if path is None:
+        return None
+    tree = read_tree(path)
+    replaced = [
+        key for given_key, keys in INSTEAD.items() if value_at(given, given_key) for key in keys
+    ]
+    for key in (*NOT_TAKEN, *replaced):
+        remove_at(tree, key)
+    return tree, str(path)
 
 
 def is_checkpoint_path(folder: Path) -> bool:

@@ -9,7 +9,7 @@ import copy
 from collections.abc import Callable, Sequence
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srl_data.errors import CommandError
 from srl_eval.generate import Completion, Engine, Sampling, TransformersEngine, seed_for
@@ -26,13 +26,21 @@ Score = Callable[[Sequence[TrainingPrompt], Sequence[Completion]], list[Scored]]
 class PolicyRollout:
     """A transformers engine over the live policy, or over a copy of it under ZeRO-3."""
 
-    def __init__(self, training: TrainingEngine, pad_id: int, chunk_size: int) -> None:
+    def __init__(
+        self,
+        training: TrainingEngine,
+        pad_id: int,
+        chunk_size: int,
+        decoder: PreTrainedTokenizerBase | None = None,
+    ) -> None:
         self._training = training
         self._copied = training.zero_stage == 3
         model = training.policy.model
         if self._copied:
             model = whole_copy(training)
-        self.engine: Engine = TransformersEngine(model, pad_token_id=pad_id, chunk_size=chunk_size)
+        self.engine: Engine = TransformersEngine(
+            model, pad_token_id=pad_id, chunk_size=chunk_size, decoder=decoder
+        )
         self._model = model
 
     @torch.no_grad()

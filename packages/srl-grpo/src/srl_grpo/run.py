@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 
+from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from srl_data.errors import DataError, InterruptedRunError
@@ -30,16 +31,15 @@ from srl_grpo.display import Display
 from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
 from srl_grpo.evaluation import HeldOut
+from srl_grpo.inputs import Inputs, check_inputs, describe_inputs
 from srl_grpo.language import Language, make_language, model_section
 from srl_grpo.model import (
     check_model,
-    load_trainable,
-    ready,
 )
-from srl_grpo.model_folder import save_model_folder
 from srl_grpo.origin import Origin, finished_already, open_directory, origin_of
 from srl_grpo.policy import Policy, check_head
 from srl_grpo.prompting import stops_of
+from srl_grpo.reference import fingerprint, make_reference
 from srl_grpo.report import write_report
 from srl_grpo.resuming import interrupted
 from srl_grpo.rollout import PolicyRollout
@@ -51,10 +51,7 @@ from srl_grpo.summary import BeforeAfter
 from srl_grpo.tracking import NoTracker, Tracker, make_trackers
 from srl_grpo.trainer import Trainer
 from srl_grpo.update import Updater
-from srl_grpo.warm_start import difficulty_of, pairs, warm_start
-
-REFERENCE = "reference"
-"""Where a run with a KL term keeps the policy it began with, if that is nowhere else."""
+from srl_grpo.warm_start import pairs, warm_start
 
 
 def train(config: TrainConfig) -> None:
@@ -119,6 +116,7 @@ def sampling_of(config: TrainConfig, language: Language) -> Sampling:
         temperature=config.rollout.temperature,
         top_p=config.rollout.top_p,
         stop_token_ids=stops_of(language.model, language.prompts),
+        stop=config.rollout.stop,
     )
 
 
@@ -133,34 +131,11 @@ def make_policy(
     if options.steps and synthetic is not None and origin.checkpoint is None:
         display.phase("warm start")
         stream = pairs(
-            config.seed, difficulty_of(synthetic), options, language.prompts, language.tokenizer
+            config.seed, synthetic.difficulty, options, language.prompts, language.tokenizer
         )
         loss = warm_start(policy, stream, options, language.pad_id)
         display.note(f"warm start: {options.steps} supervised steps, last loss {loss:.3f}")
     return policy
-
-
-def make_reference(
-    config: TrainConfig,
-    policy: Policy,
-    language: Language,
-    origin: Origin,
-    directory: RunDirectory,
-    world: World,
-) -> Policy | None:
-    """The frozen policy that the KL term refers to: the one the run began with."""
-    if config.algorithm.beta == 0:
-        return None
-    source = config.model
-    if config.model.build is not None or config.warm_start.steps:
-        kept = directory.path / REFERENCE
-        if origin.checkpoint is None and world.is_main:
-            save_model_folder(kept, policy.model, policy.model.state_dict(), None)
-        world.barrier()
-        source = config.model.model_copy(update={"path": str(kept), "build": None})
-    loaded = load_trainable(source, world.device, language.tokenizer, config.seed)
-    model = ready(loaded, source, world.device)
-    return Policy(model.requires_grad_(False).eval())
 
 
 def make_held_out(
@@ -177,7 +152,37 @@ def make_held_out(
         return make_prompt(0, name, columns, language.prompts)
 
     sampling, limit = sampling_of(config, language), config.data.max_prompt_length
-    return HeldOut(found.prompts, scorer, next_prompt, sampling, limit, config.seed, world)
+    return HeldOut(
+        found.prompts,
+        scorer,
+        next_prompt,
+        sampling,
+        limit,
+        config.seed,
+        world,
+        config.evaluation.chain_start,
+    )
+
+
+def inputs_of(
+    config: TrainConfig,
+    origin: Origin,
+    model: PreTrainedModel,
+    prompts: int,
+    held_out: HeldOut | None,
+    world: World,
+) -> Inputs:
+    """What the run is begun with, or goes on with; ConfigError where that is something else."""
+
+    def find() -> Inputs:
+        evaluated = None if held_out is None else len(held_out.prompts)
+        now = describe_inputs(config, model, prompts, evaluated)
+        if origin.checkpoint is None:
+            return now
+        force = config.checkpoint.force
+        return check_inputs(origin.state.inputs, now, origin.checkpoint, force)
+
+    return world.of_main(find)
 
 
 @contextmanager
@@ -211,11 +216,12 @@ def prepared(
         language.check(prompts[0].text)
         scorer = Scorer(make_reward(config.reward), language.tokenizer)
         held_out = make_held_out(config, language, scorer, world, display)
+        inputs = inputs_of(config, origin, language.model, len(prompts), held_out, world)
         directory = open_directory(config, origin, world, lock, display.note)
         if world.is_main:
             write_record(directory.path, language.prompts.record)
         policy = make_policy(config, language, origin, display)
-        reference = make_reference(config, policy, language, origin, directory, world)
+        reference = make_reference(config, policy, language, origin, inputs, directory, world)
         tracker = (
             make_trackers(config, directory, origin.resume_step, display.note)
             if world.is_main
@@ -226,6 +232,7 @@ def prepared(
                 config,
                 world,
                 origin,
+                inputs,
                 language,
                 prompts,
                 scorer,
@@ -245,6 +252,7 @@ def assemble(
     config: TrainConfig,
     world: World,
     origin: Origin,
+    inputs: Inputs,
     language: Language,
     prompts: list[TrainingPrompt],
     scorer: Scorer,
@@ -256,16 +264,22 @@ def assemble(
     display: Display,
 ) -> Trainer:
     """The trainer over its engine, with a checkpoint's state loaded where there is one."""
+    start = fingerprint(policy.model)  # before the engine shards it
     engine = TrainingEngine(policy, config.engine, config.optimiser, world)
     state = origin.state.model_copy()
-    if state.starved_steps >= config.rollout.max_starved_steps:
+    state.inputs, state.run = inputs, str(directory.path.resolve())
+    if origin.checkpoint is None:
+        state.start = start
+    if 0 < config.rollout.max_starved_steps <= state.starved_steps:
         state.starved_steps = 0  # it was stopped for that; who resumes it wants to try again
     if origin.checkpoint is not None:
         load_checkpoint(origin.checkpoint, engine, world)
     state.world_size, state.zero_stage = world.size, engine.zero_stage
     if engine.zero_stage != config.engine.zero_stage:
         display.note("bfloat16 without ZeRO is wrong in DeepSpeed: running as --zero-stage 1")
-    rollout = PolicyRollout(engine, language.pad_id, config.rollout.completions_per_chunk)
+    rollout = PolicyRollout(
+        engine, language.pad_id, config.rollout.completions_per_chunk, language.tokenizer
+    )
     rollout.sync_weights()
     sampler = PromptSampler(len(prompts), config.seed, state.position)
     updater = Updater(

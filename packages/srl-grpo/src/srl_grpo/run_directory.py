@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -283,8 +284,9 @@ def safe_environment(variables: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+@cache
 def package_versions() -> list[str]:
-    """Installed distributions as sorted `name==version` lines."""
+    """Installed distributions as sorted `name==version` lines; read once in a process."""
     return sorted({f"{item.name.lower()}=={item.version}" for item in distributions()})
 
 

@@ -26,7 +26,7 @@ from srl_grpo.distributed import World
 from srl_grpo.engine import TrainingEngine
 from srl_grpo.finite import check_logprobs, check_metrics
 from srl_grpo.groups import Group, advantages
-from srl_grpo.loss import LossOptions, Normalisation, denominator, policy_loss, token_weights
+from srl_grpo.loss import LOSSES, LossOptions, Normalisation, denominator, token_weights
 from srl_grpo.policy import Policy
 
 Metrics = dict[str, float]
@@ -187,7 +187,7 @@ class Updater:
         columns = batch.columns
         old_N = columns.get("old_logprobs", logprobs_N.detach())
         weights_N = columns["weight"]
-        loss, metrics = policy_loss(
+        loss, metrics = LOSSES[self.options.loss](
             logprobs_N,
             old_N,
             columns["advantage"],

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from srl_data.arithmetic import Difficulty, sloppy_stream
 from srl_data.prompt_format import PromptFormat
 from srl_grpo.batch import MicroBatch
-from srl_grpo.config import SyntheticSection, WarmStartSection
+from srl_grpo.config import WarmStartSection
 from srl_grpo.policy import Policy
 
 Progress = Callable[[int, float], None]
@@ -22,12 +22,6 @@ Progress = Callable[[int, float], None]
 
 Pair = tuple[list[int], list[int]]
 """Prompt ids and response ids, the end token included."""
-
-
-def difficulty_of(section: SyntheticSection) -> Difficulty:
-    """The arithmetic that a config asks for."""
-    low, high = section.digits
-    return Difficulty(low, high)
 
 
 def pairs(

@@ -16,6 +16,7 @@ from typing import Protocol, runtime_checkable
 
 from srl_data.errors import DataError
 from srl_eval.generate.sampling import Completion, Sampling
+from srl_eval.generate.text import Decoder
 
 _ticket_numbers = itertools.count()
 
@@ -60,12 +61,14 @@ class ChunkedEngine(ABC):
     """Work list to chunks, for engines that run one chunk at a time in the caller's own process.
 
     Sampling happens inside `submit`: the weights may have changed by the time of `collect`.
+    `decoder` is the model's tokenizer, which only stop strings need.
     """
 
-    def __init__(self, chunk_size: int) -> None:
+    def __init__(self, chunk_size: int, decoder: Decoder | None = None) -> None:
         if chunk_size < 1:
             raise ValueError(f"chunk_size is {chunk_size!r}, expected at least 1")
         self.chunk_size = chunk_size
+        self.decoder = decoder
         self.weights_version = 0
         self._finished: dict[Ticket, list[Completion]] = {}
 
@@ -83,8 +86,11 @@ class ChunkedEngine(ABC):
     def check(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
         """Raise ValueError for work that this engine cannot do, before any of it is begun.
 
-        That is an empty prompt, or one too long for the model's window (PromptTooLongError).
+        That is an empty prompt, one too long for the model's window (PromptTooLongError), or stop
+        strings without a tokenizer.
         """
+        if sampling.stop and self.decoder is None:
+            raise ValueError(f"stop strings {sampling.stop} need the engine's decoder: give one")
         lengths = [len(prompt) for prompt in prompts]
         if 0 in lengths:
             raise ValueError(f"prompt {lengths.index(0)} is empty, expected at least one token id")

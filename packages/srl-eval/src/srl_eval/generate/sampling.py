@@ -1,6 +1,6 @@
 """What to sample and what came of it: the two records every engine takes and gives.
 
-Token ids in, token ids out; text and tokenizers are the caller's business.
+Token ids in, token ids out; text is the caller's business, but for strings that end a completion.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ class Sampling:
 
     `temperature` 0 is greedy decoding. `top_k` 0, `top_p` 1 and `min_p` 0 switch a filter off. The
     filters act in this order, each on what the one before it left: temperature, top-k, top-p,
-    min-p.
+    min-p. `stop` are texts that end a completion where its text first holds one; an engine needs
+    its tokenizer for them.
     """
 
     max_new_tokens: int
@@ -24,6 +25,7 @@ class Sampling:
     top_k: int = 0
     min_p: float = 0.0
     stop_token_ids: tuple[int, ...] = ()
+    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, ok, expected in (
@@ -32,6 +34,7 @@ class Sampling:
             ("top_p", 0.0 < self.top_p <= 1.0, "in (0, 1]"),
             ("top_k", self.top_k >= 0, "0 (off) or above"),
             ("min_p", 0.0 <= self.min_p <= 1.0, "in [0, 1]"),
+            ("stop", all(self.stop), "texts that are not empty"),
         ):
             if not ok:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected {expected}")
@@ -51,13 +54,16 @@ class Sampling:
 class Completion:
     """One sampled continuation.
 
-    `token_ids` holds the stop token when `finish_reason` is "stop". `logprobs[i]` is the natural
-    log-probability of `token_ids[i]` in the distribution it was drawn from: after temperature and
-    the filters. For greedy decoding it is that of temperature 1, unfiltered. `weights_version` is
-    the engine's at the time of sampling.
+    `token_ids` holds what was sampled up to the end: when `finish_reason` is "stop", the stop token
+    too, or where `stop_string` ended it, that string's tokens too, the last of which may hold text
+    behind it. The text of a completion (`completion_text`) has neither. `logprobs[i]` is the
+    natural log-probability of `token_ids[i]` in the distribution it was drawn from: after
+    temperature and the filters. For greedy decoding it is that of temperature 1, unfiltered.
+    `weights_version` is the engine's at the time of sampling.
     """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     finish_reason: FinishReason
     weights_version: int
+    stop_string: str | None = None

@@ -20,6 +20,8 @@ from srl_data.errors import ConfigError, DataError
 from srl_data.records import short_reason
 from srl_eval.generate.engine import ChunkedEngine, Prompt
 from srl_eval.generate.sampling import Completion, FinishReason, Sampling
+from srl_eval.generate.stop_text import ended
+from srl_eval.generate.text import Decoder
 from srl_eval.generate.transport import Client, ServerAddress, ServerError, in_order
 
 if TYPE_CHECKING:
@@ -70,7 +72,9 @@ class _ModelsReply(_Reply):
     data: list[_ServedModel]
 
 
-def start_server(model: "ModelSection", backend: "BackendSection") -> "ServerEngine":
+def start_server(
+    model: "ModelSection", backend: "BackendSection", decoder: Decoder | None = None
+) -> "ServerEngine":
     """The engine over the server that the configuration names, which must serve the model.
 
     Raises DataError where no server answers, or it serves other models.
@@ -106,6 +110,7 @@ def start_server(model: "ModelSection", backend: "BackendSection") -> "ServerEng
         chunk_size=backend.chunk_size,
         concurrency=backend.concurrency,
         max_length=found.max_model_len,
+        decoder=decoder,
     )
 
 
@@ -128,8 +133,9 @@ class ServerEngine(ChunkedEngine):
         chunk_size: int = 256,
         concurrency: int = 64,
         max_length: int | None = None,
+        decoder: Decoder | None = None,
     ) -> None:
-        super().__init__(chunk_size)
+        super().__init__(chunk_size, decoder)
         self._address, self._model, self._concurrency = address, model, concurrency
         self._max_length = max_length
 
@@ -154,7 +160,7 @@ class ServerEngine(ChunkedEngine):
     ) -> Completion:
         answer = client.call("/completions", self._request(prompt, sampling, seed))
         try:
-            return read_completion(answer, sampling, self.weights_version)
+            return read_completion(answer, sampling, self.weights_version, self.decoder)
         except ValueError as error:
             reason = short_reason(error) if isinstance(error, ValidationError) else str(error)
             url = f"{self._address.base_url}/completions"
@@ -171,6 +177,7 @@ class ServerEngine(ChunkedEngine):
             "min_p": sampling.min_p,
             "seed": seed % _SIGNED,
             "stop_token_ids": list(sampling.stop_token_ids),
+            **({"stop": list(sampling.stop)} if sampling.stop else {}),
             "skip_special_tokens": False,
             "return_token_ids": True,
             "logprobs": 1,
@@ -179,10 +186,13 @@ class ServerEngine(ChunkedEngine):
         }
 
 
-def read_completion(answer: object, sampling: Sampling, weights_version: int) -> Completion:
+def read_completion(
+    answer: object, sampling: Sampling, weights_version: int, decoder: Decoder | None = None
+) -> Completion:
     """A server's answer as a completion; ValueError where it is not what was asked for.
 
-    Tokens after the first stop token are cut off: sglang and vLLM differ in when they stop.
+    Tokens after the first stop token, or after the one that completes a stop string, are cut off:
+    sglang and vLLM differ in when they stop.
     """
     reply = _CompletionReply.model_validate(answer)
     (choice,) = reply.choices
@@ -196,8 +206,7 @@ def read_completion(answer: object, sampling: Sampling, weights_version: int) ->
     bad = next((value for value in logprobs if not math.isfinite(value) or value > 1e-3), None)
     if bad is not None:
         raise ValueError(f"a log-probability of {bad}")
-    stops = set(sampling.stop_token_ids)
-    end = next((place for place, token in enumerate(tokens, 1) if token in stops), None)
+    end, text = ended(tokens, sampling, decoder)
     length = len(tokens) if end is None else end
     reason: FinishReason = "length" if end is None else "stop"
     if end is None and (choice.finish_reason != "length" or length != sampling.max_new_tokens):
@@ -205,4 +214,6 @@ def read_completion(answer: object, sampling: Sampling, weights_version: int) ->
             f"it ended ({choice.finish_reason[:40]!r}) after {length} of "
             f"{sampling.max_new_tokens} tokens at token {tokens[-1]}, which is no stop token"
         )
-    return Completion(tuple(tokens[:length]), tuple(logprobs[:length]), reason, weights_version)
+    return Completion(
+        tuple(tokens[:length]), tuple(logprobs[:length]), reason, weights_version, text
+    )

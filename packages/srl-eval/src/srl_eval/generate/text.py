@@ -1,7 +1,7 @@
 """Completions as text: the one way for rewards and for benchmarks.
 
 Marks such as `<think>` stay, also where a tokenizer calls them special: rewards and answers are
-read from them. Only the token that ended the completion goes.
+read from them. Only the token or the string that ended the completion goes.
 """
 
 from typing import Protocol
@@ -17,10 +17,17 @@ class Decoder(Protocol):
 
 
 def completion_text(completion: Completion, tokenizer: Decoder) -> str:
-    """A completion's text without its stop token."""
+    """A completion's text without its stop token, or up to its stop string."""
     ids = list(completion.token_ids)
+    if completion.stop_string is not None:
+        return decoded(ids, tokenizer).partition(completion.stop_string)[0]
     if completion.finish_reason == "stop":
         ids.pop()
+    return decoded(ids, tokenizer)
+
+
+def decoded(ids: list[int], tokenizer: Decoder) -> str:
+    """The text of token ids, special tokens as they are written."""
     text = tokenizer.decode(ids, skip_special_tokens=False)
     assert isinstance(text, str), f"decoding gave {type(text).__name__}"
     return text

@@ -24,6 +24,8 @@ from srl_eval.generate.engine import ChunkedEngine, Prompt
 from srl_eval.generate.kv_cache import make_cache, only_full_attention, select_rows
 from srl_eval.generate.sampling import Completion, Sampling
 from srl_eval.generate.seeds import seed_array, uniforms
+from srl_eval.generate.stop_text import StopScan, StopWatch
+from srl_eval.generate.text import Decoder
 
 _BLOCK = 256  # tokens whose uniforms are made at once, and whose cache is allocated at first
 _KEEP_SHARE = 0.75  # the batch is rebuilt when at most this share of its rows is still running
@@ -38,7 +40,7 @@ class TransformersEngine(ChunkedEngine):
 
     `pad_token_id` fills the left of shorter prompts and is never attended to. `chunk_size` rows run
     as one batch. Weights are read at the time of sampling; whoever changes them raises
-    `weights_version`.
+    `weights_version`. `decoder` is the tokenizer, needed for stop strings.
     """
 
     def __init__(
@@ -48,8 +50,9 @@ class TransformersEngine(ChunkedEngine):
         pad_token_id: int,
         chunk_size: int = 128,
         device: torch.device | str | None = None,
+        decoder: Decoder | None = None,
     ) -> None:
-        super().__init__(chunk_size)
+        super().__init__(chunk_size, decoder)
         self.model = model
         self.pad_token_id = pad_token_id
         self.device = (
@@ -75,8 +78,17 @@ class TransformersEngine(ChunkedEngine):
         with evaluating(self.model), torch.no_grad(), cpu_threads(1 if self._one_thread else None):
             batch, logits_BV = self._prefill(prompts, sampling)
             drawn = _Drawn(len(prompts), sampling.max_new_tokens)
-            self._decode(batch, logits_BV, sampling, seed_array(seeds), drawn)
-        return drawn.completions(sampling.stop_token_ids, self.weights_version)
+            watch = self._watch(len(prompts), sampling)
+            self._decode(batch, logits_BV, sampling, seed_array(seeds), drawn, watch)
+        scans = watch.rows if watch else None
+        return drawn.completions(sampling.stop_token_ids, self.weights_version, scans)
+
+    def _watch(self, rows: int, sampling: Sampling) -> StopWatch | None:
+        """The watch for stop strings; None where there are none."""
+        if not sampling.stop:
+            return None
+        assert self.decoder is not None, "`check` asks for it"
+        return StopWatch(rows, sampling, self.decoder)
 
     def _prefill(self, prompts: Sequence[Prompt], sampling: Sampling) -> "tuple[_Batch, Tensor]":
         """Run each distinct neighbour once, then give every row its copy of the cache."""
@@ -146,6 +158,7 @@ class TransformersEngine(ChunkedEngine):
         sampling: Sampling,
         seeds: NDArray[np.uint64],
         drawn: "_Drawn",
+        watch: StopWatch | None,
     ) -> None:
         """Draw, feed back, and let rows go, until none runs or the length is reached."""
         stops = torch.tensor(sampling.stop_token_ids, dtype=torch.long, device=self.device)
@@ -153,11 +166,16 @@ class TransformersEngine(ChunkedEngine):
         for t in range(sampling.max_new_tokens):
             token_B, logprob_B = choose(logits_BV, sampling, stream.at(t, batch.rows))
             drawn.add(batch.rows, token_B, logprob_B)
-            if t == sampling.max_new_tokens - 1:
+            last = t == sampling.max_new_tokens - 1
+            looks = t % self._check_every == 0
+            if watch and (looks or last):
+                ended = watch.feed(batch.rows, drawn.unseen())
+                batch.ended |= torch.from_numpy(ended).to(self.device)
+            if last:
                 return
-            if len(stops):
+            if len(stops) or watch:
                 batch.ended |= (token_B[:, None] == stops).any(-1)
-                if t % self._check_every == 0:
+                if looks:
                     token_B = batch.retire(token_B)
                     if not len(token_B):
                         return
@@ -226,6 +244,7 @@ class _Drawn:
 
     def __init__(self, rows: int, length: int) -> None:
         self._rows, self._length = rows, length
+        self._seen = 0
         self._spans: list[tuple[NDArray[np.int64], list[Tensor], list[Tensor]]] = []
 
     def add(self, rows_B: NDArray[np.int64], token_B: Tensor, logprob_B: Tensor) -> None:
@@ -235,8 +254,22 @@ class _Drawn:
         self._spans[-1][1].append(token_B)
         self._spans[-1][2].append(logprob_B)
 
-    def completions(self, stops: tuple[int, ...], weights_version: int) -> list[Completion]:
-        """Every row, cut after its first stop token."""
+    def unseen(self) -> NDArray[np.int64]:
+        """The tokens since the last call, shape (T, B); rows may only have left just after it."""
+        _, tokens, _ = self._spans[-1]
+        before = sum(len(each) for _, each, _ in self._spans[:-1])
+        fresh = tokens[self._seen - before :]
+        self._seen = before + len(tokens)
+        found: NDArray[np.int64] = torch.stack(fresh).cpu().numpy()
+        return found
+
+    def completions(
+        self,
+        stops: tuple[int, ...],
+        weights_version: int,
+        scans: Sequence[StopScan] | None = None,
+    ) -> list[Completion]:
+        """Every row, cut after its first stop token, or where a stop string is complete."""
         steps = sum(len(tokens) for _, tokens, _ in self._spans)
         token_RT = np.zeros((self._rows, steps), dtype=np.int64)
         logprob_RT = np.zeros((self._rows, steps), dtype=np.float32)
@@ -249,14 +282,24 @@ class _Drawn:
         stopped_R: NDArray[np.bool_] = np.any(stop_RT, axis=1)
         # A row that left the batch has its stop token behind it; what follows is filler.
         length_R = np.where(stopped_R, stop_RT.argmax(axis=1) + 1, steps)
+        texts: list[str | None] = [None] * self._rows
+        for r, found in enumerate(scans or ()):
+            if found.length is not None:
+                length_R[r], stopped_R[r], texts[r] = found.length, True, found.text
         return [
-            _completion(token_RT[r, :n], logprob_RT[r, :n], bool(stopped_R[r]), weights_version)
+            _completion(
+                token_RT[r, :n], logprob_RT[r, :n], bool(stopped_R[r]), weights_version, texts[r]
+            )
             for r, n in enumerate(length_R.tolist())
         ]
 
 
 def _completion(
-    token_T: NDArray[np.int64], logprob_T: NDArray[np.float32], stopped: bool, version: int
+    token_T: NDArray[np.int64],
+    logprob_T: NDArray[np.float32],
+    stopped: bool,
+    version: int,
+    stop_string: str | None,
 ) -> Completion:
     bad_T = np.flatnonzero(~np.isfinite(logprob_T))
     if len(bad_T):
@@ -266,7 +309,11 @@ def _completion(
             "its weights or activations are not finite"
         )
     return Completion(
-        tuple(token_T.tolist()), tuple(logprob_T.tolist()), "stop" if stopped else "length", version
+        tuple(token_T.tolist()),
+        tuple(logprob_T.tolist()),
+        "stop" if stopped else "length",
+        version,
+        stop_string,
     )
 
 

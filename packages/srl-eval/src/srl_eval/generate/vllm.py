@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from srl_data.errors import ConfigError
 from srl_eval.generate.engine import ChunkedEngine, Prompt
 from srl_eval.generate.sampling import Completion, FinishReason, Sampling
+from srl_eval.generate.stop_text import ended
+from srl_eval.generate.text import Decoder
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -28,7 +30,9 @@ def require_vllm() -> None:
         raise ConfigError("backend vllm is not installed: `uv sync --extra vllm`, or --backend hf")
 
 
-def start_vllm(model: "ModelSection", backend: "BackendSection", dtype: str) -> "VllmEngine":
+def start_vllm(
+    model: "ModelSection", backend: "BackendSection", dtype: str, decoder: Decoder | None = None
+) -> "VllmEngine":
     """Load a model into vLLM."""
     require_vllm()
     from vllm import LLM
@@ -44,14 +48,14 @@ def start_vllm(model: "ModelSection", backend: "BackendSection", dtype: str) -> 
         tensor_parallel_size=backend.tensor_parallel_size,
         logprobs_mode="processed_logprobs",
     )
-    return VllmEngine(llm, chunk_size=backend.chunk_size)
+    return VllmEngine(llm, chunk_size=backend.chunk_size, decoder=decoder)
 
 
 class VllmEngine(ChunkedEngine):
     """Completions from a `vllm.LLM` made with `logprobs_mode="processed_logprobs"`."""
 
-    def __init__(self, llm: "LLM", chunk_size: int = 256) -> None:
-        super().__init__(chunk_size)
+    def __init__(self, llm: "LLM", chunk_size: int = 256, decoder: Decoder | None = None) -> None:
+        super().__init__(chunk_size, decoder)
         self.llm = llm
 
     @property
@@ -74,9 +78,11 @@ class VllmEngine(ChunkedEngine):
                 min_p=sampling.min_p,
                 seed=seed % _SIGNED,
                 stop_token_ids=list(sampling.stop_token_ids),
+                stop=list(sampling.stop) or None,
                 ignore_eos=True,
                 logprobs=0,
-                detokenize=False,
+                detokenize=bool(sampling.stop),
+                skip_special_tokens=False,
             )
             for seed in seeds
         ]
@@ -87,9 +93,9 @@ class VllmEngine(ChunkedEngine):
     def _completion(self, output: "RequestOutput", sampling: Sampling) -> Completion:
         (best,) = output.outputs
         tokens = tuple(int(token) for token in best.token_ids)
-        stopped = bool(tokens) and tokens[-1] in sampling.stop_token_ids
-        reason: FinishReason = "stop" if stopped else "length"
-        logprobs = tuple(
-            float(step[token].logprob) for token, step in zip(tokens, best.logprobs, strict=True)
-        )
-        return Completion(tokens, logprobs, reason, self.weights_version)
+        end, text = ended(tokens, sampling, self.decoder)
+        tokens = tokens[:end]
+        reason: FinishReason = "length" if end is None else "stop"
+        steps = zip(tokens, best.logprobs[: len(tokens)], strict=True)
+        logprobs = tuple(float(step[token].logprob) for token, step in steps)
+        return Completion(tokens, logprobs, reason, self.weights_version, text)

@@ -1,0 +1,138 @@
+"""`--stop` and `--chain-start` reach a run: what is sampled, scored, written and chained."""
+
+from pathlib import Path
+
+import pytest
+
+from srl_data.command import execute
+from srl_data.config import load_config
+from srl_eval.generate import Completion
+from srl_grpo.cli import cli
+from srl_grpo.config import TrainConfig
+from srl_grpo.data import TrainingPrompt
+from srl_grpo.distributed import World
+from srl_grpo.evaluation import HeldOut, given_steps, problems_of
+from srl_grpo.groups import Scored
+from srl_grpo.run import prepared
+from srl_reward import StepReward
+
+STEPS = ["1. **A** a", "2. **B** b", "3. **C** \\boxed{7}"]
+
+
+def smoke(folder: Path, **over: object) -> TrainConfig:
+    paths = {tuple(name.split("__")): value for name, value in over.items()}
+    overrides = {("warm_start", "steps"): 0, ("output_dir",): folder / "run", **paths}
+    return load_config(TrainConfig, "smoke_test", overrides, "srl_grpo.presets")
+
+
+def test_rollouts_end_at_a_stop_string_which_the_reward_does_not_see(
+    tmp_path: Path, world: World
+) -> None:
+    config = smoke(tmp_path, rollout__stop=["=", "*"], rollout__temperature=1.0)
+    with prepared(config, world) as (trainer, _):
+        assert trainer.sampling.stop == ("=", "*")
+        assert trainer.held_out is not None
+        assert trainer.held_out._greedy.stop == ("=", "*")
+        columns = {"problem": "12+34", "previous_steps": [], "target_step": "1. a"}
+        text, ids = trainer.prompts[0].text, trainer.prompts[0].ids
+        prompts = [TrainingPrompt(0, "p/1", text, ids, False, columns)] * 48
+        seeds = list(range(48))
+        done = trainer.rollout.engine.generate([ids] * 48, trainer.sampling, seeds)
+        scored = trainer.scorer(prompts, done)
+    ended = [item for item in scored if item.completion.stop_string]
+    assert len(ended) > 5
+    for item in ended:
+        tokens = item.completion.token_ids
+        whole = str(trainer.tokenizer.decode(list(tokens)))
+        assert item.completion.finish_reason == "stop"
+        assert whole.startswith(item.text + str(item.completion.stop_string))
+        assert not {"=", "*"} & set(item.text)
+        assert len(item.completion.logprobs) == len(tokens)
+        expected = StepReward().score([item.text], target_step=["1. a"])[0]
+        assert expected is not None
+        assert item.reward == expected.reward
+
+
+@pytest.mark.parametrize(
+    ("words", "stop"),
+    [
+        (["--stop", "###"], ["###"]),
+        (["--stop", "\n\n", "--stop", "3. "], ["\n\n", "3. "]),
+        (["--stop", "[1]"], ["[1]"]),
+        ([], []),
+    ],
+)
+def test_each_flag_is_one_string_as_it_stands(
+    words: list[str], stop: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    import yaml
+
+    argv = ["train", "--config", "smoke_test", *words, "--dry-run"]
+    assert execute(cli, "srl-grpo", argv) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["rollout"]["stop"] == stop
+
+
+def test_an_empty_stop_string_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(cli, "srl-grpo", ["train", "--config", "smoke_test", "--stop", ""]) == 2
+    assert "a stop string is empty" in capsys.readouterr().err
+
+
+def test_a_file_may_give_one_string_or_several(tmp_path: Path) -> None:
+    for text, stop in (("'###'", ("###",)), ("['a', \"\\n\"]", ("a", "\n"))):
+        path = tmp_path / "run.yaml"
+        path.write_text(f"model: {{path: m}}\ndata: {{path: d}}\nrollout: {{stop: {text}}}\n")
+        assert load_config(TrainConfig, str(path)).rollout.stop == stop
+
+
+def last_step(count: int = 3) -> TrainingPrompt:
+    columns: dict[str, object] = {
+        "problem": "P",
+        "previous_steps": STEPS[: count - 1],
+        "target_step": STEPS[-1],
+        "step_index": count,
+        "num_steps": count,
+    }
+    return TrainingPrompt(0, f"p/{count}", "", (5,), False, columns)
+
+
+@pytest.mark.parametrize(
+    ("start", "given"), [(1, []), (2, STEPS[:1]), (3, STEPS[:2]), (4, STEPS[:2]), (9, STEPS[:2])]
+)
+def test_a_chain_begins_after_the_experts_first_steps(start: int, given: list[str]) -> None:
+    (problem,) = problems_of([last_step()])
+    assert given_steps(problem, start) == given
+
+
+@pytest.mark.parametrize(
+    ("start", "seen"), [(1, [[], STEPS[:1], STEPS[:2]]), (2, [STEPS[:1], STEPS[:2]])]
+)
+def test_the_model_is_asked_for_the_steps_from_there_on(
+    start: int, seen: list[list[str]], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, object]] = []
+
+    def make_prompt(name: str, columns: dict[str, object]) -> TrainingPrompt:
+        asked.append((columns["step_index"], list(columns["previous_steps"])))  # type: ignore[call-overload]
+        return TrainingPrompt(0, name, "", (5,), False, columns)
+
+    def perfect(_: object, prompts: list[TrainingPrompt], *__: object) -> list[Completion]:
+        return [Completion((7,), (-1.0,), "stop", 0) for _ in prompts]
+
+    def scorer(prompts: list[TrainingPrompt], completions: list[Completion]) -> list[Scored]:
+        texts = [f"<think>t</think>{STEPS[int(str(p.columns['step_index'])) - 1]}" for p in prompts]
+        return [Scored(c, text, 1.0) for c, text in zip(completions, texts, strict=True)]
+
+    monkeypatch.setattr("srl_grpo.evaluation.generate_round", perfect)
+    from srl_eval.generate import Sampling
+
+    held_out = HeldOut([last_step()], scorer, make_prompt, Sampling(4), 99, 0, world, start)  # type: ignore[arg-type]
+    values = held_out.evaluate(None)  # type: ignore[arg-type]
+    assert values["final_answer"] == [1.0]
+    assert asked == [(len(steps) + 1, steps) for steps in seen]
+
+
+def test_the_run_hands_chain_start_over(tmp_path: Path, world: World) -> None:
+    config = smoke(tmp_path, evaluation__chain_start=2)
+    with prepared(config, world) as (trainer, _):
+        assert trainer.held_out is not None
+        assert trainer.held_out._chain_start == 2

@@ -159,6 +159,13 @@ class Runs:
         return self.watched(STARVED, self.folder / "starved", script=alike, ends=CommandError)
 
     @cached_property
+    def apart(self):
+        """One step whose sampler lies 0.1 nats from the trainer, as far as the config allows."""
+        tree = {**STARVED, "num_steps": 1, "algorithm": {"max_logprob_difference": 0.5}}
+        rollout = {"rollout": {**STARVED["rollout"], "eps_std": 0.0}}
+        return self.watched({**tree, **rollout}, self.folder / "apart", shift=0.1)
+
+    @cached_property
     def files(self):
         """The run of `FILES`, with the starved run's model."""
         tree = files_config(self.folder, self.starved.path / "step_3")
@@ -414,6 +421,7 @@ HELD: dict[str, Held] = {
         [len(r.starved.records(1)), r.starved.metrics[0]["sampling/rounds"]],
         [2 * 3 * 4, 2],
     ),
+    "algorithm.max_logprob_difference": lambda r: ([m["step"] for m in r.apart.metrics], [1]),
     "rollout.max_starved_steps": lambda r: ([m["step"] for m in r.starved.metrics], [1, 2, 3]),
     "reward.reward": lambda r: (
         {row["reward"] for row in r.built.records(1) if row["exact"]},

@@ -23,6 +23,7 @@ from srl_eval.generate.transformers import SMALL_MODEL
 from srl_eval.generate.weights import load_model, quiet_transformers
 from srl_grpo.characters import END, PAD, alphabet_named, character_core
 from srl_grpo.config import BuildSection, ModelSection
+from srl_grpo.noise import switch_off_noise
 from srl_grpo.trainable import check_trainable
 
 Note = Callable[[str], None]
@@ -123,7 +124,7 @@ def make_model(
         check_files(source_of(section))
         tokenizer = with_end_token(load_tokenizer(source_of(section), note), section.path)
         model = load_trainable(section, device, tokenizer, seed, note)
-    return ready(model, section, device), tokenizer
+    return ready(model, section, device, note), tokenizer
 
 
 def load_trainable(
@@ -181,13 +182,18 @@ def freeze_what_text_leaves_out(model: PreTrainedModel) -> None:
             parameter.requires_grad_(False)
 
 
-def ready(model: PreTrainedModel, section: ModelSection, device: torch.device) -> PreTrainedModel:
-    """`model` on `device` in its compute type, without dropout."""
-    switch_off_dropout(model)
-    if section.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+def ready(
+    model: PreTrainedModel,
+    section: ModelSection,
+    device: torch.device,
+    note: Note = lambda _: None,
+) -> PreTrainedModel:
+    """`model` on `device` in its compute type, without dropout or other noise."""
     cast_parameters(model, compute_dtype(section.dtype, device))
     torch.nn.Module.to(model, device=device)
+    switch_off_noise(model, note)
+    if section.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     return model
 
 
@@ -209,16 +215,6 @@ def settle_threads(model: PreTrainedModel) -> None:
     small = sum(parameter.numel() for parameter in model.parameters()) <= SMALL_MODEL
     if small and model.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
-
-
-def switch_off_dropout(model: PreTrainedModel) -> None:
-    """Set every dropout to 0: old and new log-probabilities must come from one function."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-        for name, value in vars(module).items():
-            if "dropout" in name and isinstance(value, float):
-                setattr(module, name, 0.0)
 
 
 def context_length(model: PreTrainedModel) -> int | None:

@@ -20,12 +20,16 @@ PROGRAM = str(Path(sys.executable).with_name("srl-grpo"))
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
 def test_each_signal_is_a_wish_to_stop_and_no_more(number):
-    before = signal.getsignal(signal.Signals[number])
-    with stop_requested() as stopping:
-        assert not stopping()
-        os.kill(os.getpid(), signal.Signals[number])
-        assert stopping()
-    assert signal.getsignal(signal.Signals[number]) == before
+    # What started the tests may have set it to be ignored.
+    before = signal.signal(signal.Signals[number], signal.SIG_DFL)
+    try:
+        with stop_requested() as stopping:
+            assert not stopping()
+            os.kill(os.getpid(), signal.Signals[number])
+            assert stopping()
+        assert signal.getsignal(signal.Signals[number]) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.Signals[number], before)
 
 
 def test_a_hangup_that_nohup_ignores_stays_ignored():

@@ -10,6 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from srl_data.prompt_record import read_record
+from srl_grpo.sampler import PromptSampler
+from srl_grpo.update import mean_metrics
 from srl_reward import render_step_output
 
 TINY: dict[str, Any] = {
@@ -92,6 +94,51 @@ def test_what_is_trained_on_are_the_prompts_with_their_own_completions(watched, 
         for row in ids.tolist()
     ]
     assert sorted(trained) == sorted(prompt + ids for prompt, ids in trained_rows(seen, 1))
+
+
+def test_prompts_come_in_the_order_of_the_seed(watched, tmp_path: Path) -> None:
+    seen = watched(config(num_steps=1), tmp_path / "run")
+    other = watched(config(num_steps=1, seed=43), tmp_path / "other")
+    for run, seed in ((seen, 42), (other, 43)):
+        order = PromptSampler(len(run.trainer.prompts), seed).draw(4)
+        asked = [row["id"] for row in run.records(1)[::4]]
+        assert asked == [run.trainer.prompts[index].id for index in order]
+    assert seen.records(1)[0]["id"] != other.records(1)[0]["id"]
+
+
+def test_the_next_step_knows_how_many_groups_were_usable(watched, tmp_path: Path) -> None:
+    """Half of the groups are alike, so that the second step's first round draws twice as many."""
+
+    def half(prompt, sample: int) -> tuple[str, bool]:
+        target = str(prompt.columns["target_step"])
+        alike = prompt.index % 2 == 0
+        text = target if alike or sample == 0 else target + "7"
+        return render_step_output("so", text), True
+
+    tree = config(num_steps=2, rollout={"batch_size": 2, "max_rounds": 8})
+    state = watched(tree, tmp_path / "run", script=half).trainer.state
+    assert 0.2 < state.keep_rate.usable / state.keep_rate.seen < 0.8
+
+
+def test_the_count_of_starved_steps_ends_with_an_update(watched, tmp_path: Path) -> None:
+    script, tree = Starving(), config(num_steps=3, rollout={"max_rounds": 1})
+    seen = watched(tree, tmp_path / "run", script=script, before=script.watch)
+    assert [m["sampling/starved_steps"] for m in seen.metrics] == [1.0, 2.0, 0.0]
+    assert seen.trainer.state.updates == 1
+
+
+class Starving:
+    """Completions that are alike until the third step."""
+
+    trainer: Any = None
+
+    def watch(self, trainer) -> None:
+        self.trainer = trainer
+
+    def __call__(self, prompt, sample: int) -> tuple[str, bool]:
+        alike = self.trainer.state.step < 2 or sample == 0
+        target = str(prompt.columns["target_step"])
+        return render_step_output("so", target if alike else target + "7"), True
 
 
 def test_every_completion_of_a_run_has_a_seed_of_its_own(watched, tmp_path: Path) -> None:
@@ -231,6 +278,11 @@ def test_bfloat16_is_trained_through_float32_masters(watched, tmp_path: Path, st
     seen = watched(tree, tmp_path / "run")
     assert seen.settings[0]["bf16"]["enabled"] is True
     assert {frozenset(step.dtypes) for step in seen.steps} == {frozenset({torch.float32})}
+
+
+def test_the_gradient_norm_of_several_optimizer_steps_is_their_plain_mean() -> None:
+    steps = [(3.0, {"loss": 1.0, "grad_norm": 1.0}), (1.0, {"loss": 5.0, "grad_norm": 4.0})]
+    assert mean_metrics(steps) == {"loss": 2.0, "grad_norm": 2.5}
 
 
 def test_entropy_and_loss_are_means_over_the_tokens_of_the_batch(watched, tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def prepared(
         prompts = load_prompts(
             records, config.data.path, config, language.prompts, display.note
         ).prompts
-        language.check(prompts[0].text)
+        world.of_main(lambda: language.check(prompts[0].text))  # only it saves
         scorer = Scorer(make_reward(config.reward), language.tokenizer)
         held_out = make_held_out(config, language, scorer, world, display)
         inputs = inputs_of(config, origin, language.model, len(prompts), held_out, world)

@@ -217,6 +217,33 @@ def test_a_template_that_takes_blank_lines_out_is_taken_with_a_note():
     assert not opened(CHATML).notes
 
 
+SILENT = {
+    "ends the user's turn": CHATML.replace("add_generation_prompt", "false"),
+    "ends it without a new line": turns(generation="").replace("|>\n{% end", "|>{% end"),
+    "ends each text with the end token": "{% for m in messages %}{{ m.content + eos_token }}"
+    "{% endfor %}",
+    "writes the texts alone": "{% for m in messages %}{{ m.content }}\n\n{% endfor %}",
+}
+
+
+@pytest.mark.parametrize("kind", SILENT)
+def test_a_template_that_opens_no_turn_for_the_answer_is_told(kind):
+    (note,) = (note for note in opened(SILENT[kind]).notes if "opens no turn" in note)
+    assert "the chat template of M opens no turn for the answer" in note
+    assert "--chat-template FILE" in note
+
+
+@pytest.mark.parametrize("template", [CHATML, HEAD_OF_TURN, "{{ messages[-1].content }}\nA:"])
+def test_a_turn_is_open_however_the_template_says_so(template):
+    assert not any("opens no turn" in note for note in opened(template, "boxed").notes)
+
+
+def test_a_text_that_stands_twice_in_a_prompt_is_told():
+    again = turns(generation="{{ messages[0].content }} {{ messages[0].content }}" + OPEN)
+    assert "the chat template of M writes the system text 3 times" in opened(again).notes
+    assert "the chat template of M writes the user's text 3 times" in opened(again, "boxed").notes
+
+
 def test_a_template_that_rewrites_words_of_every_turn_is_refused():
     rewrites = turns(content="m.content.replace('/think', '')")
     with pytest.raises(ChatTemplateError, match="M alters the user's text at '/think>, work out"):

@@ -190,8 +190,7 @@ def lost_text(messages: Sequence[Message], text: str) -> str | None:
         system = message["role"] == "system"
         found = text.find(wanted, 0 if system else place)
         if found < 0:
-            whose = SYSTEM if system else f"the {message['role']}'s text"
-            return describe_loss(whose, wanted, text)
+            return describe_loss(whose_text(message), wanted, text)
         if not system:
             place = found + len(wanted)
     if len(PARTS_SHOWN.findall(text)) > sum(
@@ -209,6 +208,18 @@ def squeezed(text: str) -> str:
 def keeps_lines(messages: Sequence[Message], text: str) -> bool:
     """Whether a rendered prompt has the messages' own line ends and indents."""
     return all(said(message) in text for message in messages)
+
+
+def whose_text(message: Message) -> str:
+    """A message's text as errors and notes call it."""
+    return SYSTEM if message["role"] == "system" else f"the {message['role']}'s text"
+
+
+def repeated(messages: Sequence[Message], text: str) -> list[tuple[str, int]]:
+    """Whose texts stand more than once in a rendered prompt, and how often."""
+    text = squeezed(text)
+    counts = [(whose_text(each), text.count(squeezed(said(each)))) for each in messages]
+    return [(whose, times) for whose, times in counts if times > 1]
 
 
 def said(message: Message) -> str:

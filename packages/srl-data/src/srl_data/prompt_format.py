@@ -18,6 +18,7 @@ from srl_data.chat import (
     fitted,
     keeps_lines,
     names_read,
+    repeated,
     template_text,
     uses_date,
 )
@@ -32,7 +33,7 @@ from srl_data.thinking import (
     other_marks,
     thinking_of,
 )
-from srl_data.turn_end import TurnEnd, find_turn_end
+from srl_data.turn_end import TurnEnd, find_turn_end, opens_turn
 
 TRIAL: dict[str, object] = {
     "problem": "Is 1 < 2 & \"x\" = 'é'?\nGive a reason.",
@@ -176,14 +177,28 @@ def shape_notes(prompts: PromptFormat, trial: Sequence[Message]) -> list[str]:
         )
     if chat.shape.parts:
         notes.append(f"the chat template of {chat.name} is given contents in parts")
-    if not keeps_lines(chat.shape.messages(trial), prompts.of_messages(trial).text):
-        notes.append(f"the chat template of {chat.name} changes line ends or indents inside texts")
+    notes += text_notes(prompts, trial)
     if chat.date is not None:
         notes.append(f"the chat template prints the date, which stays {chat.date} for this run")
     if end.text and end.token_id is None:
         notes.append(
             f"the chat template ends a turn with {end.text!r}, which is no single token: no "
             "completion stops there by itself; --stop with that text ends it there"
+        )
+    return notes
+
+
+def text_notes(prompts: PromptFormat, trial: Sequence[Message]) -> list[str]:
+    """What the chat template makes of texts that are all there, and of the turn behind them."""
+    chat, messages = prompts.chat, prompts.chat.shape.messages(trial)
+    text, who = prompts.of_messages(trial).text, f"the chat template of {chat.name}"
+    notes = [f"{who} writes {whose} {times} times" for whose, times in repeated(messages, text)]
+    if not keeps_lines(messages, text):
+        notes.append(f"{who} changes line ends or indents inside texts")
+    if not opens_turn(messages, text, prompts.turn_end):
+        notes.append(
+            f"{who} opens no turn for the answer: the model continues behind the user's; one that "
+            "reads add_generation_prompt can be given with --chat-template FILE"
         )
     return notes
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from srl_data.chat import ChatFormat, ChatTemplateError
+from srl_data.chat import ChatFormat, ChatTemplateError, said, squeezed
 from srl_data.control_tokens import added_tokens
 from srl_data.prompts import Message, user
 
@@ -46,6 +46,15 @@ def find_turn_end(chat: ChatFormat, trial: Sequence[Message]) -> TurnEnd:
         if ANSWER in text and behind:
             return end_in(behind, chat)
     return TurnEnd()
+
+
+def opens_turn(messages: Sequence[Message], prompt: str, end: TurnEnd) -> bool:
+    """Whether anything but the end of a turn stands behind the last of the `messages`.
+
+    An end that is no token may as well be what opens the next turn, so it counts as that.
+    """
+    behind = squeezed(prompt).rpartition(squeezed(said(messages[-1])))[2].strip()
+    return behind != "" and (end.token_id is None or behind != end.text)
 
 
 def end_in(behind: str, chat: ChatFormat) -> TurnEnd:

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from srl_data.command import execute
 from srl_data.errors import DataError
 from srl_eval.cli import cli
 from srl_eval.generate.folders import ModelSource, check_files
+from srl_eval.generate.stored_types import quantised_weight
 
 Spoil = Callable[[Path], None]
 
@@ -70,6 +73,26 @@ def config(**changes: object) -> Spoil:
     return spoil
 
 
+def stored_as(dtype: torch.dtype) -> Spoil:
+    """The weights cast to a type that holds no plain numbers."""
+
+    def spoil(folder: Path) -> None:
+        path = folder / "model.safetensors"
+        cast = {key: tensor.to(dtype) for key, tensor in load_file(path).items()}
+        save_file(cast, path, {"format": "pt"})
+
+    return spoil
+
+
+def only_shard(folder: Path) -> None:
+    """The one weights file as a shard with its index."""
+    shard = "model-00001-of-00001.safetensors"
+    keys = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").rename(folder / shard)
+    index = {"weight_map": dict.fromkeys(keys, shard)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
 def step_folder(folder: Path) -> None:
     (folder / "step_20").mkdir()
 
@@ -99,6 +122,15 @@ KINDS: dict[str, tuple[Spoil, str]] = {
     "bitsandbytes": (config(quantization_config=BITS), "(bitsandbytes, load_in_4bit)"),
     "compressed": (config(compression_config=PACKED), "(compressed-tensors)"),
     "quantised text model": (config(text_config={"quantization_config": GPTQ}), "(gptq)"),
+    "integers without their scales": (
+        stored_as(torch.int8),
+        "holds quantised weights (lm_head.weight in model.safetensors is I8)",
+    ),
+    "eight-bit floats": (stored_as(torch.float8_e4m3fn), "in model.safetensors is F8_E4M3)"),
+    "packed bytes in a shard": (
+        both(stored_as(torch.uint8), only_shard),
+        "in model-00001-of-00001.safetensors is U8)",
+    ),
     "pickles alone": (
         both(without("model.safetensors"), write("pytorch_model.bin")),
         "holds its weights as a pickle (pytorch_model.bin)",
@@ -130,6 +162,24 @@ def test_each_kind_is_told_before_data_is_touched(
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert part in line
     assert str(model) in line
+
+
+def test_integers_that_are_no_weights_pass(tmp_path: Path, model_folder: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(model_folder, model)
+    path = model / "model.safetensors"
+    masks = {"model.attn.bias": torch.ones(2, 2, dtype=torch.bool), "position_ids": torch.arange(3)}
+    save_file(load_file(path) | masks, path, {"format": "pt"})
+    check_files(ModelSource(str(model)))
+    stored_as(torch.int8)(model)
+    check_files(ModelSource(str(model)), quantised=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 4, b"\xff" * 40, b"\x02" + bytes(7) + b"[]"])
+def test_a_file_without_a_header_is_left_to_what_loads_it(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    assert quantised_weight(path) is None
 
 
 def test_a_gguf_file_is_told(tmp_path: Path) -> None:

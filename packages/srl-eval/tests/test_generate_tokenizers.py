@@ -1,6 +1,7 @@
 """The tokenizer is the one that tokenizer.json describes, and text survives it."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -174,6 +175,22 @@ def test_a_mark_of_the_chat_template_is_one_token(tokenizer: Fast) -> None:
     mine.chat_template = {"default": "{{ messages[0].content }}turn"}
     with pytest.raises(DataError, match="its chat template's 'turn' as the one token 259"):
         check_marks(mine, "m")
+
+
+@pytest.mark.parametrize("template", [7, [1], {"default": 7}, {"default": None, "tool_use": ""}])
+def test_a_chat_template_that_is_no_text_is_told_where_it_is_rendered(
+    tokenizer: Fast, template: object
+) -> None:
+    mine = changed(tokenizer)
+    mine.chat_template = template
+    check_marks(mine, "m")
+
+
+def test_a_folder_without_a_tokenizer_is_told(model_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(model_folder, tmp_path / "model")
+    (tmp_path / "model" / "tokenizer.json").unlink()
+    with pytest.raises(DataError, match=r"has no tokenizer, such as a tokenizer\.json: copy"):
+        load(tmp_path / "model")
 
 
 def test_ids_beyond_the_embedding_are_counted_and_named(tokenizer: Fast) -> None:

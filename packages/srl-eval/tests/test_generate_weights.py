@@ -159,3 +159,17 @@ def test_a_generation_config_that_transformers_will_not_read_is_named(
     with pytest.raises(DataError, match=r"generation_config\.json of .* cannot be used") as caught:
         load(folder)
     assert next(iter(content)) in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"{bad", b"", b"\xff\xfe{}"])
+def test_a_generation_config_that_is_no_json_is_not_passed_over(
+    folder: Path, content: bytes
+) -> None:
+    (folder / "generation_config.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"generation_config\.json of .* cannot be used: .*mend"):
+        load(folder)
+
+
+def test_a_model_without_a_generation_config_is_loaded(folder: Path) -> None:
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    assert load(folder)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from srl_data.errors import DataError
+from srl_eval.generate.stored_types import quantised_weight
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -72,7 +73,7 @@ def check_files(source: ModelSource, *, weights: bool = True, quantised: bool = 
     if not quantised:
         refuse_quantised(source.name, read_config(folder))
     if weights:
-        _check_weights(folder)
+        _check_types(folder, _check_weights(folder), quantised=quantised)
 
 
 def read_config(folder: Path) -> dict[str, object]:
@@ -166,17 +167,31 @@ def _pointer(folder: Path) -> str | None:
     return None
 
 
-def _check_weights(folder: Path) -> None:
-    """DataError where weights are missing, or are only there as pickles."""
+def _check_types(folder: Path, names: set[str], *, quantised: bool) -> None:
+    """DataError where the files `names` hold quantised weights that config.json does not tell."""
+    for name in () if quantised else sorted(names):
+        found = quantised_weight(folder / name)
+        if found is not None:
+            key, dtype = found
+            raise DataError(
+                f"model {str(folder)!r} holds quantised weights ({key} in {name} is {dtype}); "
+                "expected plain float32, bfloat16 or float16 ones: name the model that it was "
+                "quantised from"
+            )
+
+
+def _check_weights(folder: Path) -> set[str]:
+    """The files of the weights; DataError where some are missing, or are only there as pickles."""
     needed = {WEIGHTS}
     if (folder / INDEX).is_file():
         try:
-            needed = set(json.loads((folder / INDEX).read_text("utf-8"))["weight_map"].values())
+            mapped = json.loads((folder / INDEX).read_text("utf-8"))["weight_map"].values()
+            needed = {str(name) for name in mapped}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{folder / INDEX} is damaged: {error}") from error
-    missing = sorted(str(name) for name in needed if not (folder / str(name)).is_file())
+    missing = sorted(name for name in needed if not (folder / name).is_file())
     if not missing:
-        return
+        return needed
     pickled = sorted(folder.glob("pytorch_model*.bin"))
     if pickled and needed == {WEIGHTS}:
         raise DataError(

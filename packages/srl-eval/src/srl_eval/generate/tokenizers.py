@@ -46,6 +46,8 @@ def load_tokenizer(source: ModelSource, note: Note) -> "PreTrainedTokenizerBase"
     Where transformers rebuilds it as another one, tokenizer.json is read as it stands, with a note.
     """
     raw = stored_tokenizer(source)
+    if raw is None and has_no_vocabulary(source):
+        raise no_tokenizer(source)
     failure: DataError | None = None
     try:
         tokenizer = open_tokenizer(source, as_stored=False)
@@ -55,7 +57,7 @@ def load_tokenizer(source: ModelSource, note: Note) -> "PreTrainedTokenizerBase"
         failure = error
     else:
         if raw is None and not tokenizer.encode(PROBES[0], add_special_tokens=False):
-            raise DataError(f"model {source.name!r} has no tokenizer, such as a tokenizer.json")
+            raise no_tokenizer(source)
         if raw is None or not disagreement(tokenizer, raw):
             return tokenizer
     stored = open_tokenizer(source, as_stored=True, failure=failure)
@@ -71,6 +73,27 @@ def load_tokenizer(source: ModelSource, note: Note) -> "PreTrainedTokenizerBase"
         "its tokenizer.json is read as it stands"
     )
     return stored
+
+
+def has_no_vocabulary(source: ModelSource) -> bool:
+    """Whether a local folder has no file that a tokenizer could be made of."""
+    if source.folder is None:
+        return False
+    names = [path.name for path in source.folder.iterdir()]
+    return not any(_VOCABULARY.search(name) for name in names)
+
+
+_VOCABULARY = re.compile(
+    r"vocab|tokenizer\.json$|merges|tekken|\.(model|bpe|tiktoken|spm)$", re.IGNORECASE
+)
+
+
+def no_tokenizer(source: ModelSource) -> DataError:
+    """The error for a model that came without its tokenizer."""
+    return DataError(
+        f"model {source.name!r} has no tokenizer, such as a tokenizer.json: copy the tokenizer's "
+        "files from the model that it was made from"
+    )
 
 
 def open_tokenizer(
@@ -194,7 +217,9 @@ def around(text: str, place: int) -> str:
 def check_marks(tokenizer: "PreTrainedTokenizerBase", name: str) -> None:
     """DataError where a mark of the chat template, between words, is not read as its one token."""
     template = tokenizer.chat_template
-    whole = template if isinstance(template, str) else "".join((template or {}).values())
+    # Whatever else a tokenizer's file calls a template is told where it would be rendered.
+    texts = template.values() if isinstance(template, dict) else (template,)
+    whole = "".join(text for text in texts if isinstance(text, str))
     for token, number in tokenizer.get_added_vocab().items():
         if token in whole and number not in tokenizer.encode(
             f"a{token}b", add_special_tokens=False

@@ -97,13 +97,20 @@ def load_generation_config(source: ModelSource) -> "GenerationConfig | None":
     try:
         with quiet_transformers():
             return GenerationConfig.from_pretrained(source.name, **source.fetching)
-    except OSError:
+    except OSError as error:
+        if isinstance(error.__context__, ValueError):  # it is there, and is no JSON
+            raise damaged_generation_config(source, error.__context__) from error
         return None
     except Exception as error:  # any value of a foreign file
-        raise DataError(
-            f"generation_config.json of {source.name!r} cannot be used: {reason(error)}"
-            "; mend the file or remove it"
-        ) from error
+        raise damaged_generation_config(source, error) from error
+
+
+def damaged_generation_config(source: ModelSource, error: Exception) -> DataError:
+    """The error for a generation configuration whose stop tokens cannot be had."""
+    return DataError(
+        f"generation_config.json of {source.name!r} cannot be used: {reason(error)}"
+        "; mend the file or remove it"
+    )
 
 
 class Found(TypedDict):

@@ -94,6 +94,7 @@ def test_a_tokenizer_that_gives_other_text_back_is_refused(
         (["--backend", "vllm"], 2, "uv sync --extra vllm"),
         (["--template", "boxd"], 2, "did you mean 'boxed'?"),
         (["--data-path", "nowhere.jsonl"], 3, "no such data file: nowhere.jsonl"),
+        (["--model", ""], 2, "model.model = '': string should have at least 1 character (--model)"),
         (["--model", "x"], 2, "--model and --model-path name the same thing"),
         (["--chunk-size", "0"], 2, "greater than or equal to 1"),
         (["--nonsense"], 2, "No such option"),

@@ -150,7 +150,14 @@ def test_a_padding_id_beyond_the_embedding_does_not_keep_a_model_from_loading(fo
 
 @pytest.mark.parametrize(
     "content",
-    [{"num_return_sequences": 4}, {"max_new_tokens": 0}, {"cache_implementation": "nope"}],
+    [
+        {"num_return_sequences": 4},
+        {"max_new_tokens": 0},
+        {"cache_implementation": "nope"},
+        {"eos_token_id": "</s>"},
+        {"eos_token_id": [0, "</s>"]},
+        {"eos_token_id": 0.5},
+    ],
 )
 def test_a_generation_config_that_transformers_will_not_read_is_named(
     folder: Path, content: dict[str, object]

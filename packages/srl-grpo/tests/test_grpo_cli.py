@@ -101,6 +101,13 @@ def test_no_model_and_no_data_are_told(call):
     assert_one_line(errors, "a model is required: give --model")
 
 
+@pytest.mark.parametrize("last", [[], ["--dry-run"]])
+def test_an_empty_model_name_as_of_an_unset_variable_is_refused(call, last):
+    code, _, errors = call("train", "--model", "", "--data", "x.jsonl", *last)
+    assert code == 2
+    assert_one_line(errors, "model.path = ''", "at least 1 character", "(--model)")
+
+
 def test_a_missing_data_file_is_named(call, tiny, tmp_path):
     config = tiny(synthetic=None, data={"path": str(tmp_path / "none.jsonl")})
     code, _, errors = call("train", "--config", config, "--output-dir", "out")

@@ -45,7 +45,7 @@ _MODE = re.compile(r"greedy|stepwise|avg[1-9][0-9]*")
 class ModelSection(Section):
     """Which model answers."""
 
-    model: Annotated[str | None, Flag(aliases=("model-id",))] = None
+    model: Annotated[str | None, Flag(aliases=("model-id",))] = Field(default=None, min_length=1)
     """Hub id or local folder of the model; by default Qwen/Qwen2.5-7B-Instruct."""
     model_path: Path | None = None
     """Local checkpoint folder, instead of --model; its recorded prompt template is used."""

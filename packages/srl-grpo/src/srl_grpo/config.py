@@ -49,7 +49,9 @@ class BuildSection(Section):
 class ModelSection(Section):
     """Which model is trained."""
 
-    path: Annotated[str | None, Flag("model", aliases=("sft-checkpoint",))] = None
+    path: Annotated[str | None, Flag("model", aliases=("sft-checkpoint",))] = Field(
+        default=None, min_length=1
+    )
     """Hub id or local path of the model to train."""
     revision: str | None = None
     """Hub revision of the model."""

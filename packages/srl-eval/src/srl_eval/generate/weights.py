@@ -96,13 +96,23 @@ def load_generation_config(source: ModelSource) -> "GenerationConfig | None":
 
     try:
         with quiet_transformers():
-            return GenerationConfig.from_pretrained(source.name, **source.fetching)
+            found = GenerationConfig.from_pretrained(source.name, **source.fetching)
     except OSError as error:
         if isinstance(error.__context__, ValueError):  # it is there, and is no JSON
             raise damaged_generation_config(source, error.__context__) from error
         return None
     except Exception as error:  # any value of a foreign file
         raise damaged_generation_config(source, error) from error
+    if not names_tokens(found.eos_token_id):
+        wrong = f"eos_token_id {found.eos_token_id!r}: expected a token's id, or a list of them"
+        raise damaged_generation_config(source, ValueError(wrong))
+    return found
+
+
+def names_tokens(ids: object) -> bool:
+    """Whether an `eos_token_id` is ids, or nothing; a token's text would be passed over."""
+    listed = ids if isinstance(ids, list | tuple) else [] if ids is None else [ids]
+    return all(isinstance(each, int) and not isinstance(each, bool) for each in listed)
 
 
 def damaged_generation_config(source: ModelSource, error: Exception) -> DataError:

@@ -174,6 +174,17 @@ def test_a_run_that_cannot_sample_names_step_rank_and_weight(tiny, tmp_path, wor
     assert text.endswith("there is no checkpoint yet: lower --learning-rate and begin anew")
 
 
+def test_a_resumed_run_names_the_checkpoint_that_it_came_from(call, tiny, tmp_path, world):
+    config, run = tiny(rollout={"max_starved_steps": 0}), tmp_path / "run"
+    assert call("train", "--config", config, "--output-dir", run)[0] == 0
+    overrides = {("output_dir",): run, ("checkpoint", "resume"): "auto", ("num_steps",): 4}
+    resumed = load_config(TrainConfig, str(config), overrides)
+    with prepared(resumed, world) as (trainer, comparison):
+        trainer.engine.policy.model.get_parameter(NORM).data.fill_(math.nan)
+        with pytest.raises(CommandError, match="continue from step 2 with --resume auto"):
+            train_and_compare(trainer, comparison)
+
+
 def test_a_command_says_nothing_of_its_libraries(run_command, tiny, tmp_path):
     result = run_command("train", "--config", tiny(), "--output-dir", tmp_path / "out")
     assert "step 2/2" in result.stdout

@@ -1,20 +1,23 @@
 """What is not finite stops a run in one line, and is never saved."""
 
 import json
+import math
 
 import pytest
 import torch
 
+from srl_data.config import load_config
 from srl_data.errors import CommandError
 from srl_data.prompt_record import PromptRecord
 from srl_eval.generate import Sampling
 from srl_grpo.checkpoint import TrainerState, save_checkpoint, steps_of
-from srl_grpo.config import AlgorithmSection, EngineSection, OptimiserSection
+from srl_grpo.config import AlgorithmSection, EngineSection, OptimiserSection, TrainConfig
 from srl_grpo.engine import TrainingEngine
 from srl_grpo.finite import first_not_finite
 from srl_grpo.model import cast_parameters, character_tokenizer
 from srl_grpo.policy import Policy
 from srl_grpo.rollout import PolicyRollout, generate_round
+from srl_grpo.run import prepared, train_and_compare
 from srl_grpo.update import Updater
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -149,8 +152,43 @@ def test_sampling_from_a_model_that_is_not_finite_is_one_line(make_engine, world
         ids = (5, 6)
 
     sampling = Sampling(max_new_tokens=3)
-    with pytest.raises(CommandError, match=r"nan at new token 0.*--resume auto"):
+    with pytest.raises(FloatingPointError, match=r"nan at new token 0.*\(seen on rank 0\)"):
         generate_round(rollout, [Prompt()], 2, sampling, [1, 2], world)
+
+
+@pytest.mark.parametrize(
+    ("value", "blamed"),
+    [(math.nan, f"{NORM} holds nan"), (math.inf, f"{NORM} holds inf"), (3e38, f"{NORM} has grown")],
+)
+def test_a_run_that_cannot_sample_names_step_rank_and_weight(tiny, tmp_path, world, value, blamed):
+    overrides = {("output_dir",): tmp_path / "run"}
+    config = load_config(TrainConfig, str(tiny()), overrides)
+    with prepared(config, world) as (trainer, comparison):
+        trainer.state.step = 1
+        trainer.engine.policy.model.get_parameter(NORM).data.fill_(value)
+        with pytest.raises(CommandError) as caught:
+            train_and_compare(trainer, comparison)
+    text = str(caught.value)
+    assert text.startswith("after step 1: the model gave a log-probability of nan at new token 0")
+    assert f"(seen on rank 0); {blamed}" in text
+    assert text.endswith("there is no checkpoint yet: lower --learning-rate and begin anew")
+
+
+def test_a_resumed_run_names_the_checkpoint_that_it_came_from(call, tiny, tmp_path, world):
+    config, run = tiny(rollout={"max_starved_steps": 0}), tmp_path / "run"
+    assert call("train", "--config", config, "--output-dir", run)[0] == 0
+    overrides = {("output_dir",): run, ("checkpoint", "resume"): "auto", ("num_steps",): 4}
+    resumed = load_config(TrainConfig, str(config), overrides)
+    with prepared(resumed, world) as (trainer, comparison):
+        trainer.engine.policy.model.get_parameter(NORM).data.fill_(math.nan)
+        with pytest.raises(CommandError, match="continue from step 2 with --resume auto"):
+            train_and_compare(trainer, comparison)
+
+
+def test_a_command_says_nothing_of_its_libraries(run_command, tiny, tmp_path):
+    result = run_command("train", "--config", tiny(), "--output-dir", tmp_path / "out")
+    assert "step 2/2" in result.stdout
+    assert "WARNING" not in result.stdout + result.stderr
 
 
 @pytest.mark.slow

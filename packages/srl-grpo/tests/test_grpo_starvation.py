@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from srl_grpo.checkpoint import read_state, steps_of
-from srl_grpo.starvation import shortened
+from srl_grpo.starvation import Findings, shortened
 
 NO_SIGNAL = {"max_rounds": 1, "eps_std": 5.0}
 
@@ -29,7 +29,7 @@ def test_after_so_many_steps_without_an_update_a_run_stops_with_a_diagnosis(call
     # Three steps of two groups of two; a random model writes no valid step.
     assert "12 completions, 100.0 % invalid: " in errors
     assert "6 groups, 100.0 % with one reward throughout: all -1 100.0 %" in errors
-    assert 1 <= errors.count("\n  reward -1, ") <= 3
+    assert errors.count("\n  reward -1, ") == 3
     for way in ("teach the format", "--max-new-tokens above 8", "--template (now bare)", "easier"):
         assert way in errors
     assert errors.rstrip().endswith(f"--config {config} --output-dir out --resume auto")
@@ -61,6 +61,23 @@ def test_a_whole_run_without_an_update_is_no_success_however_short(call, tiny, t
     code, _, errors = call("train", "--config", config, "--output-dir", "out")
     assert (code, steps_of(tmp_path / "out")) == (1, [2])
     assert "no update in 2 steps in a row, up to step 2" in errors
+    # The command it names goes on; the same one again is no success either.
+    command = errors.rstrip().rpartition("continue with: srl-grpo ")[2].split()
+    assert command[-6:] == ["--num-steps", "4", "--output-dir", "out", "--resume", "auto"]
+    code, shown, errors = call("train", "--output-dir", "out", "--resume", "auto")
+    assert (code, shown) == (1, "")
+    assert errors.startswith("srl-grpo: error: none of its steps made an update; nothing to do: ")
+    assert "--num-steps above 2" in errors
+    code, _, errors = call(*command)
+    assert (code, steps_of(tmp_path / "out")) == (1, [2, 4])
+    assert "no update in 4 steps in a row, up to step 4" in errors
+
+
+def test_examples_are_of_each_kind_first_and_three_where_there_are_as_many():
+    found = Findings()
+    kinds = ["truncated", None, "truncated", "truncated"]
+    found.take([{"reward": -1.0, "reason": kind, "sample": n} for n, kind in enumerate(kinds)])
+    assert [record["sample"] for record in found.examples()] == [3, 1, 2]
 
 
 def test_asked_for_it_a_run_goes_on_without_updates(call, tiny, tmp_path):

@@ -131,6 +131,44 @@ def test_the_model_is_asked_for_the_steps_from_there_on(
     assert asked == [(len(steps) + 1, steps) for steps in seen]
 
 
+@pytest.mark.parametrize(
+    ("opening", "prefilled", "finish", "width", "solved"),
+    [
+        ("<think>t</think>", False, "stop", 4, 1.0),
+        ("t</think>", True, "stop", 4, 1.0),  # the prompt opened the thinking
+        ("t</think>", False, "stop", 4, 0.0),
+        ("<think>t</think>", False, "length", 4, 0.0),  # cut off, however whole it looks
+        ("<think>t</think>", False, "stop", 5, 0.0),  # the second prompt is over the limit
+    ],
+)
+def test_a_chains_steps_are_read_as_their_prompt_and_their_end_say(
+    opening: str,
+    prefilled: bool,
+    finish: str,
+    width: int,
+    solved: float,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from srl_eval.generate import Sampling
+
+    def make_prompt(name: str, columns: dict[str, object]) -> TrainingPrompt:
+        ids = (5,) * (width if columns["previous_steps"] else 1)
+        return TrainingPrompt(0, name, "", ids, prefilled, columns)
+
+    def generate(_: object, prompts: list[TrainingPrompt], *__: object) -> list[Completion]:
+        assert all(len(prompt.ids) <= 4 for prompt in prompts), "a prompt over the limit"
+        return [Completion((7,), (-1.0,), finish, 0) for _ in prompts]  # type: ignore[arg-type]
+
+    def scorer(prompts: list[TrainingPrompt], completions: list[Completion]) -> list[Scored]:
+        texts = [f"{opening}{STEPS[int(str(p.columns['step_index'])) - 1]}" for p in prompts]
+        return [Scored(c, text, 1.0) for c, text in zip(completions, texts, strict=True)]
+
+    monkeypatch.setattr("srl_grpo.evaluation.generate_round", generate)
+    held_out = HeldOut([last_step()], scorer, make_prompt, Sampling(4), 4, 0, world)  # type: ignore[arg-type]
+    assert held_out.evaluate(None)["final_answer"] == [solved]  # type: ignore[arg-type]
+
+
 def test_the_run_hands_chain_start_over(tmp_path: Path, world: World) -> None:
     config = smoke(tmp_path, evaluation__chain_start=2)
     with prepared(config, world) as (trainer, _):

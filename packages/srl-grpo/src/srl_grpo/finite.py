@@ -77,6 +77,16 @@ def check_savable(
             )
 
 
+def sampling_fault(engine: "TrainingEngine", fault: str, step: int, kept: int) -> str:
+    """What to say where the model could not be sampled from after `step`. Collective.
+
+    On rank 0, which has the whole model's weights, it names the first one that is to blame.
+    """
+    weights = engine.model_state()
+    blame = first_not_finite(weights.items()) or first_overgrown(weights)
+    return "; ".join([f"after step {step}: {fault}", *([blame] if blame else []), advice(kept)])
+
+
 def check_metrics(metrics: Mapping[str, float], step: int) -> None:
     """CommandError where a step's loss or another sum is not finite, before weights change."""
     for name, value in metrics.items():

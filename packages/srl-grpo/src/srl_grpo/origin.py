@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from srl_data.config import read_tree
-from srl_data.errors import ConfigError
+from srl_data.errors import CommandError, ConfigError
 from srl_data.lock import FolderLock
 from srl_grpo.checkpoint import (
     Note,
@@ -101,7 +101,10 @@ def refuse_other_run(checkpoint: Path, home: Path | None) -> None:
 
 
 def finished_already(config: TrainConfig, origin: Origin) -> str | None:
-    """What to say where nothing is left to do: the checkpoint is at or past the last step."""
+    """What to say where nothing is left to do: the checkpoint is at or past the last step.
+
+    CommandError where no step of it made an update: such a run is no success when asked again.
+    """
     home, step = origin.home(config), origin.state.step
     if origin.checkpoint is None or home is None or step < config.num_steps:
         return None
@@ -109,10 +112,13 @@ def finished_already(config: TrainConfig, origin: Origin) -> str | None:
     if step == config.num_steps and lacks_summary:
         return None  # stopped between its last step and the evaluation after it
     past = "finished" if step == config.num_steps else "past that"
-    return (
+    told = (
         f"nothing to do: {origin.checkpoint} is at step {step} of {config.num_steps}, {past}; "
         f"to train on, give --num-steps above {step}"
     )
+    if config.rollout.max_starved_steps and not origin.state.updates:
+        raise CommandError(f"none of its steps made an update; {told}")
+    return told
 
 
 def open_directory(

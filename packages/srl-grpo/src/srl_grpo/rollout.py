@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from srl_data.errors import CommandError
 from srl_eval.generate import Completion, Engine, Sampling, TransformersEngine, seed_for
 from srl_grpo.data import TrainingPrompt
 from srl_grpo.distributed import World
@@ -90,7 +89,8 @@ def generate_round(
     """`group_size` completions of each prompt, on every rank, in the order of the work list.
 
     `seeds` holds one seed a completion. The chunk size is a multiple of the group size, so the
-    members of a group share a chunk and its prompt is computed once.
+    members of a group share a chunk and its prompt is computed once. Raises FloatingPointError, on
+    every rank, where the model's numbers are not finite on one.
     """
     rows = [prompt.ids for prompt in prompts for _ in range(group_size)]
     size = rollout.engine.chunk_size
@@ -104,12 +104,9 @@ def generate_round(
     except FloatingPointError as error:
         fault = str(error)
     everything: dict[int, list[Completion]] = {}
-    for part, failed in world.gather((mine, fault)):
+    for rank, (part, failed) in enumerate(world.gather((mine, fault))):
         if failed is not None:  # on every rank, lest the others wait for the one that failed
-            raise CommandError(
-                f"{failed}; lower --learning-rate and continue from the newest checkpoint with "
-                "--resume auto"
-            )
+            raise FloatingPointError(f"{failed} (seen on rank {rank})")
         everything.update(part)
     return [completion for start in starts for completion in everything[start]]
 

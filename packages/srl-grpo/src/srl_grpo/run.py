@@ -11,7 +11,7 @@ from time import monotonic
 from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
-from srl_data.errors import DataError, InterruptedRunError
+from srl_data.errors import CommandError, DataError, InterruptedRunError
 from srl_data.lock import FolderLock
 from srl_data.prompt_record import write_record
 from srl_data.records import open_data
@@ -29,8 +29,9 @@ from srl_grpo.data import (
 )
 from srl_grpo.display import Display
 from srl_grpo.distributed import World
-from srl_grpo.engine import TrainingEngine
+from srl_grpo.engine import TrainingEngine, prepare_deepspeed
 from srl_grpo.evaluation import HeldOut
+from srl_grpo.finite import sampling_fault
 from srl_grpo.inputs import Inputs, check_inputs, describe_inputs
 from srl_grpo.language import Language, make_language, model_section
 from srl_grpo.model import (
@@ -63,7 +64,7 @@ def train(config: TrainConfig) -> None:
     world, lock = distributed.start(), FolderLock()
     try:
         origin = origin_of(config, world, lock)
-        if told := finished_already(config, origin):
+        if told := world.of_main(lambda: finished_already(config, origin)):
             if world.is_main:
                 print(f"srl-grpo: {told}")  # noqa: T201 - what the command has to say
             return
@@ -96,6 +97,9 @@ def train_and_compare(trainer: Trainer, comparison: BeforeAfter) -> bool:
         if not trainer.world.is_main:
             raise SystemExit(error.exit_code) from error
         raise
+    except FloatingPointError as error:  # while sampling, in training or in an evaluation
+        step, kept = trainer.state.step, trainer.saved_step
+        raise CommandError(sampling_fault(trainer.engine, str(error), step, kept)) from error
     report(trainer)
     return finished
 
@@ -213,6 +217,7 @@ def prepared(
         prompts = load_prompts(
             records, config.data.path, config, language.prompts, display.note
         ).prompts
+        prepare_deepspeed()  # saving a model imports it too, with all it has to say
         world.of_main(lambda: language.check(prompts[0].text))  # only it saves
         scorer = Scorer(make_reward(config.reward), language.tokenizer)
         held_out = make_held_out(config, language, scorer, world, display)

@@ -6,15 +6,15 @@ and the ways out. When a run is stopped for it is the trainer's to decide.
 
 import json
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, zip_longest
 
 from srl_data.errors import CommandError
 from srl_grpo.checkpoint import TrainerState
 from srl_grpo.config import TrainConfig
-from srl_grpo.resuming import resume_command
+from srl_grpo.resuming import resume_command, without_flags
 from srl_grpo.run_directory import Rollout, RunDirectory
 
 SHOWN = 3
@@ -38,8 +38,8 @@ class Findings:
     """Invalid completions by reason."""
     alike: Counter[float] = field(default_factory=Counter)
     """Groups whose rewards are all the same, by that reward."""
-    outputs: dict[str, Rollout] = field(default_factory=dict)
-    """A completion of each kind: its reason, or "valid"; the latest."""
+    outputs: dict[str, deque[Rollout]] = field(default_factory=dict)
+    """The latest completions of each kind: its reason, or "valid"."""
 
     def take(self, group: list[Rollout]) -> None:
         """Count one group's completions."""
@@ -52,7 +52,8 @@ class Findings:
             reason = record.get("reason")
             if reason:
                 self.reasons[str(reason)] += 1
-            self.outputs[str(reason or "valid")] = record
+            kind = str(reason or "valid")
+            self.outputs.setdefault(kind, deque(maxlen=SHOWN)).append(record)
 
     @property
     def invalid(self) -> float:
@@ -60,9 +61,10 @@ class Findings:
         return self.reasons.total() / max(1, self.completions)
 
     def examples(self) -> list[Rollout]:
-        """An output of each of the most frequent kinds."""
+        """An output of each of the most frequent kinds, then further ones of them."""
         ranked = sorted(self.outputs, key=lambda kind: -self.reasons.get(kind, 0))
-        return [self.outputs[kind] for kind in ranked][:SHOWN]
+        rounds = zip_longest(*(reversed(self.outputs[kind]) for kind in ranked))
+        return [record for some in rounds for record in some if record is not None][:SHOWN]
 
 
 def groups_of(records: Iterable[Rollout]) -> Iterator[list[Rollout]]:
@@ -142,10 +144,18 @@ def lines(found: Findings, state: TrainerState, config: TrainConfig) -> Iterator
     yield from (f"  - {remedy}" for remedy in remedies(found, config))
 
 
+def arguments_to_go_on(step: int, num_steps: int) -> list[str]:
+    """This process's arguments; with as many steps again where there are none left."""
+    arguments = sys.argv[1:]
+    if step < num_steps:
+        return arguments
+    return [*without_flags(arguments, ["--num-steps"]), "--num-steps", str(step + num_steps)]
+
+
 def diagnosis(directory: RunDirectory, state: TrainerState, config: TrainConfig) -> str:
     """Several lines: what was seen since the last update, the ways out, how to resume."""
     steps = range(state.step - state.starved_steps + 1, state.step + 1)
     found = examine(directory, steps)
-    again = resume_command(directory.path, sys.argv[1:])
+    again = resume_command(directory.path, arguments_to_go_on(state.step, config.num_steps))
     told = "\n".join(lines(found, state, config))
     return f"{told}\nthe checkpoint of step {state.step} is kept; continue with: {again}"

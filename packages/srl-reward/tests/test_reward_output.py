@@ -138,16 +138,16 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("unit", [*HOSTILE, "fences"])
-def test_a_megabyte_of_anything_takes_a_fraction_of_a_second(unit: str) -> None:
+def test_no_megabyte_takes_time_that_grows_with_its_square(unit: str) -> None:
     text = (unit * (1_000_000 // len(unit))) if unit != "fences" else _falling_fences(1_000_000)
-    _time_all(text, 0.2)
+    _none_hangs(text, 5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", [*HOSTILE, "fences"])
-def test_ten_megabytes_of_anything_take_less_than_a_second_each(unit: str) -> None:
+def test_no_ten_megabytes_take_time_that_grows_with_their_square(unit: str) -> None:
     text = (unit * (10_000_000 // len(unit))) if unit != "fences" else _falling_fences(10_000_000)
-    _time_all(text, 1.0)
+    _none_hangs(text, 20)
 
 
 def _falling_fences(size: int) -> str:
@@ -155,7 +155,9 @@ def _falling_fences(size: int) -> str:
     return "\n".join("`" * length for length in range(longest, 2, -1))
 
 
-def _time_all(text: str, seconds: float) -> None:
+def _none_hangs(text: str, seconds: float) -> None:
+    """The bound is some twenty times what a linear reader takes on an idle machine, and far below
+    what a quadratic one does: it finds a hang, not a slow machine. Speed is for `benchmarks/`."""
     boxed = f"\\boxed{{{text}}}"
     for call in (
         lambda: parse_step_output(f"<think>{text}</think>x{text}"),

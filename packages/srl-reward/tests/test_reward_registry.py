@@ -82,18 +82,10 @@ def test_a_function_that_returns_nonsense_is_refused_at_its_call() -> None:
     assert issubclass(FunctionReward, Reward)
 
 
-def test_the_package_imports_fast_and_light() -> None:
+def test_the_package_imports_light() -> None:
     code = (
-        "import time, sys; s = time.process_time(); import srl_reward; "
-        "print(time.process_time() - s, 'torch' in sys.modules, 'rapidfuzz' in sys.modules, "
-        "'math_verify' in sys.modules)"
+        "import sys; import srl_reward; heavy = {'torch', 'numpy', 'rapidfuzz', 'math_verify', "
+        "'sympy', 'pydantic'}; print(*(heavy & {*sys.modules}))"
     )
-    runs = [
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout.split()
-        for _ in range(3)
-    ]
-    assert {tuple(run[1:]) for run in runs} == {("False", "False", "False")}
-    # 50 ms is the aim on an idle machine; processor time and the bound leave room for a busy one.
-    assert min(float(run[0]) for run in runs) < 0.12
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -21,8 +21,8 @@ from srl_data.prompt_format import PromptFormat, open_prompts
 from srl_data.prompt_record import ChatOptions, write_record
 from srl_data.prompts import TEMPLATES
 from srl_data.records import SrlInstance, read_records
-from srl_grpo.batch import MicroBatch
-from srl_grpo.policy import Policy
+from srl_grpo.learner.batch import MicroBatch
+from srl_grpo.learner.policy import Policy
 from srl_reward import render_step_output
 
 END, PAD, BEGIN = "<|im_end|>", "<|pad|>", "<|im_start|>"

@@ -59,7 +59,7 @@ def run_inside(
 ) -> Run:
     """Run a command in this process, in an empty folder: quick, for what loads nothing heavy."""
     from srl_data.cli import cli as data
-    from srl_data.command import execute
+    from srl_data.command.frame import execute
     from srl_eval.cli import cli as evaluation
     from srl_grpo.cli import cli as training
 

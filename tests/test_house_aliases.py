@@ -5,12 +5,12 @@ import re
 import pytest
 import yaml
 
-from srl_data.command import execute
-from srl_data.config import Section, leaves
+from srl_data.command.config import Section, leaves
+from srl_data.command.frame import execute
 from srl_eval.cli import cli as evaluate
 from srl_eval.config import EvalConfig
 from srl_grpo.cli import cli as train
-from srl_grpo.config import TrainConfig
+from srl_grpo.config.train import TrainConfig
 
 TRAIN = {
     "lr": ("optimiser.learning_rate", "0.5"),

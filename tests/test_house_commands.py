@@ -10,8 +10,8 @@ import click
 import pytest
 
 from srl_data.cli import cli as data
-from srl_data.config import leaves
-from srl_data.flags import parameter_name
+from srl_data.command.config import leaves
+from srl_data.command.flags import parameter_name
 from srl_eval.cli import cli as evaluation
 from srl_eval.config import EvalConfig
 from srl_eval.tasks import TASKS

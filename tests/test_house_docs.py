@@ -17,8 +17,8 @@ import click
 import pytest
 import yaml
 
-from srl_data.config import unknown_keys
-from srl_grpo.config import TrainConfig
+from srl_data.command.config import unknown_keys
+from srl_grpo.config.train import TrainConfig
 
 Run = Callable[[str | Sequence[str]], CompletedProcess[str]]
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,8 +7,8 @@ from subprocess import CompletedProcess
 import pytest
 import yaml
 
-from srl_data.config import dump_yaml, load_config, preset_names, validate
-from srl_grpo.config import TrainConfig
+from srl_data.command.config import dump_yaml, load_config, preset_names, validate
+from srl_grpo.config.train import TrainConfig
 
 Run = Callable[[str | Sequence[str]], CompletedProcess[str]]
 PRESETS = preset_names("srl_grpo.presets")

@@ -18,7 +18,7 @@ from srl_data.arithmetic import (
     sloppy_pairs,
     sloppy_stream,
 )
-from srl_data.errors import ConfigError
+from srl_data.command.errors import ConfigError
 from srl_data.prompts import bare_messages
 from srl_reward import StepReward, parse_step_output
 

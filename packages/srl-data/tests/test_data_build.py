@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from srl_data import sources
 from srl_data.build import BuildConfig, build, question_rank
 from srl_data.cli import cli
-from srl_data.command import execute
+from srl_data.command.frame import execute
 from srl_data.instances import target_indices
 from srl_data.manifest import read_manifest
 from srl_data.records import PromptAnswer, SftPair, SrlInstance, read_records

@@ -11,8 +11,8 @@ import pytest
 
 from srl_data.chat import ChatTemplateError
 from srl_data.cli import cli
-from srl_data.command import execute
-from srl_data.errors import ConfigError, DataError
+from srl_data.command.errors import ConfigError, DataError
+from srl_data.command.frame import execute
 from srl_data.prompt_format import open_prompts
 from srl_data.prompt_record import ChatOptions
 from srl_data.prompts import SRL_SYSTEM, get_template

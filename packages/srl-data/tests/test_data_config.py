@@ -8,10 +8,10 @@ import pytest
 import rich_click as click
 from pydantic import Field, model_validator
 
-from srl_data.command import execute
-from srl_data.config import Flag, Positional, Section, dump_yaml, load_config
-from srl_data.errors import ConfigError, DataError, IncompleteError
-from srl_data.flags import configured, print_plan
+from srl_data.command.config import Flag, Positional, Section, dump_yaml, load_config
+from srl_data.command.errors import ConfigError, DataError, IncompleteError
+from srl_data.command.flags import configured, print_plan
+from srl_data.command.frame import execute
 
 
 class Rollout(Section):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from srl_data.errors import CommandError
+from srl_data.command.errors import CommandError
 from srl_data.files import write_text
 
 

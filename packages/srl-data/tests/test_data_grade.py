@@ -12,7 +12,7 @@ import pytest
 
 from srl_data import grade as grading
 from srl_data.cli import cli
-from srl_data.command import execute
+from srl_data.command.frame import execute
 from srl_data.records import numbered_lines
 
 GOOD = {"id": "a", "completion": "<think>é</think>2. x", "target_step": "2. x"}

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from srl_data import progress
 from srl_data.cli import cli
-from srl_data.command import execute
-from srl_data.errors import DataError
+from srl_data.command import progress
+from srl_data.command.errors import DataError
+from srl_data.command.frame import execute
 from srl_data.inspection import InspectConfig, histogram, inspect, quantiles, spread
 from srl_data.manifest import Source, beside, manifest_path, read_manifest, write_manifest
 from srl_data.records import PromptAnswer, SftPair, SrlInstance, write_records

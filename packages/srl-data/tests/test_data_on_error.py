@@ -7,8 +7,8 @@ import pytest
 from srl_data import records
 from srl_data.build import BuildConfig, build
 from srl_data.cli import cli
-from srl_data.command import execute
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
+from srl_data.command.frame import execute
 from srl_data.inspection import InspectConfig, inspect
 from srl_data.records import SrlInstance, read_objects, read_records
 

@@ -6,8 +6,8 @@ import pytest
 
 from srl_data.build import BuildConfig, build
 from srl_data.cli import cli
-from srl_data.command import execute
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
+from srl_data.command.frame import execute
 from srl_data.manifest import read_manifest
 from srl_data.solutions import Fields, Refusal, read_solution
 

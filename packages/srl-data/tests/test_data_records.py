@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srl_data import records
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
 from srl_data.files import atomic_writer, sha256_file, write_bytes, write_text
 from srl_data.records import (
     PromptAnswer,

@@ -9,7 +9,7 @@ import pytest
 PROGRAM = """
 import sys
 from pathlib import Path
-from srl_data.streams import fill_closed_descriptors, lasting_streams
+from srl_data.command.streams import fill_closed_descriptors, lasting_streams
 fill_closed_descriptors()
 with lasting_streams():
     for number in range(2000):
@@ -62,8 +62,8 @@ def test_an_error_that_nobody_can_read_keeps_its_exit_code():
     command = f"'{sys.executable}' -m srl_data.cli build nonsense"
     program = (
         "import rich_click as click\n"
-        "from srl_data.command import run\n"
-        "from srl_data.errors import DataError\n"
+        "from srl_data.command.frame import run\n"
+        "from srl_data.command.errors import DataError\n"
         "@click.command()\n"
         "def program():\n"
         "    raise DataError('no data')\n"

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from srl_data.cli import cli
-from srl_data.command import execute
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
+from srl_data.command.frame import execute
 from srl_data.records import SrlInstance, read_records
 from srl_reward import StepReward, render_step_output, target_fault
 

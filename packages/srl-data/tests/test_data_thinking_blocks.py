@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from srl_data.build import BuildConfig, build
 from srl_data.cli import cli
-from srl_data.command import execute
+from srl_data.command.frame import execute
 from srl_data.manifest import read_manifest
 from srl_data.records import SftPair, SrlInstance, read_records
 from srl_data.solutions import ExpertSolution, Fields, Refusal, read_solution

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from srl_data.errors import ConfigError, DataError
+from srl_data.command.errors import ConfigError, DataError
 from srl_eval import EvalConfig, Subject, evaluate, get_task, live_subject, read_samples
 from srl_eval.generate import ChunkedEngine
 from srl_eval.problems import expert_steps

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from srl_data.command import execute
-from srl_data.errors import ConfigError
+from srl_data.command.errors import ConfigError
+from srl_data.command.frame import execute
 from srl_eval import EvalConfig, evaluate, get_task
 from srl_eval.cli import cli
 
@@ -215,7 +215,7 @@ def test_list_shows_the_tasks(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_help_needs_no_torch() -> None:
     code = (
-        "import sys; from srl_eval.cli import cli; from srl_data.command import execute;"
+        "import sys; from srl_eval.cli import cli; from srl_data.command.frame import execute;"
         "assert execute(cli, 'srl-eval', ['aime24', '--help']) == 0;"
         "heavy = {'numpy', 'torch', 'transformers', 'lm_eval', 'datasets'} & set(sys.modules);"
         "assert not heavy, heavy"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from srl_data.command import execute
-from srl_data.errors import ConfigError, DataError
+from srl_data.command.errors import ConfigError, DataError
+from srl_data.command.frame import execute
 from srl_data.prompt_format import open_prompts
 from srl_data.prompt_record import ChatOptions
 from srl_data.prompts import get_template

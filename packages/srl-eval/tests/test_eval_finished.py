@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from srl_data.command import execute
-from srl_data.errors import ConfigError, DataError, IncompleteError
+from srl_data.command.errors import ConfigError, DataError, IncompleteError
+from srl_data.command.frame import execute
 from srl_eval import EvalConfig, evaluate, get_task, live_subject, read_samples
 from srl_eval.cli import cli
 from srl_eval.compare import as_markdown, compare, short_names

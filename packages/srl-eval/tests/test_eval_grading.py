@@ -2,7 +2,7 @@
 
 import pytest
 
-from srl_data.errors import ConfigError
+from srl_data.command.errors import ConfigError
 from srl_eval.generate import FinishReason
 from srl_eval.grading import Candidate, Gold, Judgement, Verdict, get_grader, judge
 

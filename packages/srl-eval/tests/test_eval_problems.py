@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from srl_data.errors import ConfigError, DataError
+from srl_data.command.errors import ConfigError, DataError
 from srl_eval.problems import last_box, load_problems
 from srl_eval.tasks import HubSource, get_task
 

@@ -12,8 +12,8 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from srl_data import prompt_record
-from srl_data.command import execute
-from srl_data.errors import ConfigError, DataError
+from srl_data.command.errors import ConfigError, DataError
+from srl_data.command.frame import execute
 from srl_data.prompt_record import PromptRecord, write_record
 from srl_eval import EvalConfig, evaluate, get_task, live_subject, read_samples
 from srl_eval.cli import cli

@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from srl_data.errors import ConfigError, DataError
+from srl_data.command.errors import ConfigError, DataError
 from srl_data.prompts import get_template
 from srl_eval import EvalConfig, Subject, evaluate, get_task, live_subject, read_samples
 from srl_eval.display import shortened

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from srl_data.command import execute
+from srl_data.command.frame import execute
 from srl_eval import run as running
 from srl_eval.cli import cli
 from srl_eval.samples import Sample, read_samples

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoConfig
 
-from srl_data.command import execute
+from srl_data.command.frame import execute
 from srl_eval.cli import cli
 from srl_eval.generate.architectures import unsupported, vocabulary_size, window
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from srl_data.command import execute
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
+from srl_data.command.frame import execute
 from srl_eval.cli import cli
 from srl_eval.generate.folders import ModelSource, check_files
 from srl_eval.generate.stored_types import quantised_weight

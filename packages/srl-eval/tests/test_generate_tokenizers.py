@@ -10,7 +10,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import AutoTokenizer, Qwen3Config
 from transformers import PreTrainedTokenizerFast as Fast
 
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
 from srl_eval.generate.folders import ModelSource
 from srl_eval.generate.tokenizers import (
     check_ids,

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from srl_data.command import execute
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
+from srl_data.command.frame import execute
 from srl_eval.cli import cli
 from srl_eval.generate.folders import ModelSource
 from srl_eval.generate.weights import load_model

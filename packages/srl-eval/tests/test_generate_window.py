@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
 from srl_eval.generate import ChunkedEngine, Sampling
 from srl_eval.generate.vllm import VllmEngine
 

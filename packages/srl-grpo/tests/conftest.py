@@ -27,15 +27,15 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from srl_data.command import execute
+from srl_data.command.frame import execute
 from srl_data.lock import FolderLock
 from srl_eval.generate import Completion, Sampling
-from srl_grpo import distributed
 from srl_grpo.cli import cli
-from srl_grpo.config import TrainConfig
-from srl_grpo.distributed import World
-from srl_grpo.engine import prepare_deepspeed
-from srl_grpo.groups import Group, Scored
+from srl_grpo.config.train import TrainConfig
+from srl_grpo.learner import distributed
+from srl_grpo.learner.distributed import World
+from srl_grpo.learner.engine import prepare_deepspeed
+from srl_grpo.rollout.groups import Group, Scored
 from srl_reward import render_step_output
 
 settings.register_profile("no_deadline", deadline=None)
@@ -372,7 +372,7 @@ def watched(world: World) -> Watch:
         before: Callable[[Any], None] = lambda _trainer: None,
         ends: type[Exception] | None = None,
     ) -> Watched:
-        from srl_grpo.run import prepared, train_and_compare
+        from srl_grpo.stages.rl import prepared, train_and_compare
 
         config = TrainConfig.model_validate({**tree, "output_dir": path})
         seen = Watched(path)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srl_grpo.advantage import group_advantages, has_signal
+from srl_grpo.objective.advantage import group_advantages, has_signal
 
 REWARDS = st.floats(-1, 1, width=32)
 BATCHES = st.integers(2, 6).flatmap(

@@ -7,15 +7,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srl_data.errors import CommandError
+from srl_data.command.errors import CommandError
 from srl_eval.generate import Sampling, TransformersEngine
-from srl_grpo.agreement import LIMITS, limit_of, unexplained
-from srl_grpo.config import AlgorithmSection, EngineSection, OptimiserSection
-from srl_grpo.engine import TrainingEngine
-from srl_grpo.groups import Group, Scored
-from srl_grpo.model import cast_parameters
-from srl_grpo.policy import Policy
-from srl_grpo.update import Updater
+from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimiserSection
+from srl_grpo.learner.agreement import LIMITS, limit_of, unexplained
+from srl_grpo.learner.engine import TrainingEngine
+from srl_grpo.learner.model import cast_parameters
+from srl_grpo.learner.policy import Policy
+from srl_grpo.learner.updater import Updater
+from srl_grpo.rollout.groups import Group, Scored
 
 PROMPTS = [(5, 6, 7), (9,), (11, 12), (14, 3)]
 

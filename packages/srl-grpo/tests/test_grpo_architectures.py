@@ -14,12 +14,12 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import srl_grpo
-from srl_data.command import execute
+from srl_data.command.frame import execute
 from srl_data.records import SrlInstance
 from srl_eval.cli import cli as evaluation
-from srl_grpo import distributed
-from srl_grpo.config import TrainConfig
-from srl_grpo.model import character_tokenizer
+from srl_grpo.config.train import TrainConfig
+from srl_grpo.learner import distributed
+from srl_grpo.learner.model import character_tokenizer
 
 pytestmark = pytest.mark.slow
 

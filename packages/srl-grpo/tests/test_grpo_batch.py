@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srl_grpo.batch import MicroBatch, Sample, length_groups, shard, to_tensors
+from srl_grpo.learner.batch import MicroBatch, Sample, length_groups, shard, to_tensors
 
 IDS = st.lists(st.integers(2, 22), min_size=1, max_size=9).map(tuple)
 SAMPLES = st.lists(st.builds(Sample, IDS, IDS), min_size=0, max_size=20)

@@ -3,17 +3,17 @@
 import pytest
 import torch
 
-from srl_data.errors import ConfigError
+from srl_data.command.errors import ConfigError
 from srl_data.lock import FolderLock
 from srl_data.prompt_record import PromptRecord
-from srl_grpo.batch import MicroBatch
-from srl_grpo.checkpoint import TrainerState, load_checkpoint, save_checkpoint
-from srl_grpo.config import AlgorithmSection, EngineSection, OptimiserSection, TrainConfig
-from srl_grpo.engine import TrainingEngine
-from srl_grpo.model import cast_parameters, character_tokenizer
-from srl_grpo.origin import find_origin
-from srl_grpo.policy import Policy
-from srl_grpo.update import Updater
+from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimiserSection, TrainConfig
+from srl_grpo.learner.batch import MicroBatch
+from srl_grpo.learner.engine import TrainingEngine
+from srl_grpo.learner.model import cast_parameters, character_tokenizer
+from srl_grpo.learner.policy import Policy
+from srl_grpo.learner.updater import Updater
+from srl_grpo.run.checkpoint import TrainerState, load_checkpoint, save_checkpoint
+from srl_grpo.run.start import find_origin
 
 RATE, DECAY = 2e-3, 0.1
 SETTINGS = [(0, False), (1, False), (1, True), (2, False), (2, True), (3, False), (3, True)]

@@ -7,9 +7,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from srl_data.errors import ConfigError, DataError
+from srl_data.command.errors import ConfigError, DataError
 from srl_data.prompt_record import PromptRecord, read_record
-from srl_grpo.checkpoint import (
+from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimiserSection
+from srl_grpo.learner.engine import TrainingEngine
+from srl_grpo.learner.model import character_tokenizer
+from srl_grpo.learner.policy import Policy
+from srl_grpo.learner.updater import Updater
+from srl_grpo.run.checkpoint import (
     MANIFEST,
     FileEntry,
     Manifest,
@@ -28,11 +33,6 @@ from srl_grpo.checkpoint import (
     steps_of,
     verify,
 )
-from srl_grpo.config import AlgorithmSection, EngineSection, OptimiserSection
-from srl_grpo.engine import TrainingEngine
-from srl_grpo.model import character_tokenizer
-from srl_grpo.policy import Policy
-from srl_grpo.update import Updater
 
 ALPHABET = list("abcdefghijklmnopqrstu")
 

@@ -6,14 +6,14 @@ from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 
 from srl_data.prompt_record import PromptRecord
 from srl_eval.generate import Sampling
-from srl_grpo.checkpoint import TrainerState, save_checkpoint
-from srl_grpo.config import AlgorithmSection, EngineSection, OptimiserSection
-from srl_grpo.engine import TrainingEngine
-from srl_grpo.groups import Group, Scored
-from srl_grpo.model import cast_parameters, character_tokenizer
-from srl_grpo.policy import Policy
-from srl_grpo.rollout import PolicyRollout
-from srl_grpo.update import Updater
+from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimiserSection
+from srl_grpo.learner.engine import TrainingEngine
+from srl_grpo.learner.model import cast_parameters, character_tokenizer
+from srl_grpo.learner.policy import Policy
+from srl_grpo.learner.updater import Updater
+from srl_grpo.rollout.engines import PolicyRollout
+from srl_grpo.rollout.groups import Group, Scored
+from srl_grpo.run.checkpoint import TrainerState, save_checkpoint
 
 BIAS = "model.layers.1.mlp.gate.e_score_correction_bias"
 PROMPTS = [(5, 6, 7), (9,), (11, 12)]

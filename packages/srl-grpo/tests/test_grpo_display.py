@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from srl_grpo.display import (
+from srl_grpo.run.display import (
     Display,
     Panel,
     Progress,
@@ -174,7 +174,7 @@ def test_the_terminal_is_restored_after_an_exception(error):
 
 def test_time_left_follows_the_pace(monkeypatch):
     clock = iter([100.0, 102.0, 104.0, 104.5])
-    monkeypatch.setattr("srl_grpo.display.monotonic", lambda: next(clock))
+    monkeypatch.setattr("srl_grpo.run.display.monotonic", lambda: next(clock))
     progress = Progress(10, 4)
     progress.step(5, {})
     progress.step(6, {})
@@ -183,6 +183,6 @@ def test_time_left_follows_the_pace(monkeypatch):
 
 
 def test_importing_display_loads_no_torch():
-    code = "import sys, srl_grpo.display; print('torch' in sys.modules)"
+    code = "import sys, srl_grpo.run.display; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -6,19 +6,19 @@ import math
 import pytest
 import torch
 
-from srl_data.config import load_config
-from srl_data.errors import CommandError
+from srl_data.command.config import load_config
+from srl_data.command.errors import CommandError
 from srl_data.prompt_record import PromptRecord
 from srl_eval.generate import Sampling
-from srl_grpo.checkpoint import TrainerState, save_checkpoint, steps_of
-from srl_grpo.config import AlgorithmSection, EngineSection, OptimiserSection, TrainConfig
-from srl_grpo.engine import TrainingEngine
-from srl_grpo.finite import first_not_finite
-from srl_grpo.model import cast_parameters, character_tokenizer
-from srl_grpo.policy import Policy
-from srl_grpo.rollout import PolicyRollout, generate_round
-from srl_grpo.run import prepared, train_and_compare
-from srl_grpo.update import Updater
+from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimiserSection, TrainConfig
+from srl_grpo.learner.engine import TrainingEngine
+from srl_grpo.learner.finite import first_not_finite
+from srl_grpo.learner.model import cast_parameters, character_tokenizer
+from srl_grpo.learner.policy import Policy
+from srl_grpo.learner.updater import Updater
+from srl_grpo.rollout.engines import PolicyRollout, generate_round
+from srl_grpo.run.checkpoint import TrainerState, save_checkpoint, steps_of
+from srl_grpo.stages.rl import prepared, train_and_compare
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NORM = "model.norm.weight"

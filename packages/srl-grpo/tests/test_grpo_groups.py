@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from srl_grpo.groups import Selection, advantages, completion_metrics
+from srl_grpo.rollout.groups import Selection, advantages, completion_metrics
 
 
 def test_rounds_refill_until_the_batch_is_full_and_the_surplus_is_counted(make_group):

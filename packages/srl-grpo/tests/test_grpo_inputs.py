@@ -5,9 +5,9 @@ import shutil
 import pytest
 
 from srl_data.records import SrlInstance
-from srl_grpo.checkpoint import read_state
-from srl_grpo.config import BuildSection
-from srl_grpo.model import build_model
+from srl_grpo.config.train import BuildSection
+from srl_grpo.learner.model import build_model
+from srl_grpo.run.checkpoint import read_state
 
 
 def instances(numbers):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from srl_grpo import logprobs as module
-from srl_grpo.logprobs import LogprobHead, chunks, linear_logprobs, reference_logprobs
+from srl_grpo.objective import logprobs as module
+from srl_grpo.objective.logprobs import LogprobHead, chunks, linear_logprobs, reference_logprobs
 
 
 class LargestOutput(TorchDispatchMode):

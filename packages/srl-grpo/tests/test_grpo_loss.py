@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from srl_grpo.kl import k3
-from srl_grpo.loss import LossOptions, policy_loss, token_weights
+from srl_grpo.objective.kl import k3
+from srl_grpo.objective.loss import LossOptions, policy_loss, token_weights
 
 CLIP = LossOptions(epsilon_low=0.2, epsilon_high=0.3)
 

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from srl_data.errors import DataError
-from srl_grpo.model import alphabet_named, character_tokenizer
-from srl_grpo.model_folder import (
+from srl_data.command.errors import DataError
+from srl_grpo.learner.model import alphabet_named, character_tokenizer
+from srl_grpo.learner.model_folder import (
     mend_generation_config,
     open_to_umask,
     save_model_folder,
@@ -186,7 +186,7 @@ def test_rotary_settings_stand_under_their_older_names_as_well(kind, tmp_path, t
 
 def test_names_that_would_not_read_back_are_left_out(tmp_path, tokenizer, monkeypatch):
     monkeypatch.setattr(
-        "srl_grpo.model_folder.with_older_names", lambda config: config | {"vocab_size": 65}
+        "srl_grpo.learner.model_folder.with_older_names", lambda config: config | {"vocab_size": 65}
     )
     model = make("llama")
     save_model_folder(tmp_path, model, cloned(model), tokenizer)

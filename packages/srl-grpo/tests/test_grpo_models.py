@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from srl_data.arithmetic import ALPHABET
-from srl_grpo.model import alphabet_named, character_tokenizer
+from srl_grpo.learner.model import alphabet_named, character_tokenizer
 
 TOKENS = len(alphabet_named("arithmetic")) + 2
 SIZES = {
@@ -249,6 +249,6 @@ def test_a_model_that_passed_when_it_was_begun_passes_when_it_is_resumed(model, 
     def refuse(_policy):
         pytest.fail("what depends on the weights is asked again")
 
-    monkeypatch.setattr("srl_grpo.run.check_head", refuse)
+    monkeypatch.setattr("srl_grpo.stages.rl.check_head", refuse)
     code, _, errors = train(model, "--num-steps", 3, "--resume", "auto")
     assert code == 0, errors

@@ -16,8 +16,8 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from srl_data.errors import DataError
-from srl_grpo.noise import switch_off_noise
+from srl_data.command.errors import DataError
+from srl_grpo.learner.noise import switch_off_noise
 
 GPT = {"vocab_size": 40, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}
 LLAMA = {

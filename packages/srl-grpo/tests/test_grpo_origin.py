@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from srl_data.lock import FolderLock
-from srl_grpo.checkpoint import read_state, steps_of
+from srl_grpo.run.checkpoint import read_state, steps_of
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import CohereConfig, CohereForCausalLM, Qwen2ForSequenceClassification
 
-from srl_data.errors import DataError
-from srl_grpo import logprobs
-from srl_grpo.batch import MicroBatch
-from srl_grpo.config import BuildSection, ModelSection
-from srl_grpo.model import make_model, ready
-from srl_grpo.policy import Policy, check_head
+from srl_data.command.errors import DataError
+from srl_grpo.config.train import BuildSection, ModelSection
+from srl_grpo.learner.batch import MicroBatch
+from srl_grpo.learner.model import make_model, ready
+from srl_grpo.learner.policy import Policy, check_head
+from srl_grpo.objective import logprobs
 
 IDS = st.lists(st.integers(2, 22), min_size=1, max_size=6)
 ROWS = st.lists(st.tuples(IDS, IDS), min_size=1, max_size=4)

@@ -12,13 +12,13 @@ from safetensors.torch import load_file, save_file
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from srl_eval.generate import Completion
-from srl_grpo import distributed
-from srl_grpo.config import AlgorithmSection, EngineSection, OptimiserSection
-from srl_grpo.engine import TrainingEngine
-from srl_grpo.groups import Group, Scored
-from srl_grpo.policy import Policy
-from srl_grpo.rollout import PolicyRollout
-from srl_grpo.update import Updater
+from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimiserSection
+from srl_grpo.learner import distributed
+from srl_grpo.learner.engine import TrainingEngine
+from srl_grpo.learner.policy import Policy
+from srl_grpo.learner.updater import Updater
+from srl_grpo.rollout.engines import PolicyRollout
+from srl_grpo.rollout.groups import Group, Scored
 
 ROUNDS = 3
 TOLERANCE = 1e-5

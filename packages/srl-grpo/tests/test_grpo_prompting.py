@@ -10,11 +10,11 @@ import torch
 import transformers
 import yaml
 
-from srl_data.command import execute
+from srl_data.command.frame import execute
 from srl_data.prompt_record import read_record
 from srl_data.records import SrlInstance, write_records
-from srl_grpo import distributed
 from srl_grpo.cli import cli
+from srl_grpo.learner import distributed
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

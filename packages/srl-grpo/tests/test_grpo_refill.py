@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srl_grpo.groups import Selection
-from srl_grpo.refill import KeepRate, prompts_for, round_size
+from srl_grpo.rollout.groups import Selection
+from srl_grpo.rollout.refill import KeepRate, prompts_for, round_size
 
 
 def steady(rate, seen=1000.0):

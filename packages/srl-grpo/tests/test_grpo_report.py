@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
 from srl_grpo.report import write_report
 from srl_grpo.report.charts import Chart, Line, draw
 from srl_grpo.report.page import embed
@@ -25,8 +25,8 @@ from srl_grpo.report.series import (
     tick_text,
     ticks,
 )
-from srl_grpo.run_directory import RunDirectory
-from srl_grpo.tracking import MetricsFile
+from srl_grpo.run.directory import RunDirectory
+from srl_grpo.run.trackers import MetricsFile
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)>{{script}} & "q" \ud800'
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from srl_grpo.checkpoint import steps_of, verify
-from srl_grpo.run_directory import RunDirectory, read_rollouts
+from srl_grpo.run.checkpoint import steps_of, verify
+from srl_grpo.run.directory import RunDirectory, read_rollouts
 
 pytestmark = pytest.mark.slow
 

@@ -6,9 +6,9 @@ import re
 import pytest
 import zstandard
 
-from srl_data.config import Section
-from srl_data.errors import ConfigError, DataError
-from srl_grpo.run_directory import (
+from srl_data.command.config import Section
+from srl_data.command.errors import ConfigError, DataError
+from srl_grpo.run.directory import (
     RunDirectory,
     begin_run,
     default_run_path,

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srl_grpo.rollout import round_seeds
-from srl_grpo.sampler import PromptSampler
-from srl_grpo.schedule import learning_rate
+from srl_grpo.data.sampler import PromptSampler
+from srl_grpo.learner.schedule import learning_rate
+from srl_grpo.rollout.engines import round_seeds
 
 SIZES, SEEDS = st.integers(1, 30), st.integers(0, 2**32)
 

@@ -5,8 +5,8 @@ import json
 import pytest
 import yaml
 
-from srl_grpo.checkpoint import read_state, steps_of
-from srl_grpo.starvation import Findings, shortened
+from srl_grpo.run.checkpoint import read_state, steps_of
+from srl_grpo.stages.starvation import Findings, shortened
 
 NO_SIGNAL = {"max_rounds": 1, "eps_std": 5.0}
 
@@ -108,7 +108,7 @@ def test_outputs_are_shown_on_one_line_with_their_ends():
 
 @pytest.mark.parametrize(("group", "chunk"), [(2, 64), (6, 60), (7, 63), (48, 48), (100, 100)])
 def test_the_chunk_follows_the_group_size(call, tiny, group, chunk):
-    from srl_grpo.config import RolloutSection
+    from srl_grpo.config.train import RolloutSection
 
     assert RolloutSection(group_size=group).completions_per_chunk == chunk
     config = tiny(rollout={"chunk_size": None})

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from srl_data.command import execute
-from srl_data.config import load_config
+from srl_data.command.config import load_config
+from srl_data.command.frame import execute
 from srl_eval.generate import Completion
 from srl_grpo.cli import cli
-from srl_grpo.config import TrainConfig
-from srl_grpo.data import TrainingPrompt
-from srl_grpo.distributed import World
-from srl_grpo.evaluation import HeldOut, given_steps, problems_of
-from srl_grpo.groups import Scored
-from srl_grpo.run import prepared
+from srl_grpo.config.train import TrainConfig
+from srl_grpo.data.prompts import TrainingPrompt
+from srl_grpo.heldout.evaluation import HeldOut, given_steps, problems_of
+from srl_grpo.learner.distributed import World
+from srl_grpo.rollout.groups import Scored
+from srl_grpo.stages.rl import prepared
 from srl_reward import StepReward
 
 STEPS = ["1. **A** a", "2. **B** b", "3. **C** \\boxed{7}"]
@@ -122,7 +122,7 @@ def test_the_model_is_asked_for_the_steps_from_there_on(
         texts = [f"<think>t</think>{STEPS[int(str(p.columns['step_index'])) - 1]}" for p in prompts]
         return [Scored(c, text, 1.0) for c, text in zip(completions, texts, strict=True)]
 
-    monkeypatch.setattr("srl_grpo.evaluation.generate_round", perfect)
+    monkeypatch.setattr("srl_grpo.heldout.evaluation.generate_round", perfect)
     from srl_eval.generate import Sampling
 
     held_out = HeldOut([last_step()], scorer, make_prompt, Sampling(4), 99, 0, world, start)  # type: ignore[arg-type]
@@ -164,7 +164,7 @@ def test_a_chains_steps_are_read_as_their_prompt_and_their_end_say(
         texts = [f"{opening}{STEPS[int(str(p.columns['step_index'])) - 1]}" for p in prompts]
         return [Scored(c, text, 1.0) for c, text in zip(completions, texts, strict=True)]
 
-    monkeypatch.setattr("srl_grpo.evaluation.generate_round", generate)
+    monkeypatch.setattr("srl_grpo.heldout.evaluation.generate_round", generate)
     held_out = HeldOut([last_step()], scorer, make_prompt, Sampling(4), 4, 0, world)  # type: ignore[arg-type]
     assert held_out.evaluate(None)["final_answer"] == [solved]  # type: ignore[arg-type]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from srl_grpo.checkpoint import steps_of, verify
-from srl_grpo.config import LaunchSection
+from srl_grpo.config.train import LaunchSection
 from srl_grpo.launch import torchrun_arguments
-from srl_grpo.stopping import stop_requested
+from srl_grpo.run.checkpoint import steps_of, verify
+from srl_grpo.run.stopping import stop_requested
 
 PROGRAM = str(Path(sys.executable).with_name("srl-grpo"))
 

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from srl_data.config import dump_yaml
-from srl_data.errors import InterruptedRunError
-from srl_grpo.config import TrainConfig
-from srl_grpo.data import TrainingPrompt
-from srl_grpo.evaluation import (
+from srl_data.command.config import dump_yaml
+from srl_data.command.errors import InterruptedRunError
+from srl_grpo.config.train import TrainConfig
+from srl_grpo.data.prompts import TrainingPrompt
+from srl_grpo.heldout.before_after import summary_table
+from srl_grpo.heldout.evaluation import (
     Chain,
     Problem,
     means,
@@ -23,11 +24,10 @@ from srl_grpo.evaluation import (
     problem_of_instance,
     problems_of,
 )
-from srl_grpo.groups import Selection
-from srl_grpo.resuming import changed_keys, interrupted, resume_command, without_flags
-from srl_grpo.summary import summary_table
-from srl_grpo.timing import Stopwatch
-from srl_grpo.transcript import rollout_records
+from srl_grpo.rollout.groups import Selection
+from srl_grpo.rollout.records import rollout_records
+from srl_grpo.run.clock import Stopwatch
+from srl_grpo.run.resume import changed_keys, interrupted, resume_command, without_flags
 
 
 def naive_interval(before, after, clusters, seed, resamples=2000):
@@ -179,7 +179,7 @@ def test_rollouts_are_told_as_the_model_saw_them(make_group):
 
 def test_phases_add_up_to_the_step(monkeypatch):
     ticks = iter([0.0, 1.0, 4.0, 5.0, 6.0, 10.0, 20.0])
-    monkeypatch.setattr("srl_grpo.timing.monotonic", lambda: next(ticks))
+    monkeypatch.setattr("srl_grpo.run.clock.monotonic", lambda: next(ticks))
     entered: list[str] = []
     clock = Stopwatch(entered.append)
     for name in ("rollout", "rollout"):

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from srl_data.errors import ConfigError, DataError
-from srl_grpo.tracking import (
+from srl_data.command.errors import ConfigError, DataError
+from srl_grpo.run.trackers import (
     MetricsFile,
     TensorBoardTracker,
     Trackers,
@@ -85,7 +85,7 @@ def test_a_bad_line_is_refused_with_its_number(tmp_path, bad):
 def test_a_full_disk_ends_the_run_and_names_the_file(tmp_path):
     script = (
         "import resource, signal, sys, pathlib\n"
-        "from srl_grpo.tracking import MetricsFile, Trackers\n"
+        "from srl_grpo.run.trackers import MetricsFile, Trackers\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))\n"
         "t = Trackers(MetricsFile(pathlib.Path(sys.argv[1])))\n"
@@ -203,6 +203,9 @@ def test_a_new_run_gets_a_new_id(tmp_path):
 
 
 def test_importing_tracking_loads_no_torch():
-    code = "import sys, srl_grpo.tracking, srl_grpo.run_directory; print('torch' in sys.modules)"
+    code = (
+        "import sys, srl_grpo.run.trackers, srl_grpo.run.directory as _; "
+        "print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

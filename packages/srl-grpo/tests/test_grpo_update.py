@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from srl_eval.generate import seed_for
-from srl_grpo.config import AlgorithmSection, EngineSection, OptimiserSection
-from srl_grpo.engine import TrainingEngine, deepspeed_settings
-from srl_grpo.policy import Policy
-from srl_grpo.update import Updater, mean_metrics, optimizer_batches, samples_of, weighted
+from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimiserSection
+from srl_grpo.learner.engine import TrainingEngine, deepspeed_settings
+from srl_grpo.learner.policy import Policy
+from srl_grpo.learner.updater import Updater, mean_metrics, optimizer_batches, samples_of, weighted
 
 RATE, TEMPERATURE, SEED = 2e-3, 0.8, 42
 

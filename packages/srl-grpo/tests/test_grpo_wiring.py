@@ -10,8 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from srl_data.prompt_record import read_record
-from srl_grpo.sampler import PromptSampler
-from srl_grpo.update import mean_metrics
+from srl_grpo.data.sampler import PromptSampler
+from srl_grpo.learner.updater import mean_metrics
 from srl_reward import render_step_output
 
 TINY: dict[str, Any] = {

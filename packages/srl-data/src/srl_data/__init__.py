@@ -6,7 +6,7 @@ Modules are the units of the API: `prompts`, `prompt_format`, `chat`, `records`,
 """
 
 from srl_data.arithmetic import ArithmeticProblem, Difficulty, problems, sloppy_stream
-from srl_data.errors import (
+from srl_data.command.errors import (
     CommandError,
     ConfigError,
     DataError,

@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from srl_data.errors import ConfigError
+from srl_data.command.errors import ConfigError
 from srl_data.instances import Targets, step_instance, target_indices
 from srl_data.prompts import bare_messages
 from srl_data.records import PromptAnswer, SftPair, SrlInstance

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from srl_data.config import Section
-from srl_data.errors import ConfigError, DataError
+from srl_data.command.config import Section
+from srl_data.command.errors import ConfigError, DataError
+from srl_data.command.progress import track
 from srl_data.instances import Targets
 from srl_data.manifest import Manifest, beside, write_manifest
-from srl_data.progress import track
 from srl_data.records import OnError, SftPair, SrlInstance, write_records
 from srl_data.solutions import Candidate, ExpertSolution, Fields, Refusal, candidates, read_solution
 from srl_data.sources import RowSource, open_source

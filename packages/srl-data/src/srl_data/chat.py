@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from srl_data.errors import ConfigError, DataError
+from srl_data.command.errors import ConfigError, DataError
 from srl_data.prompts import Message, transcript, without_system
 
 ChatKwargs = Mapping[str, object]

@@ -3,8 +3,8 @@
 import rich_click as click
 
 from srl_data.build import BuildConfig, build
-from srl_data.command import run
-from srl_data.flags import configured, print_plan
+from srl_data.command.flags import configured, print_plan
+from srl_data.command.frame import run
 from srl_data.grade import GradeConfig, grade
 from srl_data.inspection import InspectConfig, inspect
 from srl_data.synth import SynthConfig, synth

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from srl_data.chat import Tokenizer
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
 from srl_reward.thinking_marks import CLOSING, OPENING
 
 FIRST_STAND_IN = 0xF0000

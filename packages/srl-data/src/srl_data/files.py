@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from srl_data.errors import CommandError
+from srl_data.command.errors import CommandError
 
 CHUNK = 1 << 20
 

@@ -14,11 +14,11 @@ from typing import Annotated, BinaryIO, Literal
 
 from pydantic import Field
 
-from srl_data.config import Positional, Section
-from srl_data.errors import CommandError, ConfigError, DataError
+from srl_data.command.config import Positional, Section
+from srl_data.command.errors import CommandError, ConfigError, DataError
+from srl_data.command.progress import Meter, meter
 from srl_data.files import result_writer, sha256_file
 from srl_data.manifest import Source, write_manifest
-from srl_data.progress import Meter, meter
 from srl_data.records import (
     STANDARD_INPUT,
     OnError,

@@ -14,10 +14,10 @@ from typing import Annotated, cast
 from pydantic import Field
 
 from srl_data.chat import Tokenizer
-from srl_data.config import Positional
-from srl_data.errors import ConfigError, DataError
+from srl_data.command.config import Positional
+from srl_data.command.errors import ConfigError, DataError
+from srl_data.command.progress import track
 from srl_data.manifest import manifest_path, read_manifest
-from srl_data.progress import track
 from srl_data.prompt_format import PromptFormat, open_prompts
 from srl_data.prompt_record import ChatSection, chat_options, read_record
 from srl_data.prompts import RAW_PROMPT, Template, get_template, transcript

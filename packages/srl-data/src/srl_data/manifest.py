@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
 from srl_data.files import sha256_file, write_text
 
 

@@ -22,8 +22,8 @@ from srl_data.chat import (
     template_text,
     uses_date,
 )
+from srl_data.command.errors import ConfigError, DataError
 from srl_data.control_tokens import ControlTokens, control_tokens
-from srl_data.errors import ConfigError, DataError
 from srl_data.prompt_record import ChatOptions, PromptRecord
 from srl_data.prompts import Message, Template
 from srl_data.thinking import (

@@ -14,8 +14,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from srl_data.chat import today as clock
-from srl_data.config import Section
-from srl_data.errors import ConfigError, DataError
+from srl_data.command.config import Section
+from srl_data.command.errors import ConfigError, DataError
 from srl_data.files import write_text
 from srl_data.prompts import TEMPLATES, Template
 

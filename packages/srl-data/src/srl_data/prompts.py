@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from srl_data.errors import ConfigError, DataError
+from srl_data.command.errors import ConfigError, DataError
 
 Message = dict[str, str]
 """One chat message: `{"role": "system"|"user"|"assistant", "content": text}`."""

@@ -11,7 +11,7 @@ from typing import Annotated, BinaryIO, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
 from srl_data.files import atomic_writer
 from srl_reward import target_fault
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
 from srl_data.files import sha256_file
 from srl_data.manifest import Source
 from srl_data.records import OnError, Skipped, open_data, read_objects

@@ -19,10 +19,10 @@ from srl_data.arithmetic import (
     problems,
     sloppy_pairs,
 )
-from srl_data.config import Section
+from srl_data.command.config import Section
+from srl_data.command.progress import track
 from srl_data.instances import Targets
 from srl_data.manifest import Manifest, Source, beside, write_manifest
-from srl_data.progress import track
 from srl_data.records import write_records
 
 COMMAND = "srl-data synth arithmetic"

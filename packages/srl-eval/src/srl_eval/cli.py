@@ -10,10 +10,10 @@ from types import FrameType
 
 import rich_click as click
 
-from srl_data.command import run
-from srl_data.config import load_config
-from srl_data.errors import ConfigError, InterruptedRunError
-from srl_data.flags import configured, print_plan
+from srl_data.command.config import load_config
+from srl_data.command.errors import ConfigError, InterruptedRunError
+from srl_data.command.flags import configured, print_plan
+from srl_data.command.frame import run
 from srl_data.prompts import TEMPLATES
 from srl_eval.config import EvalConfig
 from srl_eval.reading_commands import compare, report, rescore

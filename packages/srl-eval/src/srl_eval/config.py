@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from srl_data.config import Flag, Section
-from srl_data.errors import ConfigError
+from srl_data.command.config import Flag, Section
+from srl_data.command.errors import ConfigError
 from srl_data.prompt_record import ChatSection
 from srl_eval.generate.sampling import Sampling
 

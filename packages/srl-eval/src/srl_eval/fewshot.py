@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from srl_data.errors import ConfigError, DataError
+from srl_data.command.errors import ConfigError, DataError
 from srl_data.prompt_format import PromptFormat
 from srl_data.prompts import Columns, Message, transcript, user
 from srl_eval.config import EvalConfig

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srl_data.errors import ConfigError, DataError, IncompleteError
+from srl_data.command.errors import ConfigError, DataError, IncompleteError
 from srl_data.files import write_bytes, write_json
 from srl_data.records import PromptAnswer, read_records
 from srl_eval.grading import Candidate, Gold, get_grader, judge

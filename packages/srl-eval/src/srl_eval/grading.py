@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from srl_data.errors import ConfigError
+from srl_data.command.errors import ConfigError
 from srl_data.records import PromptAnswer
 from srl_eval.generate.sampling import FinishReason
 from srl_reward import grading as expressions

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srl_data.chat import Tokenizer
-from srl_data.errors import ConfigError, DataError
+from srl_data.command.errors import ConfigError, DataError
 from srl_data.files import sha256_file
 from srl_data.prompt_format import PromptFormat, open_prompts
 from srl_data.prompt_record import (

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from srl_data.errors import ConfigError, DataError
+from srl_data.command.errors import ConfigError, DataError
 from srl_data.prompt_format import Prompt, open_prompts
 from srl_data.prompt_record import chat_options
 from srl_data.records import PromptAnswer

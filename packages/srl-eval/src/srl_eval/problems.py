@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
 from srl_data.files import sha256_file
 from srl_data.records import PromptAnswer, short_reason
 from srl_data.solutions import ExpertSolution, read_steps

@@ -24,7 +24,7 @@ def compare(folders: tuple[Path, ...], output_dir: Path | None) -> None:
     """Put runs of one task side by side, with differences to the first, paired by problem."""
     from rich.console import Console
 
-    from srl_data.errors import ConfigError
+    from srl_data.command.errors import ConfigError
     from srl_data.files import write_text
     from srl_eval import compare as comparing
     from srl_eval.display import comparison_table

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
 from srl_data.records import open_data, read_objects
 from srl_data.sources import resolve_commit
 from srl_eval.tasks import HubSource

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from srl_data.errors import ConfigError
+from srl_data.command.errors import ConfigError
+from srl_data.command.progress import Meter, meter
 from srl_data.files import write_json
 from srl_data.manifest import package_versions
-from srl_data.progress import Meter, meter
 from srl_data.records import write_records
 from srl_eval.config import EvalConfig
 from srl_eval.generate.engine import Engine

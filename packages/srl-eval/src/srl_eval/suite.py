@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
 
-from srl_data.config import ConfigTree, Section, validate
-from srl_data.errors import ConfigError, DataError
+from srl_data.command.config import ConfigTree, Section, validate
+from srl_data.command.errors import ConfigError, DataError
 from srl_eval.config import EvalConfig
 from srl_eval.metrics import Metrics
 from srl_eval.models import check_folder

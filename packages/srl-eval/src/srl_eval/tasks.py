@@ -6,7 +6,7 @@ A task is data, not code; `problems.py` reads it and `harness.py` puts it before
 import difflib
 from dataclasses import dataclass, replace
 
-from srl_data.errors import ConfigError
+from srl_data.command.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, cast
 
-from srl_data.errors import ConfigError
+from srl_data.command.errors import ConfigError
 from srl_data.files import write_text
 from srl_eval.config import TrackingSection
 from srl_eval.metrics import Metrics

@@ -8,13 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from srl_grpo.advantage import group_advantages, has_signal
-    from srl_grpo.config import TrainConfig
-    from srl_grpo.kl import k3
-    from srl_grpo.logprobs import linear_logprobs
-    from srl_grpo.loss import LossOptions, policy_loss, token_weights
+    from srl_grpo.config.train import TrainConfig
+    from srl_grpo.objective.advantage import group_advantages, has_signal
+    from srl_grpo.objective.kl import k3
+    from srl_grpo.objective.logprobs import linear_logprobs
+    from srl_grpo.objective.loss import LossOptions, policy_loss, token_weights
     from srl_grpo.report import write_report
-    from srl_grpo.run import train
+    from srl_grpo.stages.rl import train
 
 __all__ = [
     "LossOptions",
@@ -30,15 +30,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "LossOptions": "loss",
-    "TrainConfig": "config",
-    "group_advantages": "advantage",
-    "has_signal": "advantage",
-    "k3": "kl",
-    "linear_logprobs": "logprobs",
-    "policy_loss": "loss",
-    "token_weights": "loss",
-    "train": "run",
+    "LossOptions": "objective.loss",
+    "TrainConfig": "config.train",
+    "group_advantages": "objective.advantage",
+    "has_signal": "objective.advantage",
+    "k3": "objective.kl",
+    "linear_logprobs": "objective.logprobs",
+    "policy_loss": "objective.loss",
+    "token_weights": "objective.loss",
+    "train": "stages.rl",
     "write_report": "report",
 }
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import rich_click as click
 
-from srl_data.command import run
-from srl_data.flags import configured, print_plan
-from srl_grpo.config import TrainConfig
-from srl_grpo.resuming import config_of_run, recorded_config
+from srl_data.command.flags import configured, print_plan
+from srl_data.command.frame import run
+from srl_grpo.config.train import TrainConfig
+from srl_grpo.run.resume import config_of_run, recorded_config
 
 
 # The deepspeed launcher puts --local_rank before the subcommand; the rank is in the environment.
@@ -24,7 +24,7 @@ def cli() -> None:
 def train(config: TrainConfig, dry_run: bool) -> None:
     """Train a model; `--config quickstart` needs no data, no download and no GPU."""
     if dry_run:
-        from srl_grpo.first_prompt import train_first_prompt
+        from srl_grpo.data.first_prompt import train_first_prompt
 
         print_plan(config, plan_of(config), train_first_prompt(config))
         return

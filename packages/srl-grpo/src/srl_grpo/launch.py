@@ -8,10 +8,10 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from srl_data.errors import CommandError, ConfigError
-from srl_data.streams import lasting_streams
-from srl_grpo.config import LaunchSection, TrainConfig
-from srl_grpo.stopping import end_at_once, heeded
+from srl_data.command.errors import CommandError, ConfigError
+from srl_data.command.streams import lasting_streams
+from srl_grpo.config.train import LaunchSection, TrainConfig
+from srl_grpo.run.stopping import end_at_once, heeded
 
 CODES = (2, 3, 4, 130)
 """Exit codes of ranks that are passed on; any other failure is 1."""
@@ -37,7 +37,7 @@ def launch_or_train(config: TrainConfig) -> None:
         if several and "RANK" not in os.environ:
             launch(config.launch, sys.argv[1:])
             return
-        from srl_grpo.run import train
+        from srl_grpo.stages.rl import train
 
         train(config)
 

@@ -7,7 +7,7 @@ recurrent state that cannot drop rows, attention over an index of keys, a model 
 import inspect
 from typing import TYPE_CHECKING, cast
 
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
 from srl_eval.generate.folders import ModelSource, refuse_quantised
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
 from srl_eval.generate.sampling import Completion, Sampling
 from srl_eval.generate.text import Decoder
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
 from srl_eval.generate.stored_types import quantised_weight
 
 CONFIG = "config.json"

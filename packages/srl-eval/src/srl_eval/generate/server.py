@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from srl_data.errors import ConfigError, DataError
+from srl_data.command.errors import ConfigError, DataError
 from srl_data.records import short_reason
 from srl_eval.generate.engine import ChunkedEngine, Prompt
 from srl_eval.generate.sampling import Completion, FinishReason, Sampling

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
 from srl_eval.generate.architectures import reason
 from srl_eval.generate.folders import ModelSource
 from srl_eval.generate.text import Decoder

@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from srl_data.errors import CommandError, DataError
+from srl_data.command.errors import CommandError, DataError
 
 T = TypeVar("T")
 

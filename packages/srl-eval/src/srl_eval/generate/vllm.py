@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from srl_data.errors import ConfigError
+from srl_data.command.errors import ConfigError
 from srl_eval.generate.engine import ChunkedEngine, Prompt
 from srl_eval.generate.sampling import Completion, FinishReason, Sampling
 from srl_eval.generate.stop_text import ended

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from srl_data.errors import DataError
+from srl_data.command.errors import DataError
 from srl_eval.generate.architectures import load_config, reason
 from srl_eval.generate.folders import ModelSource
 

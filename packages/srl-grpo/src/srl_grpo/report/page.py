@@ -18,8 +18,8 @@ from srl_grpo.report import sections
 from srl_grpo.report.charts import steps_range
 from srl_grpo.report.rollouts import Sample, sample
 from srl_grpo.report.series import collect
-from srl_grpo.run_directory import RunDirectory, open_run
-from srl_grpo.tracking import read_metrics
+from srl_grpo.run.directory import RunDirectory, open_run
+from srl_grpo.run.trackers import read_metrics
 
 
 def write_report(run_dir: Path) -> Path:

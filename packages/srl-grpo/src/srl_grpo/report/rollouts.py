@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from srl_grpo.run_directory import Rollout, RunDirectory
+from srl_grpo.run.directory import Rollout, RunDirectory
 
 MAX_STEPS, MAX_ROLLOUTS, MAX_INVALID, MAX_CHARS = 24, 16, 4, 4000
 MAX_BYTES = 3_000_000

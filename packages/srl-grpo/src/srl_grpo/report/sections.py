@@ -10,7 +10,7 @@ import yaml
 
 from srl_grpo.report.charts import Chart, Drawn, Line, draw, spark, steps_range
 from srl_grpo.report.series import Kind, Series, ends, mean, say, span, thin
-from srl_grpo.run_directory import RunDirectory
+from srl_grpo.run.directory import RunDirectory
 
 Data = Mapping[str, Series]
 

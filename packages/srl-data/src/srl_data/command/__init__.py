@@ -1,0 +1,1 @@
+"""What the commands of all packages share: config, flags, errors, exit codes, progress."""

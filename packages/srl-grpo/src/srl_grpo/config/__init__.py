@@ -1,0 +1,1 @@
+"""What can be configured: sections as data, one frozen class per command."""

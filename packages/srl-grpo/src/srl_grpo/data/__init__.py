@@ -1,0 +1,1 @@
+"""What is trained on: prompts and the order in which they are drawn."""

@@ -1,0 +1,94 @@
+"""How a run prompts its model: settled at its start, the same when it is resumed.
+
+Chat template, its arguments, the frozen date and the stop tokens come together here; rendering is
+`srl_data.prompt_format`'s.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from srl_data.command.errors import ConfigError
+from srl_data.prompt_format import PromptFormat, open_prompts
+from srl_data.prompt_record import (
+    ChatOptions,
+    PromptRecord,
+    chat_options,
+    differences,
+    read_record,
+)
+from srl_data.prompts import get_template
+from srl_eval.generate import stop_token_ids
+from srl_grpo.config.train import TrainConfig
+from srl_grpo.learner.distributed import World
+
+
+def open_training_prompts(
+    config: TrainConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    model: PreTrainedModel,
+    checkpoint: Path | None,
+    world: World,
+    note: Callable[[str], None],
+) -> PromptFormat:
+    """How records become prompts, by the config or as the resumed `checkpoint` records it.
+
+    A chat template from a file becomes the tokenizer's own, and the end of a turn an end token of
+    the model's generation configuration, so that a checkpoint of either is used alike elsewhere.
+    Raises ConfigError where a resumed run would see other prompts than before.
+    """
+    recorded = recorded_prompts(config, checkpoint)
+    options: ChatOptions = world.from_main(chat_options(config.data, recorded))
+    name = config.model.path or "the model made on the spot"
+    prompts = open_prompts(tokenizer, get_template(config.data.template), options, name)
+    if checkpoint is not None and recorded is not None:
+        check_unchanged(checkpoint, recorded, prompts.record)
+    if options.text is not None:
+        tokenizer.chat_template = options.text
+    added = name_stops(model, prompts)
+    for line in (*prompts.notes, *([added] if added else [])):
+        note(line)
+    return prompts
+
+
+def recorded_prompts(config: TrainConfig, checkpoint: Path | None) -> PromptRecord | None:
+    """What the checkpoint to resume from records of its prompts, else the model's folder."""
+    if checkpoint is not None:
+        return read_record(checkpoint)
+    folder = Path(config.model.path) if config.model.path else None
+    return read_record(folder) if folder is not None and folder.is_dir() else None
+
+
+def check_unchanged(checkpoint: Path, before: PromptRecord, now: PromptRecord) -> None:
+    """ConfigError naming what differs where a resumed run would prompt its model otherwise."""
+    changed = differences(before, now)
+    if changed:
+        raise ConfigError(
+            f"--resume {checkpoint}: its prompts would change ({'; '.join(changed)}); resume with "
+            "the options that the run began with, or begin another run with --model "
+            f"{checkpoint}"
+        )
+
+
+def stops_of(model: PreTrainedModel, prompts: PromptFormat) -> tuple[int, ...]:
+    """Ids that end a completion."""
+    sources = (prompts.tokenizer, model.config, model.generation_config)
+    return stop_token_ids(sources, prompts.stop_token_ids)
+
+
+def name_stops(model: PreTrainedModel, prompts: PromptFormat) -> str | None:
+    """Make the end of a turn an end token of the generation configuration; a line if it was none.
+
+    Whoever loads a checkpoint stops where training did.
+    """
+    known = stop_token_ids((prompts.tokenizer, model.config, model.generation_config))
+    stops = stops_of(model, prompts)
+    new = set(stops) - set(known)
+    if not new or model.generation_config is None:
+        return None
+    model.generation_config.eos_token_id = list(stops)
+    return (
+        f"the chat template ends a turn with {prompts.turn_end.text!r}, which no configuration "
+        "names: it is a stop token of this run, and in the generation_config of its checkpoints"
+    )

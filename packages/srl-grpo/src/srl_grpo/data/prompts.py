@@ -1,0 +1,161 @@
+"""Training prompts: records of a data file, rendered and encoded once, with their columns.
+
+The trainer sees prompts and columns only; which columns a reward reads is between the record and
+the reward. Left out: making instances (`srl-data`), and the order of drawing
+(`srl_grpo.data.sampler`).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from srl_data.arithmetic import problems
+from srl_data.command.errors import DataError
+from srl_data.prompt_format import PromptFormat
+from srl_data.records import OnError, Record, SrlInstance, read_records
+from srl_grpo.config.train import TrainConfig
+from srl_reward import is_think_prefilled
+
+Note = Callable[[str], None]
+"""Shows a line to the user."""
+
+RECORDS: dict[str, type[Record]] = {"step": SrlInstance}
+"""The kind of record that each reward reads."""
+
+
+@dataclass(frozen=True)
+class TrainingPrompt:
+    """One prompt as the model sees it, and the columns that rewards read."""
+
+    index: int
+    """Position in the data set, counted after exclusions."""
+    id: str
+    text: str
+    ids: tuple[int, ...]
+    think_prefilled: bool
+    """Whether the rendered prompt ends inside an open `<think>`."""
+    columns: dict[str, object]
+    spelt: tuple[str, ...] = ()
+    """Control tokens of the model that the record spells, encoded as text."""
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Prompts of one file, and how many were left out for their length."""
+
+    prompts: list[TrainingPrompt]
+    too_long: int = 0
+
+
+def make_prompt(
+    index: int,
+    name: str,
+    columns: dict[str, object],
+    prompts: PromptFormat,
+) -> TrainingPrompt:
+    """Render and encode one prompt; DataError naming the record whose text does not come out."""
+    try:
+        prompt = prompts.prompt(**columns)
+    except DataError as error:
+        raise DataError(f"record {name!r}: {error}") from error
+    opened = is_think_prefilled(prompt.text)
+    return TrainingPrompt(index, name, prompt.text, prompt.ids, opened, columns, prompt.spelt)
+
+
+def make_prompts(
+    records: Iterable[Record],
+    prompts: PromptFormat,
+    max_prompt_length: int,
+) -> PromptSet:
+    """Prompts of `records`; those over `max_prompt_length` tokens are left out and counted."""
+    made: list[TrainingPrompt] = []
+    too_long = 0
+    for record in records:
+        columns = record.model_dump(exclude={"id", "meta"})
+        prompt = make_prompt(len(made), record.id, columns, prompts)
+        if len(prompt.ids) > max_prompt_length:
+            too_long += 1
+        else:
+            made.append(prompt)
+    return PromptSet(made, too_long)
+
+
+def limited(records: Iterator[Record], limit: int | None) -> Iterator[Record]:
+    """The first `limit` records; all where it is None."""
+    for count, record in enumerate(records):
+        if limit is not None and count >= limit:
+            return
+        yield record
+
+
+def load_records(path: Path, reward: str, on_error: OnError, note: Note) -> Iterator[Record]:
+    """Stream the records of a file that `reward` can score.
+
+    DataError at the first bad line; with `on_error` "skip" each is noted, and at the end their
+    count.
+    """
+    skipped: list[str] = []
+
+    def skip(reason: str) -> None:
+        skipped.append(reason)
+        note(reason)
+
+    yield from read_records(path, RECORDS[reward], on_error, skip)
+    if skipped:
+        note(f"{len(skipped)} bad lines left out of {path}")
+
+
+def require_some(prompts: PromptSet, path: object, max_prompt_length: int) -> None:
+    """DataError if nothing is left to train on, saying whether lengths are the cause."""
+    if prompts.prompts:
+        return
+    if prompts.too_long:
+        raise DataError(
+            f"{path}: all {prompts.too_long} prompts are longer than "
+            f"{max_prompt_length} tokens; raise --max-prompt-length"
+        )
+    raise DataError(f"{path}: no records; expected at least one instance")
+
+
+def training_records(config: TrainConfig, note: Note) -> Iterator[Record]:
+    """The records to train on: made on the spot, or read from a file."""
+    if config.synthetic is not None:
+        section = config.synthetic
+        for problem in problems(config.seed, section.num_problems, section.difficulty, "train"):
+            yield from problem.instances()
+        return
+    assert config.data.path is not None
+    yield from load_records(config.data.path, config.reward.reward, config.data.on_error, note)
+
+
+def heldout_records(config: TrainConfig, note: Note) -> Iterator[Record] | None:
+    """The records to evaluate on; None where there are none."""
+    if config.data.val_path is not None:
+        return load_records(config.data.val_path, config.reward.reward, config.data.on_error, note)
+    if config.synthetic is None:
+        return None
+    section = config.synthetic
+    found = problems(config.seed, section.num_heldout, section.difficulty, "heldout")
+    return (instance for problem in found for instance in problem.instances())
+
+
+def load_prompts(
+    records: Iterator[Record],
+    name: object,
+    config: TrainConfig,
+    prompts: PromptFormat,
+    note: Note,
+) -> PromptSet:
+    """Prompts of `records`; DataError if none is left, a note of those left out."""
+    limit = config.data.max_prompt_length
+    found = make_prompts(records, prompts, limit)
+    require_some(found, name, limit)
+    if found.too_long:
+        note(f"{found.too_long} prompts over {limit} tokens left out of {name}")
+    spelling = [prompt for prompt in found.prompts if prompt.spelt]
+    if spelling:
+        note(
+            f"{len(spelling)} records spell control tokens, encoded as text: "
+            f"{', '.join(map(repr, spelling[0].spelt))} in record {spelling[0].id!r}"
+        )
+    return found

@@ -1,0 +1,120 @@
+"""Before and after: held-out metrics at a run's two ends, with paired intervals.
+
+Written as summary.json and shown as a table. The evaluation before is kept in the run folder, so
+that an interrupted run still compares with its own beginning.
+"""
+
+import json
+from dataclasses import dataclass, field
+from time import monotonic
+
+from rich.console import Console
+from rich.table import Table
+
+from srl_data.files import write_text
+from srl_grpo.config.train import TrainConfig
+from srl_grpo.heldout.evaluation import HeldOut, Values, means, paired_interval, problem_of_instance
+from srl_grpo.run.directory import RunDirectory
+from srl_grpo.stages.loop import Trainer
+
+BEFORE = "before.json"
+PERCENT = ("exact", "invalid", "greedy_exact", "final_answer")
+
+
+@dataclass
+class BeforeAfter:
+    """The comparison of a run's two ends; does nothing where the config does not ask for it."""
+
+    config: TrainConfig
+    directory: RunDirectory
+    fresh: bool
+    began: float
+    """When the process began to set up the run, on the monotonic clock."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time of `setup` (load and warm start), `before`, `train`, `after` and `total`."""
+    values_before: Values = field(default_factory=dict)
+    trained_from: float = field(default_factory=monotonic)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the config asks for it."""
+        return self.config.evaluation.before_after
+
+    def before(self, trainer: Trainer) -> None:
+        """Evaluate a fresh run's policy, or read what was found when the run began. Collective."""
+        path = self.directory.path / BEFORE
+        if not self.wanted or trainer.held_out is None:
+            return
+        if not self.fresh:
+            if path.is_file():
+                self.values_before = json.loads(path.read_text(encoding="utf-8"))
+            return
+        start = monotonic()
+        self.seconds["setup"] = start - self.began
+        trainer.display.phase("evaluate")
+        self.values_before = trainer.held_out.evaluate(trainer.rollout)
+        found = means(self.values_before)
+        trainer.display.evaluated(0, {f"eval/{name}": value for name, value in found.items()})
+        if trainer.world.is_main:
+            write_text(path, json.dumps(self.values_before))
+        self.trained_from = monotonic()
+        self.seconds["before"] = self.trained_from - start
+
+    def after(self, trainer: Trainer) -> None:
+        """Evaluate the trained policy and write summary.json. Collective."""
+        if not self.values_before or trainer.held_out is None:
+            return
+        start = monotonic()
+        self.seconds["train"] = start - self.trained_from
+        trainer.display.phase("evaluate")
+        values = trainer.held_out.evaluate(trainer.rollout)
+        self.seconds["after"] = monotonic() - start
+        self.seconds["total"] = monotonic() - self.began
+        if trainer.world.is_main:
+            summary = {
+                "before": means(self.values_before),
+                "after": means(values),
+                "intervals": intervals(self.values_before, values, trainer.held_out),
+                "instances": len(trainer.held_out.prompts),
+                "problems": len(trainer.held_out.problems),
+                "seconds": {name: round(value, 2) for name, value in self.seconds.items()},
+            }
+            write_text(self.directory.summary, json.dumps(summary, indent=2) + "\n")
+
+    def show(self, directory: RunDirectory) -> None:
+        """Print the table of before and after, and where the run lies."""
+        console = Console()
+        if directory.summary.is_file() and self.wanted:
+            found = json.loads(directory.summary.read_text(encoding="utf-8"))
+            console.print(summary_table(found["before"], found["after"], found["intervals"]))
+        console.print(f"run: {directory.path}", highlight=False, soft_wrap=True)
+
+
+def intervals(before: Values, after: Values, held_out: HeldOut) -> dict[str, tuple[float, float]]:
+    """Paired 95 % intervals of each metric's change, clustered by problem."""
+    steps = [problem_of_instance(prompt.id) for prompt in held_out.prompts]
+    whole = [problem_of_instance(problem.id) for problem in held_out.problems]
+    return {
+        name: paired_interval(before[name], after[name], whole if name == "final_answer" else steps)
+        for name in after
+        if name in before
+    }
+
+
+def summary_table(
+    before: dict[str, float], after: dict[str, float], spans: dict[str, tuple[float, float]]
+) -> Table:
+    """Before, after, change and its interval, a metric a row."""
+    table = Table(title="held-out, before and after", title_justify="left", box=None)
+    table.add_column("metric")
+    for heading in ("before", "after", "change", "95 % interval"):
+        table.add_column(heading, justify="right")
+    for name, start in before.items():
+        end = after[name]
+        low, high = spans[name]
+        form = "{:.1%}" if name in PERCENT else "{:.3f}"
+        signed = form.replace(":", ":+")
+        span = f"{signed.format(low)} … {signed.format(high)}"
+        label = name.replace("_", " ")
+        table.add_row(label, form.format(start), form.format(end), signed.format(end - start), span)
+    return table

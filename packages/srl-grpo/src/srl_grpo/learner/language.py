@@ -1,0 +1,73 @@
+"""What a run reads and writes with: its model, its tokenizer and how prompts are put to it.
+
+Loaded, checked against each other, and tried: the first prompt must survive the tokenizer, and a
+checkpoint of all but the weights must come back. What is loaded is `srl_grpo.learner.model`'s.
+"""
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from srl_data.command.errors import ConfigError
+from srl_data.prompt_format import PromptFormat
+from srl_eval.generate.architectures import vocabulary_size
+from srl_eval.generate.tokenizers import check_marks, check_round_trip, padding_id
+from srl_grpo.config.train import ModelSection, TrainConfig
+from srl_grpo.data.prompting import open_training_prompts
+from srl_grpo.data.prompts import Note
+from srl_grpo.learner.distributed import World
+from srl_grpo.learner.model import context_length, make_model, settle_threads
+from srl_grpo.learner.model_folder import mend_generation_config, try_saving
+from srl_grpo.run.start import Origin
+
+
+@dataclass(frozen=True)
+class Language:
+    """Model, tokenizer and prompts: how records become ids and ids text."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    prompts: PromptFormat
+    name: str
+    """What the model is called in errors."""
+
+    @property
+    def pad_id(self) -> int:
+        """The id that pads rows; never attended to."""
+        return padding_id(self.tokenizer, vocabulary_size(self.model.config))
+
+    def check(self, prompt: str) -> None:
+        """DataError where the first prompt or a trial save does not come back."""
+        check_marks(self.tokenizer, self.name)
+        check_round_trip(self.tokenizer, prompt, self.name)
+        try_saving(self.model, self.tokenizer, self.name, prompt)
+
+
+def model_section(config: TrainConfig, origin: Origin) -> ModelSection:
+    """The config's model, or the checkpoint to resume from in its place."""
+    if origin.checkpoint is None:
+        return config.model
+    place = {"path": str(origin.checkpoint), "build": None, "revision": None}
+    return ModelSection.model_validate(config.model.model_dump() | place)
+
+
+def make_language(config: TrainConfig, origin: Origin, world: World, note: Note) -> Language:
+    """The model and tokenizer of the config, or those of the checkpoint to resume from."""
+    section = model_section(config, origin)
+    model, tokenizer = make_model(section, world.device, config.seed, note)
+    mend_generation_config(model, note)
+    settle_threads(model)
+    check_lengths(config, model)
+    prompts = open_training_prompts(config, tokenizer, model, origin.checkpoint, world, note)
+    return Language(model, tokenizer, prompts, section.path or "made on the spot")
+
+
+def check_lengths(config: TrainConfig, model: PreTrainedModel) -> None:
+    """ConfigError if prompts and completions of the allowed lengths do not fit the model."""
+    limit = context_length(model)
+    prompt, new = config.data.max_prompt_length, config.rollout.max_new_tokens
+    if limit is not None and prompt + new > limit:
+        raise ConfigError(
+            f"max_prompt_length {prompt} + max_new_tokens {new} exceeds the model's {limit} "
+            "positions; lower --max-prompt-length or --max-new-tokens"
+        )

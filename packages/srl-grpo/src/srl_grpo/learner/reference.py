@@ -1,0 +1,148 @@
+"""The frozen policy that a KL term refers to: the one that the run began with.
+
+A model from a hub or a folder is loaded from there again, at the revision that the run began with;
+one made or warm-started by the run is kept in its folder, and goes along where the run is continued
+in another. A fingerprint in the state tells whether it is the same.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from srl_data.command.config import read_tree
+from srl_data.command.errors import DataError
+from srl_grpo.config.train import ModelSection, TrainConfig
+from srl_grpo.learner.distributed import World
+from srl_grpo.learner.language import Language
+from srl_grpo.learner.model import load_trainable, ready
+from srl_grpo.learner.model_folder import save_model_folder
+from srl_grpo.learner.policy import Policy
+from srl_grpo.run.directory import RunDirectory
+from srl_grpo.run.inputs import Inputs
+from srl_grpo.run.resume import value_at
+from srl_grpo.run.start import Origin
+
+REFERENCE = "reference"
+"""Where a run with a KL term keeps the policy it began with, if that is nowhere else."""
+SAMPLED = 64
+"""Values of each parameter that a fingerprint reads."""
+
+
+def fingerprint(model: PreTrainedModel) -> str:
+    """`dtype:sha256` over names, shapes and spread-out values of a model's parameters."""
+    digest = hashlib.sha256()
+    dtype = next(model.parameters()).dtype
+    for name, parameter in model.named_parameters():
+        flat = parameter.detach().flatten()
+        sample = flat[:: max(1, flat.numel() // SAMPLED)][:SAMPLED].to("cpu", torch.float32)
+        digest.update(f"{name}{tuple(parameter.shape)}".encode())
+        digest.update(sample.numpy().tobytes())
+    return f"{str(dtype).removeprefix('torch.')}:{digest.hexdigest()}"
+
+
+def is_kept(config: TrainConfig) -> bool:
+    """Whether the policy that the run begins with is nowhere else."""
+    return config.model.build is not None or config.warm_start.steps > 0
+
+
+def make_reference(
+    config: TrainConfig,
+    policy: Policy,
+    language: Language,
+    origin: Origin,
+    inputs: Inputs,
+    directory: RunDirectory,
+    world: World,
+) -> Policy | None:
+    """The reference, frozen; None without a KL term. Collective.
+
+    Raises DataError where a resumed run's is missing or is another model than before.
+    """
+    if config.algorithm.beta == 0:
+        return None
+    source = config.model.model_copy(update={"revision": inputs.commit or config.model.revision})
+    if is_kept(config):
+        source = kept_source(config, policy, origin, directory, world)
+    loaded = load_trainable(source, world.device, language.tokenizer, config.seed)
+    model = ready(loaded, source, world.device)
+    check_same(model, origin.state.start, str(source.path))
+    return Policy(model.requires_grad_(False).eval())
+
+
+def kept_source(
+    config: TrainConfig, policy: Policy, origin: Origin, directory: RunDirectory, world: World
+) -> ModelSection:
+    """Where the run keeps its reference: saved now by a fresh run, else brought along."""
+    kept = directory.path / REFERENCE
+
+    def keep() -> None:
+        if origin.checkpoint is None:
+            save_model_folder(kept, policy.model, policy.model.state_dict(), None)
+        elif not kept.is_dir():
+            bring_along(find_kept(origin, kept), kept)
+
+    world.of_main(keep)
+    return config.model.model_copy(update={"path": str(kept), "build": None, "revision": None})
+
+
+def find_kept(origin: Origin, kept: Path) -> Path:
+    """The reference of the run that a checkpoint came from; DataError where it is not found."""
+    checkpoint = origin.checkpoint
+    assert checkpoint is not None
+    places = [run / REFERENCE for run in runs_behind(checkpoint, origin.state.run)]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        raise DataError(
+            f"{checkpoint}: the reference model of its KL term is not in "
+            f"{' or '.join(map(str, places))}; copy the folder {REFERENCE!r} of the run that began "
+            f"with it to {kept}, or resume with --beta 0"
+        )
+    return found
+
+
+def runs_behind(checkpoint: Path, written_in: str | None) -> Iterator[Path]:
+    """The folders of the runs that a checkpoint comes from, the latest first."""
+    todo = [checkpoint.parent, *([Path(written_in)] if written_in else [])]
+    seen: set[Path] = set()
+    while todo:
+        run = todo.pop(0).resolve()
+        if run in seen:
+            continue
+        seen.add(run)
+        yield run
+        config = RunDirectory(run).config
+        resume = value_at(read_tree(config), ("checkpoint", "resume")) if config.is_file() else None
+        if isinstance(resume, str) and resume != "auto":
+            todo.append(Path(resume).parent)
+
+
+def bring_along(source: Path, target: Path) -> None:
+    """Make `target` a copy of a folder, by hard links where the file system has them."""
+
+    def link_or_copy(old: str, new: str) -> str:
+        try:
+            os.link(old, new)
+        except OSError:
+            shutil.copy2(old, new)
+        return new
+
+    work = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.copytree(source, work, copy_function=link_or_copy)
+    work.rename(target)
+
+
+def check_same(model: PreTrainedModel, before: str | None, path: str) -> None:
+    """DataError where a reference is not the model that the run began with."""
+    now = fingerprint(model)
+    dtypes = [(text or "").partition(":")[0] for text in (before, now)]
+    if before is not None and dtypes[0] == dtypes[1] and before != now:
+        raise DataError(
+            f"{path} is not the model that this run began with, to which its KL term refers: its "
+            "weights have changed; put that model back, or resume with --beta 0"
+        )

@@ -1,0 +1,39 @@
+"""Group-relative advantages and the test of whether a group teaches anything.
+
+Pure functions of reward tensors. What is left out: where rewards come from, which groups are
+sampled again (`srl_grpo.rollout.groups`), and the loss.
+"""
+
+from torch import Tensor
+
+
+def group_advantages(rewards_BG: Tensor, eps: float = 1e-4) -> Tensor:
+    """Advantages inside each group: `(r - mean) / (std + eps)`.
+
+    Args:
+        rewards_BG: rewards of B groups with G >= 2 completions each.
+        eps: added to the standard deviation, in units of the reward.
+
+    Returns:
+        Tensor of the same shape. The standard deviation is the sample one (divisor G - 1), as in
+        TRL and verl.
+
+    Source: GRPO, arXiv 2402.03300, section 4.1.
+    """
+    mean_B1 = rewards_BG.mean(dim=1, keepdim=True)
+    std_B1 = rewards_BG.std(dim=1, keepdim=True, correction=1)
+    return (rewards_BG - mean_B1) / (std_B1 + eps)
+
+
+def has_signal(rewards_BG: Tensor, eps_std: float) -> Tensor:
+    """Whether each group's population standard deviation reaches `eps_std`.
+
+    A group whose rewards are (nearly) all alike has no advantage: it is neither trained on nor
+    counted in a denominator (dynamic sampling; DAPO, arXiv 2503.14476, and SRL, arXiv 2510.25992).
+
+    Returns:
+        Boolean tensor of shape B. With `eps_std` 0 only exactly constant groups are without signal.
+    """
+    std_B = rewards_BG.std(dim=1, correction=0)
+    spread_B = rewards_BG.amax(dim=1) > rewards_BG.amin(dim=1)
+    return (std_B >= eps_std) & spread_B

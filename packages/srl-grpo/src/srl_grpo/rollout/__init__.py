@@ -1,0 +1,1 @@
+"""Where samples come from: completions in fixed chunks, scored and grouped."""

@@ -1,0 +1,133 @@
+"""Groups of completions of one prompt, and which of them a rollout batch keeps.
+
+Dynamic sampling as data: rounds of groups go in, the batch and the counts come out. The decision
+is a function of all ranks' groups, so every rank makes the same one. Left out: generation.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from srl_eval.generate import Completion
+from srl_grpo.objective.advantage import group_advantages, has_signal
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One completion with its text and what the reward said of it."""
+
+    completion: Completion
+    text: str
+    reward: float
+    reason: str | None = None
+    """Why the output is invalid; None where it is valid."""
+    exact: bool = False
+    parts: dict[str, object] = field(default_factory=dict)
+    """What the reward wants shown: thinking, action, per-part values."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """G scored completions of one prompt."""
+
+    index: int
+    """Position of the prompt in the data set."""
+    prompt_ids: tuple[int, ...]
+    members: tuple[Scored, ...]
+
+    @property
+    def rewards(self) -> list[float]:
+        """The members' rewards, in order of sampling."""
+        return [member.reward for member in self.members]
+
+    @property
+    def tokens(self) -> int:
+        """Completion tokens generated for the group."""
+        return sum(len(member.completion.token_ids) for member in self.members)
+
+
+@dataclass
+class Selection:
+    """A rollout batch being filled, and what filling it took."""
+
+    wanted: int
+    eps_std: float
+    kept: list[Group] = field(default_factory=list)
+    seen: list[Group] = field(default_factory=list)
+    surplus: int = 0
+    rounds: int = 0
+
+    def add(self, groups: Sequence[Group]) -> None:
+        """Take one round's groups of all ranks: keep usable ones, count those beyond the batch."""
+        self.rounds += 1
+        self.seen.extend(groups)
+        if not groups:
+            return
+        usable = has_signal(rewards_of(groups), self.eps_std)
+        good = [group for group, use in zip(groups, usable.tolist(), strict=True) if use]
+        room = self.wanted - len(self.kept)
+        self.kept.extend(good[:room])
+        self.surplus += max(0, len(good) - room)
+
+    @property
+    def usable(self) -> int:
+        """Groups seen whose rewards differ, kept or surplus."""
+        return len(self.kept) + self.surplus
+
+    @property
+    def full(self) -> bool:
+        """Whether the batch holds as many groups as it should."""
+        return len(self.kept) >= self.wanted
+
+    def metrics(self) -> dict[str, float]:
+        """What sampling cost, per kept group; NaN where no group was kept."""
+        kept = len(self.kept) or math.nan
+        constant = (~has_signal(rewards_of(self.seen), 0.0)).float().mean().item()
+        return {
+            "frac_reward_zero_std": constant,
+            "sampling/rounds": float(self.rounds),
+            "sampling/keep_rate": self.usable / len(self.seen),
+            "sampling/prompts_per_kept_group": len(self.seen) / kept,
+            "sampling/tokens_per_kept_group": sum(g.tokens for g in self.seen) / kept,
+            "sampling/surplus_groups": float(self.surplus),
+            "sampling/starved": float(not self.full),
+        }
+
+
+def rewards_of(groups: Sequence[Group]) -> torch.Tensor:
+    """Rewards of B groups of G, float64 whatever numbers the reward gave; shape B x G."""
+    return torch.tensor([group.rewards for group in groups], dtype=torch.float64)
+
+
+def advantages(groups: Sequence[Group], eps: float) -> list[list[float]]:
+    """Advantages of each group's members; see `group_advantages`."""
+    if not groups:
+        return []
+    rewards_BG = rewards_of(groups)
+    result: list[list[float]] = group_advantages(rewards_BG, eps).tolist()
+    return result
+
+
+def completion_metrics(groups: Sequence[Group]) -> dict[str, float]:
+    """Reward and length statistics over every completion of `groups`, kept or not."""
+    members = [member for group in groups for member in group.members]
+    rewards_BG = rewards_of(groups)
+    lengths = [len(member.completion.token_ids) for member in members]
+    cut = sum(member.completion.finish_reason == "length" for member in members)
+    reasons = [member.reason for member in members if member.reason]
+    shares = {
+        f"reward/invalid/{reason}": reasons.count(reason) / len(members) for reason in set(reasons)
+    }
+    return {
+        "reward": rewards_BG.mean().item(),
+        "reward_std": rewards_BG.std(dim=1, correction=1).mean().item(),
+        "reward/exact": sum(member.exact for member in members) / len(members),
+        "reward/invalid": len(reasons) / len(members),
+        "completions/mean_length": sum(lengths) / len(lengths),
+        "completions/max_length": float(max(lengths)),
+        "completions/min_length": float(min(lengths)),
+        "completions/clipped_ratio": cut / len(members),
+        **shares,
+    }

@@ -1,0 +1,40 @@
+"""Rollouts as records: what the model was asked, what it wrote, and what that was worth."""
+
+from collections.abc import Iterator, Sequence
+
+from srl_grpo.data.prompts import TrainingPrompt
+from srl_grpo.rollout.groups import Group, Selection, advantages
+
+
+def rollout_records(
+    step: int, selection: Selection, prompts: Sequence[TrainingPrompt], eps: float
+) -> Iterator[dict[str, object]]:
+    """One record a completion of `step`, kept groups and dropped ones alike."""
+    kept = {id(group) for group in selection.kept}
+    for group, advantage_G in zip(selection.seen, advantages(selection.seen, eps), strict=True):
+        yield from group_records(step, group, prompts[group.index], id(group) in kept, advantage_G)
+
+
+def group_records(
+    step: int, group: Group, prompt: TrainingPrompt, kept: bool, advantage_G: Sequence[float]
+) -> Iterator[dict[str, object]]:
+    """One record a member of a group; the advantage only where it was trained on."""
+    columns = {name: value for name, value in prompt.columns.items() if name != "target_step"}
+    for number, (member, advantage) in enumerate(zip(group.members, advantage_G, strict=True)):
+        yield {
+            "step": step,
+            "id": prompt.id,
+            "sample": number,
+            "prompt": prompt.text,
+            "completion": member.text,
+            **member.parts,
+            "target": prompt.columns.get("target_step"),
+            "reward": member.reward,
+            "exact": member.exact,
+            "advantage": advantage if kept else None,
+            "reason": member.reason,
+            "finish_reason": member.completion.finish_reason,
+            "tokens": len(member.completion.token_ids),
+            "kept": kept,
+            "columns": columns,
+        }

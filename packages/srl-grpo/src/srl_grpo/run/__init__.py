@@ -1,0 +1,1 @@
+"""What any run has: its folder, checkpoints, trackers, display and clock."""

@@ -1,0 +1,153 @@
+"""Where a run starts, afresh or at a checkpoint, and the folder that it writes to.
+
+Rank 0 looks, locks and verifies; every rank learns what was found, or why the run may not start.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from srl_data.command.config import read_tree
+from srl_data.command.errors import CommandError, ConfigError
+from srl_data.lock import FolderLock
+from srl_grpo.config.train import TrainConfig
+from srl_grpo.learner.distributed import World
+from srl_grpo.learner.model import compute_dtype
+from srl_grpo.run.checkpoint import (
+    Note,
+    TrainerState,
+    check_fit,
+    find_resume,
+    read_state,
+    rewind,
+    steps_of,
+)
+from srl_grpo.run.directory import RunDirectory, begin_run, default_run_path, resume_run
+from srl_grpo.run.resume import changed_keys
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a run starts: afresh, or at a checkpoint."""
+
+    checkpoint: Path | None
+    state: TrainerState
+    notes: tuple[str, ...] = ()
+    """What the user should know of how it was found."""
+
+    @property
+    def resume_step(self) -> int | None:
+        """The step that the run goes on from; None for a fresh run."""
+        return None if self.checkpoint is None else self.state.step
+
+    def home(self, config: TrainConfig) -> Path | None:
+        """The run's folder: the one asked for, or the checkpoint's; None for a new one."""
+        return config.output_dir or (self.checkpoint.parent if self.checkpoint else None)
+
+
+def origin_of(config: TrainConfig, world: World, lock: FolderLock) -> Origin:
+    """Find, verify and read the checkpoint to resume from, on rank 0; every rank learns of it."""
+    return world.of_main(lambda: find_origin(config, world, lock))
+
+
+def find_origin(config: TrainConfig, world: World, lock: FolderLock) -> Origin:
+    """The checkpoint that the config resumes from, fit for this run, or a fresh start.
+
+    The folder that holds the run is locked before its checkpoints are looked at.
+    """
+    resume, home = config.checkpoint.resume, config.output_dir
+    if resume and home is not None and RunDirectory(home).holds_run():
+        lock.take(home)
+    notes: list[str] = []
+    checkpoint = find_resume(resume, home, notes.append) if resume else None
+    if checkpoint is None and resume == "auto" and home is not None:
+        checkpoint = forked_from(home)
+        if checkpoint is not None:
+            notes.append(f"no checkpoint of its own yet: it starts from {checkpoint} again")
+    if checkpoint is None:
+        return Origin(None, TrainerState(), tuple(notes))
+    refuse_other_run(checkpoint, home)
+    if home is None:
+        lock.take(checkpoint.parent)
+    state = read_state(checkpoint)
+    check_fit(checkpoint, state, zero_stage_of(config, world), world.size)
+    return Origin(checkpoint, state, tuple(notes))
+
+
+def zero_stage_of(config: TrainConfig, world: World) -> int:
+    """The ZeRO stage that the run takes on this device."""
+    dtype = compute_dtype(config.model.dtype, world.device)
+    return config.engine.stage_for(dtype == torch.bfloat16)
+
+
+def forked_from(home: Path) -> Path | None:
+    """The other run's checkpoint that a run without one of its own was started from."""
+    if not RunDirectory(home).config.is_file():
+        return None
+    section = read_tree(RunDirectory(home).config).get("checkpoint")
+    resume = section.get("resume") if isinstance(section, dict) else None
+    return find_resume(str(resume), home) if resume and resume != "auto" else None
+
+
+def refuse_other_run(checkpoint: Path, home: Path | None) -> None:
+    """ConfigError where a checkpoint of one run would be continued over another's checkpoints."""
+    if home is None or not steps_of(home) or checkpoint.parent.samefile(home):
+        return
+    raise ConfigError(
+        f"--output-dir {home} holds another run than {checkpoint}, with checkpoints of its own; "
+        "continue it with --resume auto, or give another --output-dir"
+    )
+
+
+def finished_already(config: TrainConfig, origin: Origin) -> str | None:
+    """What to say where nothing is left to do: the checkpoint is at or past the last step.
+
+    CommandError where no step of it made an update: such a run is no success when asked again.
+    """
+    home, step = origin.home(config), origin.state.step
+    if origin.checkpoint is None or home is None or step < config.num_steps:
+        return None
+    lacks_summary = config.evaluation.before_after and not RunDirectory(home).summary.is_file()
+    if step == config.num_steps and lacks_summary:
+        return None  # stopped between its last step and the evaluation after it
+    past = "finished" if step == config.num_steps else "past that"
+    told = (
+        f"nothing to do: {origin.checkpoint} is at step {step} of {config.num_steps}, {past}; "
+        f"to train on, give --num-steps above {step}"
+    )
+    if config.rollout.max_starved_steps and not origin.state.updates:
+        raise CommandError(f"none of its steps made an update; {told}")
+    return told
+
+
+def open_directory(
+    config: TrainConfig, origin: Origin, world: World, lock: FolderLock, note: Note
+) -> RunDirectory:
+    """Make or reopen the run's folder on rank 0 and lock it; every rank learns its path."""
+    path = world.of_main(lambda: begin_or_resume(config, origin, lock, note).path)
+    return RunDirectory(path)
+
+
+def begin_or_resume(
+    config: TrainConfig, origin: Origin, lock: FolderLock, note: Note
+) -> RunDirectory:
+    """The run's folder, locked: a new one, or the one that goes on."""
+    home = origin.home(config)
+    if origin.checkpoint is not None:  # which one "auto" was, for whoever reads the config later
+        kept = {"resume": str(origin.checkpoint.resolve())}
+        section = config.checkpoint.model_copy(update=kept)
+        config = config.model_copy(update={"checkpoint": section})
+    if home is None or not (config.checkpoint.resume and RunDirectory(home).holds_run()):
+        return begin_run(config, home or default_run_path(), lock)
+    # Also a run that ended before its first checkpoint: it begins anew in its folder.
+    lock.take(home)
+    if lock.note:
+        note(lock.note)
+    if RunDirectory(home).config.is_file():
+        changes = changed_keys(read_tree(RunDirectory(home).config), config)
+        if changes:
+            note(f"resumed with another config: {'; '.join(changes)}")
+    run = resume_run(home, config, origin.state.step)
+    rewind(run.path, origin.state)
+    return run

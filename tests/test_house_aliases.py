@@ -13,7 +13,7 @@ from srl_grpo.cli import cli as train
 from srl_grpo.config.train import TrainConfig
 
 TRAIN = {
-    "lr": ("optimiser.learning_rate", "0.5"),
+    "lr": ("optimizer.learning_rate", "0.5"),
     "sft-checkpoint": ("model.path", "m"),
     "sampling-temperature": ("rollout.temperature", "0.5"),
     "eval-steps": ("evaluation.eval_every", "7"),

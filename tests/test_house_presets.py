@@ -72,7 +72,7 @@ def test_the_7b_presets_take_one_optimizer_step_per_batch_as_the_guide_says(name
 def test_the_paper_preset_has_what_the_guide_takes_from_the_paper() -> None:
     config = preset("srl_qwen7b_paper")
     assert (config.rollout.batch_size, config.rollout.group_size) == (512, 8)
-    assert (config.optimiser.learning_rate, config.optimiser.warmup_steps) == (5e-7, 0)
+    assert (config.optimizer.learning_rate, config.optimizer.warmup_steps) == (5e-7, 0)
     assert (config.rollout.temperature, config.algorithm.beta) == (1.0, 0.0)
     assert (config.data.max_prompt_length, config.rollout.max_new_tokens) == (4096, 2048)
     assert (config.reward.autojunk, config.num_steps) == (False, 500)

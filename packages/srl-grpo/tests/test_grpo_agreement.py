@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from srl_data.command.errors import CommandError
 from srl_eval.generate import Sampling, TransformersEngine
-from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimiserSection
+from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimizerSection
 from srl_grpo.learner.agreement import LIMITS, limit_of, unexplained
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.model import cast_parameters
@@ -33,7 +33,7 @@ def sampled_and_trained(model, sampler, world, *, temperature=1.0, top_p=1.0, li
         Group(n, prompt, tuple(Scored(c, "", float(r)) for r, c in enumerate(drawn[4 * n :][:4])))
         for n, prompt in enumerate(PROMPTS)
     ]
-    engine = TrainingEngine(Policy(model), EngineSection(), OptimiserSection(), world)
+    engine = TrainingEngine(Policy(model), EngineSection(), OptimizerSection(), world)
     options = AlgorithmSection(**more)
     size = more.get("train_batch_size", 64)
     updater = Updater(engine, world, options, temperature, 64, 1, 0, size, None, top_p, limit)

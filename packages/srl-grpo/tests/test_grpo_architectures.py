@@ -138,7 +138,7 @@ def config_of(model: Path, data: Path, run: Path, steps: int, resume: str | None
             "model": {"path": str(model)},
             "data": {"path": str(data), "template": "bare", "max_prompt_length": 32},
             "rollout": {"batch_size": 2, "group_size": 4, "max_new_tokens": 16, "chunk_size": 16},
-            "optimiser": {"learning_rate": 1e-2},
+            "optimizer": {"learning_rate": 1e-2},
             "algorithm": {"beta": 0.01, "sampler_cap": 2.0},
             "checkpoint": {"checkpoint_every": 2, "resume": resume},
             "tracking": {"tensorboard": False},

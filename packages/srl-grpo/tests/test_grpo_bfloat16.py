@@ -6,7 +6,7 @@ import torch
 from srl_data.command.errors import ConfigError
 from srl_data.lock import FolderLock
 from srl_data.prompt_record import PromptRecord
-from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimiserSection, TrainConfig
+from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimizerSection, TrainConfig
 from srl_grpo.learner.batch import MicroBatch
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.model import cast_parameters, character_tokenizer
@@ -29,7 +29,7 @@ def make_engine(model, world, stage, offload, decay=DECAY):
     # 0 shards every parameter: small models would hide under ZeRO-3's threshold.
     more = {"zero_optimization": {"stage3_param_persistence_threshold": 0}} if stage == 3 else {}
     options = EngineSection(zero_stage=stage, offload_optimizer=offload, deepspeed=more)
-    adam = OptimiserSection(learning_rate=RATE, weight_decay=decay, max_grad_norm=1e9)
+    adam = OptimizerSection(learning_rate=RATE, weight_decay=decay, max_grad_norm=1e9)
     return TrainingEngine(Policy(half(model)), options, adam, world)
 
 

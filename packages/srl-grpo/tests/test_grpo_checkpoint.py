@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.prompt_record import PromptRecord, read_record
-from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimiserSection
+from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimizerSection
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.model import character_tokenizer
 from srl_grpo.learner.policy import Policy
@@ -48,7 +48,7 @@ def fake_checkpoint(run: Path, step: int) -> Path:
 
 
 def make_engine(model, world, stage=0):
-    return TrainingEngine(Policy(model), EngineSection(zero_stage=stage), OptimiserSection(), world)
+    return TrainingEngine(Policy(model), EngineSection(zero_stage=stage), OptimizerSection(), world)
 
 
 def step_once(engine, world, group, step):

@@ -55,7 +55,7 @@ def test_flags_stand_over_the_file_and_the_file_over_defaults(call, tiny):
     assert code == 0
     resolved = yaml.safe_load(shown.split("\n\n")[0].split("train a small")[0])
     assert resolved["rollout"]["group_size"] == 4
-    assert resolved["optimiser"]["learning_rate"] == 0.5
+    assert resolved["optimizer"]["learning_rate"] == 0.5
     assert resolved["rollout"]["max_new_tokens"] == 8
     assert resolved["rollout"]["max_rounds"] == 8
 

@@ -59,7 +59,7 @@ BUILT: dict[str, Any] = {
         "chunk_size": 4,
     },
     "algorithm": {"ppo_steps": 2, "train_batch_size": 4, "advantage_eps": 0.25},
-    "optimiser": {
+    "optimizer": {
         "learning_rate": 1e-3,
         "betas": [0.8, 0.95],
         "weight_decay": 0.05,
@@ -449,12 +449,12 @@ HELD: dict[str, Held] = {
             [advantage_of(row, r.built.records(1), 0.25) for row in r.built.records(1)], rel=1e-5
         ),
     ),
-    "optimiser.learning_rate": lambda r: (max(rates(r.built)), 1e-3),
-    "optimiser.betas": lambda r: ({s.betas for s in r.built.steps[2:]}, {(0.8, 0.95)}),
-    "optimiser.weight_decay": lambda r: ({s.weight_decay for s in r.built.steps[2:]}, {0.05}),
-    "optimiser.warmup_steps": lambda r: (rates(r.built)[::4][:2], [5e-4, 1e-3]),
-    "optimiser.schedule": lambda r: (rates(r.built)[::4][2:], [1e-3, 5e-4]),
-    "optimiser.max_grad_norm": lambda r: (
+    "optimizer.learning_rate": lambda r: (max(rates(r.built)), 1e-3),
+    "optimizer.betas": lambda r: ({s.betas for s in r.built.steps[2:]}, {(0.8, 0.95)}),
+    "optimizer.weight_decay": lambda r: ({s.weight_decay for s in r.built.steps[2:]}, {0.05}),
+    "optimizer.warmup_steps": lambda r: (rates(r.built)[::4][:2], [5e-4, 1e-3]),
+    "optimizer.schedule": lambda r: (rates(r.built)[::4][2:], [1e-3, 5e-4]),
+    "optimizer.max_grad_norm": lambda r: (
         [s.grad_norm for s in r.built.steps[2:]],
         pytest.approx([0.05] * 16, rel=1e-3),
     ),

@@ -6,7 +6,7 @@ from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 
 from srl_data.prompt_record import PromptRecord
 from srl_eval.generate import Sampling
-from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimiserSection
+from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimizerSection
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.model import cast_parameters, character_tokenizer
 from srl_grpo.learner.policy import Policy
@@ -80,7 +80,7 @@ def untied(tiny_model):
 def zero_3(model, world):
     options = {"zero_optimization": {"stage3_param_persistence_threshold": 0}}
     return TrainingEngine(
-        Policy(model), EngineSection(zero_stage=3, deepspeed=options), OptimiserSection(), world
+        Policy(model), EngineSection(zero_stage=3, deepspeed=options), OptimizerSection(), world
     )
 
 

@@ -10,7 +10,7 @@ from srl_data.command.config import load_config
 from srl_data.command.errors import CommandError
 from srl_data.prompt_record import PromptRecord
 from srl_eval.generate import Sampling
-from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimiserSection, TrainConfig
+from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimizerSection, TrainConfig
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.finite import first_not_finite
 from srl_grpo.learner.model import cast_parameters, character_tokenizer
@@ -30,7 +30,7 @@ def make_engine(tiny_model, world):
         model = tiny_model()
         cast_parameters(model, TYPES[dtype])
         return TrainingEngine(
-            Policy(model), EngineSection(zero_stage=stage), OptimiserSection(), world
+            Policy(model), EngineSection(zero_stage=stage), OptimizerSection(), world
         )
 
     return make

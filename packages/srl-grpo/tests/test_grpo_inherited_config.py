@@ -9,7 +9,7 @@ import yaml
 @pytest.fixture
 def run(call, tiny, tmp_path):
     """A finished run of two steps in `out`, whose config file is gone."""
-    config = tiny(optimiser={"learning_rate": 0.25}, engine={"zero_stage": 1})
+    config = tiny(optimizer={"learning_rate": 0.25}, engine={"zero_stage": 1})
     code, _, errors = call("train", "--config", config, "--output-dir", "out", "--group-size", 4)
     assert code == 0, errors
     config.unlink()
@@ -56,15 +56,15 @@ def test_what_is_not_told_is_the_runs_own(call, run, flags):
 
 def test_a_flag_stands_over_a_file_and_the_file_over_the_runs_config(call, run, tmp_path):
     file = tmp_path / "some.yaml"
-    file.write_text("optimiser: {learning_rate: 0.5, weight_decay: 0.125}\nseed: 7\n")
+    file.write_text("optimizer: {learning_rate: 0.5, weight_decay: 0.125}\nseed: 7\n")
     code, shown, _ = call(
         "train", "--resume", "out", "--config", file, "--weight-decay", 0.0625, "--dry-run"
     )
     assert code == 0
     tree, _ = plan(shown)
     assert tree["seed"] == 7
-    assert tree["optimiser"]["learning_rate"] == 0.5
-    assert tree["optimiser"]["weight_decay"] == 0.0625
+    assert tree["optimizer"]["learning_rate"] == 0.5
+    assert tree["optimizer"]["weight_decay"] == 0.0625
     assert tree["rollout"]["group_size"] == 4
 
 

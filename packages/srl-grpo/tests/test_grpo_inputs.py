@@ -139,7 +139,7 @@ def with_kl(call, tiny, tmp_path):
         algorithm=KL,
         num_steps=3,
         warm_start={"steps": 30, "batch_size": 8},
-        optimiser={"learning_rate": 1e-2},
+        optimizer={"learning_rate": 1e-2},
         checkpoint={"checkpoint_every": 1},
         rollout={"batch_size": 2, "group_size": 4, "max_new_tokens": 16, "max_starved_steps": 0,
                  "eps_std": 0.0},

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from srl_eval.generate import Completion
-from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimiserSection
+from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimizerSection
 from srl_grpo.learner import distributed
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.policy import Policy
@@ -67,7 +67,7 @@ def train_replayed(stage: int, folder: Path) -> None:
     engine = TrainingEngine(
         Policy(model_of(0)),
         EngineSection(zero_stage=stage, deepspeed={"zero_optimization": options}),
-        OptimiserSection(learning_rate=1e-3, max_grad_norm=0.5),
+        OptimizerSection(learning_rate=1e-3, max_grad_norm=0.5),
         world,
     )
     # Nine completions in steps of two: the last step has one, and so leaves a rank without any.

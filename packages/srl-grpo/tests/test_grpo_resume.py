@@ -26,7 +26,7 @@ CONFIG = {
     "warm_start": {"steps": 20, "batch_size": 16},
     "rollout": {"batch_size": 2, "group_size": 3, "max_new_tokens": 16, "chunk_size": 6},
     "algorithm": {"ppo_steps": 2, "train_batch_size": 4, "beta": 0.05},
-    "optimiser": {"learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 2},
+    "optimizer": {"learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 2},
     "evaluation": {"eval_every": 3, "before_after": True},
     "checkpoint": {"checkpoint_every": 4},
     "tracking": {"tensorboard": False},

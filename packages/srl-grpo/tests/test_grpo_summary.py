@@ -196,9 +196,9 @@ def test_what_a_resumed_run_trains_otherwise_is_named() -> None:
     )
     before = yaml.safe_load(dump_yaml(config))
     assert changed_keys(before, config) == []
-    before["optimiser"]["learning_rate"] = 0.5
+    before["optimizer"]["learning_rate"] = 0.5
     before["checkpoint"]["keep_last"] = 9
-    assert changed_keys(before, config) == ["optimiser.learning_rate: 0.5 -> 1e-06"]
+    assert changed_keys(before, config) == ["optimizer.learning_rate: 0.5 -> 1e-06"]
 
 
 def test_a_chain_ends_at_an_answer_at_an_invalid_step_and_at_its_cap() -> None:

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from srl_eval.generate import seed_for
-from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimiserSection
+from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimizerSection
 from srl_grpo.learner.engine import TrainingEngine, deepspeed_settings
 from srl_grpo.learner.policy import Policy
 from srl_grpo.learner.updater import Updater, mean_metrics, optimizer_batches, samples_of, weighted
@@ -30,7 +30,7 @@ def updater(world):
         engine = TrainingEngine(
             Policy(model),
             EngineSection(zero_stage=stage),
-            OptimiserSection(learning_rate=RATE, weight_decay=0.1, max_grad_norm=clip),
+            OptimizerSection(learning_rate=RATE, weight_decay=0.1, max_grad_norm=clip),
             world,
         )
         algorithm = AlgorithmSection(train_batch_size=train_batch_size, **options)
@@ -249,7 +249,7 @@ def test_settings_of_deepspeed_are_laid_over_ours_section_by_section():
         zero_stage=3,
         deepspeed={"zero_optimization": {"stage3_param_persistence_threshold": 0}, "x": 1},
     )
-    settings = deepspeed_settings(options, OptimiserSection(max_grad_norm=0.25), bfloat16=True)
+    settings = deepspeed_settings(options, OptimizerSection(max_grad_norm=0.25), bfloat16=True)
     assert settings["zero_optimization"] == {"stage": 3, "stage3_param_persistence_threshold": 0}
     assert settings["gradient_clipping"] == 0.25
     assert settings["bf16"] == {"enabled": True}

@@ -26,7 +26,7 @@ TINY: dict[str, Any] = {
         "chunk_size": 8,
         "max_starved_steps": 0,
     },
-    "optimiser": {"learning_rate": 1e-3},
+    "optimizer": {"learning_rate": 1e-3},
     "tracking": {"tensorboard": False},
 }
 
@@ -247,7 +247,7 @@ def test_the_copy_that_samples_under_zero_3_is_the_policy_in_its_own_type(
     tree = config(
         model={"dtype": "bfloat16"},
         engine={"zero_stage": 3},
-        optimiser={"learning_rate": 0.01},
+        optimizer={"learning_rate": 0.01},
         checkpoint={"checkpoint_every": 1},
     )
     seen = watched(tree, tmp_path / "run")
@@ -273,7 +273,7 @@ def test_bfloat16_is_trained_through_float32_masters(watched, tmp_path: Path, st
         num_steps=1,
         model={"dtype": "bfloat16"},
         engine={"zero_stage": stage},
-        optimiser={"learning_rate": 1e-6},
+        optimizer={"learning_rate": 1e-6},
     )
     seen = watched(tree, tmp_path / "run")
     assert seen.settings[0]["bf16"]["enabled"] is True
@@ -320,7 +320,7 @@ def test_the_kl_term_refers_to_the_policy_that_the_run_began_with(watched, tmp_p
     tree = config(
         algorithm={"beta": 0.1},
         rollout={"temperature": 0.7},
-        optimiser={"learning_rate": 0.01},
+        optimizer={"learning_rate": 0.01},
         checkpoint={"checkpoint_every": 1},
     )
     seen = watched(tree, tmp_path / "run")
@@ -379,7 +379,7 @@ def test_the_samplers_log_probabilities_correct_the_loss_up_to_the_cap(watched, 
     ],
 )
 def test_the_optimizer_takes_the_scheduled_rate(watched, tmp_path, options, expected) -> None:
-    seen = watched(config(num_steps=4, optimiser=options), tmp_path / "run")
+    seen = watched(config(num_steps=4, optimizer=options), tmp_path / "run")
     rates = [1e-3 * share for share in expected]
     assert [step.rate for step in seen.steps] == pytest.approx(rates)
     assert [m["learning_rate"] for m in seen.metrics] == pytest.approx(rates)

@@ -221,7 +221,7 @@ class AlgorithmSection(Section):
         return {"beta": BASE_KL, **given}
 
 
-class OptimiserSection(Section):
+class OptimizerSection(Section):
     """AdamW and its schedule."""
 
     learning_rate: Annotated[float, Field(gt=0), Flag(aliases=("lr",))] = 1e-6
@@ -274,7 +274,7 @@ class EngineSection(Section):
         if given:
             raise ValueError(
                 f"engine.deepspeed may not set {', '.join(given)}: these come from the config's "
-                "own fields (zero_stage, micro_batch_tokens, max_grad_norm, dtype, optimiser)"
+                "own fields (zero_stage, micro_batch_tokens, max_grad_norm, dtype, optimizer)"
             )
         return self
 
@@ -357,7 +357,7 @@ class TrainConfig(Section):
     rollout: RolloutSection = RolloutSection()
     reward: RewardSection = RewardSection()
     algorithm: AlgorithmSection = AlgorithmSection()
-    optimiser: OptimiserSection = OptimiserSection()
+    optimizer: OptimizerSection = OptimizerSection()
     engine: EngineSection = EngineSection()
     evaluation: EvaluationSection = EvaluationSection()
     checkpoint: CheckpointSection = CheckpointSection()

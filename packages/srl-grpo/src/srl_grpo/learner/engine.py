@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from srl_data.command.errors import DataError
-from srl_grpo.config.train import EngineSection, OptimiserSection
+from srl_grpo.config.train import EngineSection, OptimizerSection
 from srl_grpo.learner.batch import MicroBatch
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.policy import Policy
@@ -61,7 +61,7 @@ def silence_upstream() -> None:
 
 
 def deepspeed_settings(
-    options: EngineSection, optimiser: OptimiserSection, bfloat16: bool
+    options: EngineSection, optimizer: OptimizerSection, bfloat16: bool
 ) -> dict[str, object]:
     """The DeepSpeed config: ours, with `engine.deepspeed` laid over it section by section."""
     zero: dict[str, object] = {"stage": options.stage_for(bfloat16)}
@@ -71,7 +71,7 @@ def deepspeed_settings(
         # Micro-batches are counted here, not there: `set_gradient_accumulation_boundary` rules.
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
-        "gradient_clipping": optimiser.max_grad_norm,
+        "gradient_clipping": optimizer.max_grad_norm,
         "zero_optimization": zero,
         "bf16": {"enabled": bfloat16},
         # Gradients of many micro-batches are summed in float32 also where each is bfloat16.
@@ -89,7 +89,7 @@ def deepspeed_settings(
     return settings
 
 
-def make_optimizer(parameters: list[nn.Parameter], options: OptimiserSection) -> torch.optim.AdamW:
+def make_optimizer(parameters: list[nn.Parameter], options: OptimizerSection) -> torch.optim.AdamW:
     """AdamW over all parameters; the learning rate is set before every step."""
     return torch.optim.AdamW(
         parameters,
@@ -104,7 +104,7 @@ class TrainingEngine:
     """A policy, its optimizer and their DeepSpeed engine."""
 
     def __init__(
-        self, policy: Policy, options: EngineSection, optimiser: OptimiserSection, world: World
+        self, policy: Policy, options: EngineSection, optimizer: OptimizerSection, world: World
     ) -> None:
         prepare_deepspeed()
         import deepspeed
@@ -118,8 +118,8 @@ class TrainingEngine:
         trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
             model=policy,
-            optimizer=make_optimizer(trained, optimiser),
-            config=deepspeed_settings(options, optimiser, bfloat16),
+            optimizer=make_optimizer(trained, optimizer),
+            config=deepspeed_settings(options, optimizer, bfloat16),
             dist_init_required=False,
         )
 

@@ -88,7 +88,7 @@ FACTS = (
     ("group", ("rollout.group_size", "group_size")),
     ("reward", ("reward.reward", "reward")),
     ("loss", ("algorithm.loss", "loss")),
-    ("learning rate", ("optimiser.learning_rate", "learning_rate", "lr")),
+    ("learning rate", ("optimizer.learning_rate", "learning_rate", "lr")),
     ("temperature", ("rollout.temperature", "temperature")),
     ("KL weight", ("algorithm.beta", "beta")),
     ("ZeRO", ("engine.zero_stage",)),

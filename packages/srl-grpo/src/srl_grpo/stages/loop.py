@@ -141,7 +141,7 @@ class Trainer:
 
     def learning_rate(self, step: int) -> float:
         """The scheduled rate of a rollout batch."""
-        options = self.config.optimiser
+        options = self.config.optimizer
         return learning_rate(
             step,
             options.learning_rate,

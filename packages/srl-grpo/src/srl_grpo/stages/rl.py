@@ -270,7 +270,7 @@ def assemble(
 ) -> Trainer:
     """The trainer over its engine, with a checkpoint's state loaded where there is one."""
     start = fingerprint(policy.model)  # before the engine shards it
-    engine = TrainingEngine(policy, config.engine, config.optimiser, world)
+    engine = TrainingEngine(policy, config.engine, config.optimizer, world)
     state = origin.state.model_copy()
     state.inputs, state.run = inputs, str(directory.path.resolve())
     if origin.checkpoint is None:

@@ -84,7 +84,7 @@ def table_rows(samples: Sequence[Sample]) -> list[list[object]]:
 
 
 def stored_run_id(folder: Path) -> str:
-    """The folder's W&B run: one that is run again goes on under its id."""
+    """The folder's W&B run: one that is run again resumes under its id."""
     path = folder / RUN_ID_FILE
     if not path.exists():
         write_text(path, uuid.uuid4().hex[:12] + "\n")

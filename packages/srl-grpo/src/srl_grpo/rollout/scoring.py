@@ -31,7 +31,7 @@ class Scorer:
     def __call__(
         self, prompts: Sequence[TrainingPrompt], completions: Sequence[Completion]
     ) -> list[Scored]:
-        """One `Scored` a completion; `prompts` holds each completion's own prompt."""
+        """One `Scored` per completion; `prompts` holds each completion's own prompt."""
         texts = [completion_text(c, self._tokenizer) for c in completions]
         columns = {
             name: [prompt.columns.get(name) for prompt in prompts]

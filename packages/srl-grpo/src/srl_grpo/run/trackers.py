@@ -2,7 +2,7 @@
 
 One protocol, `Tracker`; `Trackers` sends each step to all of them. metrics.jsonl is the run's
 record, so its failure ends the run; any other backend's failure is warned of once. Every
-backend knows how to go on after `resume_step`, the last step that the resumed run keeps.
+backend knows how to resume after `resume_step`, the last step that the resumed run keeps.
 """
 
 import contextlib
@@ -83,7 +83,7 @@ def truncate_metrics(path: Path, resume_step: int) -> None:
 
 
 class MetricsFile:
-    """metrics.jsonl, a JSON object a line, flushed with each; NaN and infinities become null."""
+    """metrics.jsonl, one JSON object per line, each flushed; NaN and infinities become null."""
 
     def __init__(self, path: Path, resume_step: int | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ class TensorBoardTracker:
         self._writer = SummaryWriter(log_dir=str(folder), purge_step=purge)
 
     def log(self, step: int, metrics: Metrics) -> None:
-        """Add one scalar a metric."""
+        """Add one scalar per metric."""
         for name, value in metrics.items():
             if math.isfinite(value):
                 self._writer.add_scalar(name, value, step)
@@ -153,7 +153,7 @@ def stored_id(path: Path, resume_step: int | None) -> str:
 
 
 class WandbTracker:
-    """Weights & Biases, online or offline; a resumed run goes on under its own id.
+    """Weights & Biases, online or offline; a resumed run keeps its id.
 
     Rows carry `step` as a metric of their own, the x axis of all others: W&B's built-in counter
     refuses to go back, so that a run resumed from an earlier checkpoint would lose its rows.
@@ -198,7 +198,7 @@ class WandbTracker:
 
 
 class TrackioTracker:
-    """trackio, the local-first tracker; a resumed run goes on under its name."""
+    """trackio, the local-first tracker; a resumed run keeps its name."""
 
     def __init__(self, project: str, name: str, config: Mapping[str, object] | None = None) -> None:
         try:
@@ -258,7 +258,7 @@ class Trackers:
                 self._warned.add(id(tracker))
                 kind = type(tracker).__name__
                 self._warn(
-                    f"{kind} failed: {error!r}; training goes on, later failures stay unsaid"
+                    f"{kind} failed: {error!r}; training continues, later failures are not reported"
                 )
 
 

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from srl_data.arithmetic import Difficulty
 from srl_data.command.config import Flag, Section
 from srl_data.prompt_record import ChatSection
-from srl_eval.config import StopStrings
+from srl_eval.generate.options import StopStrings
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -30,6 +30,7 @@ def group_records(
             **member.parts,
             "target": prompt.columns.get("target_step"),
             "reward": member.reward,
+            "rewards": member.rewards,
             "exact": member.exact,
             "advantage": advantage if kept else None,
             "reason": member.reason,

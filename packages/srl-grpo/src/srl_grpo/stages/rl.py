@@ -4,6 +4,7 @@ Here heavy things meet: processes, model, data, engine. The loop is `srl_grpo.st
 comparison of before and after `srl_grpo.heldout.before_after`'s.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -17,7 +18,7 @@ from srl_data.prompt_record import write_record
 from srl_data.records import open_data
 from srl_eval.generate import Sampling
 from srl_grpo.config.train import TrainConfig
-from srl_grpo.data.prompting import stops_of
+from srl_grpo.data.prompting import recorded_prompts, stops_of
 from srl_grpo.data.prompts import (
     TrainingPrompt,
     heldout_records,
@@ -26,6 +27,7 @@ from srl_grpo.data.prompts import (
     make_prompt,
     training_records,
 )
+from srl_grpo.data.record_kinds import RecordKind, kind_of_run, with_template
 from srl_grpo.data.sampler import PromptSampler
 from srl_grpo.heldout.before_after import BeforeAfter
 from srl_grpo.heldout.evaluation import HeldOut
@@ -42,12 +44,13 @@ from srl_grpo.learner.reference import fingerprint, make_reference
 from srl_grpo.learner.updater import Updater
 from srl_grpo.report import write_report
 from srl_grpo.rollout.engines import PolicyRollout
-from srl_grpo.rollout.scoring import Scorer, make_reward
+from srl_grpo.rollout.rewards import RewardError, make_rewards
+from srl_grpo.rollout.scoring import Scorer
 from srl_grpo.run.checkpoint import load_checkpoint
 from srl_grpo.run.directory import RunDirectory
 from srl_grpo.run.display import Display
 from srl_grpo.run.inputs import Inputs, check_inputs, describe_inputs
-from srl_grpo.run.resume import interrupted
+from srl_grpo.run.resume import interrupted, resume_command
 from srl_grpo.run.start import Origin, finished_already, open_directory, origin_of
 from srl_grpo.run.trackers import NoTracker, Tracker, make_trackers
 from srl_grpo.stages.loop import Trainer
@@ -97,11 +100,29 @@ def train_and_compare(trainer: Trainer, comparison: BeforeAfter) -> bool:
         if not trainer.world.is_main:
             raise SystemExit(error.exit_code) from error
         raise
+    except RewardError as error:
+        raise reward_failed(trainer, error) from error
     except FloatingPointError as error:  # while sampling, in training or in an evaluation
         step, kept = trainer.state.step, trainer.saved_step
         raise CommandError(sampling_fault(trainer.engine, str(error), step, kept)) from error
     report(trainer)
     return finished
+
+
+def reward_failed(trainer: Trainer, error: RewardError) -> BaseException:
+    """The run's end where a reward failed, on rank 0 with what to say. Collective.
+
+    A checkpoint of the last whole step is kept; an evaluation's step is not yet logged.
+    """
+    step = trainer.state.step if error.held_out else trainer.state.step + 1
+    if not error.held_out:
+        trainer.save()
+    if not trainer.world.is_main:
+        return SystemExit(error.exit_code)
+    where = f"step {step}{', held-out evaluation' if error.held_out else ''}"
+    again = resume_command(trainer.directory.path, sys.argv[1:])
+    kept = f"; step {trainer.saved_step} is kept, continue with: {again}"
+    return CommandError(f"{where}: {error}{kept if trainer.saved_step else ''}")
 
 
 def report(trainer: Trainer) -> None:
@@ -143,10 +164,15 @@ def make_policy(
 
 
 def make_held_out(
-    config: TrainConfig, language: Language, scorer: Scorer, world: World, display: Display
+    config: TrainConfig,
+    kind: RecordKind,
+    language: Language,
+    scorer: Scorer,
+    world: World,
+    display: Display,
 ) -> HeldOut | None:
     """The held-out set, if there is one to evaluate on."""
-    records = heldout_records(config, display.note)
+    records = heldout_records(config, kind, display.note)
     if records is None or not (config.evaluation.eval_every or config.evaluation.before_after):
         return None
     records = limited(records, config.evaluation.eval_limit)
@@ -208,19 +234,22 @@ def prepared(
         for note in origin.notes:
             display.note(note)
         display.phase("load")
+        rewards = make_rewards(config.reward)
         check_model(model_section(config, origin))  # before data or a hub are touched
         for path in (config.data.path, config.data.val_path):
             if path is not None:
                 open_data(path).close()  # before a hub is asked for a model
+        kind = kind_of_run(config, rewards.required_columns)
+        config = with_template(config, kind, recorded_prompts(config, origin.checkpoint))
         language = make_language(config, origin, world, display.note)
-        records = training_records(config, display.note)
+        records = training_records(config, kind, display.note)
         prompts = load_prompts(
             records, config.data.path, config, language.prompts, display.note
         ).prompts
         prepare_deepspeed()  # saving a model imports it too, with all it has to say
         world.of_main(lambda: language.check(prompts[0].text))  # only it saves
-        scorer = Scorer(make_reward(config.reward), language.tokenizer)
-        held_out = make_held_out(config, language, scorer, world, display)
+        scorer = Scorer(rewards, language.tokenizer, world)
+        held_out = make_held_out(config, kind, language, scorer, world, display)
         inputs = inputs_of(config, origin, language.model, len(prompts), held_out, world)
         directory = open_directory(config, origin, world, lock, display.note)
         if world.is_main:

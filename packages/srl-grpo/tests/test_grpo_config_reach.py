@@ -240,6 +240,11 @@ def with_gaps(prompt, sample: int) -> tuple[str, bool]:
     return (render_step_output("carry", texts[sample]) if sample < 3 else "no"), True
 
 
+def each_reward(seen) -> list[dict[str, float]]:
+    """The rewards of every completion of a run's first step."""
+    return [row["rewards"] for row in seen.records(1)]
+
+
 def levenshtein_of_12(row: dict[str, Any]) -> float:
     """Similarity of a row's step by 12 characters; what is not read counts as unlike."""
     a, b = (strip_step_number(row[name]) for name in ("action", "target"))
@@ -483,7 +488,10 @@ HELD: dict[str, Held] = {
     ),
     "reward.reward_weights": lambda r: (
         [row["reward"] for row in r.weighed.records(1)],
-        [0.5 * row["rewards"]["step"] + 2 * row["rewards"]["format"] for row in r.weighed.records(1)],
+        [
+            0.5 * row["rewards"]["step"] + 2 * row["rewards"]["format"]
+            for row in r.weighed.records(1)
+        ],
     ),
     "reward.metric": lambda r: (
         [row["rewards"]["step"] for row in r.weighed.records(1)[:3]],

@@ -56,17 +56,22 @@ def click_type(annotation: object) -> ParamType:
     inner = without_none(annotation)
     if typing.get_origin(inner) is typing.Literal:
         return click.Choice([str(choice) for choice in typing.get_args(inner)])
+    if repeated(annotation) is str:
+        return click.STRING
     simple: dict[object, ParamType] = {
         int: click.INT,
         float: click.FLOAT,
         str: click.STRING,
         Path: click.Path(path_type=Path),
     }
-    return simple.get(repeated(annotation) or inner, YamlValue())
+    return simple.get(inner, YamlValue())
 
 
 def repeated(annotation: object) -> type | None:
-    """`T` of a list of texts or numbers, whose flag is given once for each; None for others."""
+    """`T` of a list of texts or numbers, whose flag is given once for each; None for others.
+
+    Several numbers may also stand in one YAML list.
+    """
     inner = without_none(annotation)
     origin, arguments = typing.get_origin(inner), typing.get_args(inner)
     if origin is not list and not (origin is tuple and arguments[1:] == (...,)):
@@ -115,6 +120,14 @@ def option(leaf: Leaf) -> Callable[[Callable[..., None]], Callable[..., None]]:
     )
 
 
+def joined(value: object) -> object:
+    """What a flag that was given several times says: one list, also where an item is a list."""
+    if not isinstance(value, tuple):
+        return value
+    parts = [item if isinstance(item, list) else [item] for item in value]
+    return tuple(item for part in parts for item in part)
+
+
 def parameter_name(leaf: Leaf) -> str:
     """The Python name under which click hands a field's value over."""
     return "__".join(leaf.path)
@@ -155,7 +168,7 @@ def configured(
         @functools.wraps(function)
         def body(config_name: str | None, dry_run: bool, **given: object) -> None:
             overrides = {
-                leaf.path: given[parameter_name(leaf)]
+                leaf.path: joined(given[parameter_name(leaf)])
                 for leaf in fields
                 if given[parameter_name(leaf)] not in (None, ())
             }

@@ -64,7 +64,7 @@ class RewardSection(Section):
                 raise unknown_reward(name)
             if times > 1:
                 raise ValueError(
-                    f"the reward {name!r} is given {times} times; give it once, with --reward-weights"
+                    f"the reward {name!r} is given {times} times; give it once, with a weight"
                 )
         count, names = len(self.reward_weights), ", ".join(self.reward)
         if count not in (0, len(self.reward)):

@@ -23,7 +23,7 @@ class Scored:
     reward: float
     reason: str | None = None
     """Why the output is invalid; None where it is valid."""
-    exact: bool | None = None
+    exact: bool | None = False
     """Whether the output is wholly right; None where no reward says."""
     rewards: dict[str, float | None] = field(default_factory=dict)
     """Each reward by its name, unweighted; None where it does not apply."""

@@ -250,3 +250,58 @@ def test_answers_are_learned_from_problems_with_their_answers(watched, tmp_path,
         assert "eval/final_answer" not in metrics  # no steps, no chains
     summary = json.loads((seen.path / "summary.json").read_text())
     assert summary["after"]["reward"] == 1.0
+
+
+def test_a_reward_that_fails_ends_the_run_with_the_step_and_a_checkpoint(
+    call, tiny, tmp_path, own
+) -> None:
+    """The third call, without evaluations: the third step of one round each."""
+    rollout = {"max_rounds": 1}
+    config = tiny(num_steps=5, rollout=rollout, reward={"reward": f"{own}:late"})
+    code, _, err = call("train", "--config", config, "--output-dir", tmp_path / "run")
+    assert code == 1
+    last = err.strip().splitlines()[-1]
+    assert f"step 3: the reward '{own}:late' raised KeyError: 'the judge is away' (own.py:" in last
+    assert "step 2 is kept, continue with: srl-grpo train" in last
+    assert (tmp_path / "run" / "step_2" / "MANIFEST.json").is_file()
+
+
+def test_a_changed_reward_is_told_when_a_run_is_resumed(call, tiny, tmp_path, own) -> None:
+    config = tiny(num_steps=1, reward={"reward": f"{own}:carries"})
+    run = ("train", "--output-dir", tmp_path / "run")
+    assert call(*run, "--config", config)[0] == 0
+    own.write_text(f"{OWN}\n# changed\n")
+    again = ("--resume", "auto", "--num-steps", 2, "--reward-weights", 2)
+    code, out, err = call(*run, *again)
+    assert code == 0, err
+    assert "reward.reward_weights: [] -> [2.0]" in out
+    assert f"file of the reward {own}:carries" in out
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--reward", "nowhere.py:f"], 2, "no such file: nowhere.py"),
+        (["--reward", "stpe"], 2, "did you mean 'step'?"),
+        (["--reward", "step", "--reward", "aime"], 2, "'target_step' (step) and 'answer' (aime)"),
+        (["--reward", "aime", "--template", "srl"], 2, "--template srl asks for another answer"),
+        (["--template", "boxed"], 2, "than SRL instances hold; leave it out for 'srl'"),
+    ],
+)
+def test_a_reward_is_checked_before_anything_is_loaded(
+    call, tiny, dry, arguments, code: int, message: str
+) -> None:
+    found, _, err = call("train", "--config", tiny(), *arguments, *dry)
+    assert (found, err.count("\n")) == (code, 1)
+    assert message in err
+
+
+def test_records_of_another_kind_than_the_reward_reads_are_named(call, tiny, tmp_path) -> None:
+    path = tmp_path / "answers.jsonl"
+    write_records(path, [PromptAnswer(id="a", problem="1+1=?", answer="2")])
+    config = tiny(synthetic=None, data={"path": str(path)})
+    code, _, err = call("train", "--config", config)
+    assert code == 3
+    assert "its first record is one of the prompt-answer records, and the run reads" in err
+    assert "SRL instances (--reward step)" in err

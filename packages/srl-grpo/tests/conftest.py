@@ -17,6 +17,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CompletedProcess
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -273,6 +274,22 @@ class OptimizerStep:
     grad_norm: float
 
 
+def parts_of(session, stage) -> SimpleNamespace:
+    """What tests look at of a run, wherever it is kept."""
+    return SimpleNamespace(
+        session=session,
+        stage=stage,
+        state=session.state,
+        progress=stage.progress,
+        engine=session.engine,
+        directory=session.directory,
+        tokenizer=session.model.tokenizer,
+        prompts=stage.source.prompts,
+        rollout=stage.source.rollout,
+        held_out=stage.held_out,
+    )
+
+
 @dataclass
 class Watched:
     """One run and all that was seen of it."""
@@ -372,15 +389,15 @@ def watched(world: World) -> Watch:
         before: Callable[[Any], None] = lambda _trainer: None,
         ends: type[Exception] | None = None,
     ) -> Watched:
-        from srl_grpo.stages.rl import prepared, train_and_compare
+        from srl_grpo.stages.train import prepared, train_and_compare
 
         config = TrainConfig.model_validate({**tree, "output_dir": path})
         seen = Watched(path)
         with pytest.MonkeyPatch.context() as patch:
             hooks, lock = hooks_of(seen, patch), FolderLock()
             try:
-                with prepared(config, world, held=lock) as (trainer, comparison):
-                    seen.trainer = trainer
+                with prepared(config, world, held=lock) as (session, stage, comparison):
+                    trainer = seen.trainer = parts_of(session, stage)
                     seen.warm_steps, seen.warm_forwards = len(seen.steps), len(seen.forwards)
                     seen.layers = 0
                     model = trainer.engine.policy.model
@@ -390,7 +407,7 @@ def watched(world: World) -> Watch:
                     seen.engine = trainer.rollout.engine
                     before(trainer)
                     with pytest.raises(ends) if ends else nullcontext():
-                        train_and_compare(trainer, comparison)
+                        train_and_compare(session, stage, comparison)
             finally:
                 lock.release()
                 for hook in hooks:

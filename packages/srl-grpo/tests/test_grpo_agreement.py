@@ -14,8 +14,10 @@ from srl_grpo.learner.agreement import LIMITS, limit_of, unexplained
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.model import cast_parameters
 from srl_grpo.learner.policy import Policy
-from srl_grpo.learner.updater import Updater
+from srl_grpo.learner.updater import UpdateOptions, Updater
+from srl_grpo.rollout.algorithm import GroupRelative, samples_of
 from srl_grpo.rollout.groups import Group, Scored
+from srl_grpo.stages.rl import loss_of
 
 PROMPTS = [(5, 6, 7), (9,), (11, 12), (14, 3)]
 
@@ -34,10 +36,17 @@ def sampled_and_trained(model, sampler, world, *, temperature=1.0, top_p=1.0, li
         for n, prompt in enumerate(PROMPTS)
     ]
     engine = TrainingEngine(Policy(model), EngineSection(), OptimizerSection(), world)
-    options = AlgorithmSection(**more)
-    size = more.get("train_batch_size", 64)
-    updater = Updater(engine, world, options, temperature, 64, 1, 0, size, None, top_p, limit)
-    return updater(groups, 0, 1e-3)
+    section = AlgorithmSection(**more)
+    options = UpdateOptions(
+        batch_size=section.train_batch_size or 64,
+        passes=section.ppo_steps,
+        token_budget=64,
+        temperature=temperature,
+        top_p=top_p,
+        max_logprob_difference=limit,
+    )
+    updater = Updater(engine, loss_of(section), options, 1)
+    return updater(samples_of(groups, GroupRelative()), 0, 1e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

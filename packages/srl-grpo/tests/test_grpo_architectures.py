@@ -19,7 +19,7 @@ from srl_data.records import SrlInstance
 from srl_eval.cli import cli as evaluation
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.learner import distributed
-from srl_grpo.learner.model import character_tokenizer
+from srl_grpo.toy.model import character_tokenizer
 
 pytestmark = pytest.mark.slow
 

@@ -6,14 +6,17 @@ import torch
 from srl_data.command.errors import ConfigError
 from srl_data.lock import FolderLock
 from srl_data.prompt_record import PromptRecord
-from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimizerSection, TrainConfig
+from srl_grpo.config.train import EngineSection, OptimizerSection, TrainConfig
 from srl_grpo.learner.batch import MicroBatch
 from srl_grpo.learner.engine import TrainingEngine
-from srl_grpo.learner.model import cast_parameters, character_tokenizer
+from srl_grpo.learner.model import cast_parameters
 from srl_grpo.learner.policy import Policy
-from srl_grpo.learner.updater import Updater
+from srl_grpo.learner.updater import UpdateOptions, Updater
+from srl_grpo.objective.loss import PolicyLoss
+from srl_grpo.rollout.algorithm import GroupRelative, samples_of
 from srl_grpo.run.checkpoint import TrainerState, load_checkpoint, save_checkpoint
-from srl_grpo.run.start import find_origin
+from srl_grpo.run.start import find_starting_point
+from srl_grpo.toy.model import character_tokenizer
 
 RATE, DECAY = 2e-3, 0.1
 SETTINGS = [(0, False), (1, False), (1, True), (2, False), (2, True), (3, False), (3, True)]
@@ -34,10 +37,9 @@ def make_engine(model, world, stage, offload, decay=DECAY):
 
 
 def update(engine, world, groups, step=0, budget=16):
-    updater = Updater(
-        engine, world, AlgorithmSection(), 1.0, budget, 1, 42, 64, max_logprob_difference=0
-    )
-    return updater(groups, step, RATE)
+    options = UpdateOptions(batch_size=64, token_budget=budget, max_logprob_difference=0)
+    updater = Updater(engine, PolicyLoss(), options, 1)
+    return updater(samples_of(groups, GroupRelative()), step, RATE)
 
 
 @pytest.fixture
@@ -153,9 +155,9 @@ def test_zero_0_is_zero_1_in_bfloat16_also_for_a_resume(tiny_model, world, tmp_p
 
     lock = FolderLock()
     try:
-        assert find_origin(config(), world, lock).checkpoint == folder
+        assert find_starting_point(config(), world, lock).checkpoint == folder
         with pytest.raises(ConfigError, match="--zero-stage 1, this run has 0"):
-            find_origin(config(dtype="float32"), world, lock)
+            find_starting_point(config(dtype="float32"), world, lock)
     finally:
         lock.release()
 

@@ -9,11 +9,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.prompt_record import PromptRecord, read_record
-from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimizerSection
+from srl_grpo.config.train import EngineSection, OptimizerSection
 from srl_grpo.learner.engine import TrainingEngine
-from srl_grpo.learner.model import character_tokenizer
 from srl_grpo.learner.policy import Policy
-from srl_grpo.learner.updater import Updater
+from srl_grpo.learner.updater import UpdateOptions, Updater
+from srl_grpo.objective.loss import PolicyLoss
+from srl_grpo.rollout.algorithm import GroupRelative, samples_of
 from srl_grpo.run.checkpoint import (
     MANIFEST,
     FileEntry,
@@ -33,6 +34,7 @@ from srl_grpo.run.checkpoint import (
     steps_of,
     verify,
 )
+from srl_grpo.toy.model import character_tokenizer
 
 ALPHABET = list("abcdefghijklmnopqrstu")
 
@@ -52,10 +54,9 @@ def make_engine(model, world, stage=0):
 
 
 def step_once(engine, world, group, step):
-    updater = Updater(
-        engine, world, AlgorithmSection(), 1.0, 1000, 1, 0, 64, max_logprob_difference=0
-    )
-    updater([group], step, 1e-2)
+    options = UpdateOptions(batch_size=64, token_budget=1000, max_logprob_difference=0)
+    updater = Updater(engine, PolicyLoss(), options, 1)
+    updater(samples_of([group], GroupRelative()), step, 1e-2)
 
 
 def weights_of(engine):
@@ -69,7 +70,9 @@ def saved(tmp_path, tiny_model, world, make_group):
     def save(stage=0):
         engine = make_engine(tiny_model(), world, stage)
         step_once(engine, world, make_group([0.0, 1.0, 0.3]), 0)
-        state = TrainerState(step=1, position=7, num_tokens=50, zero_stage=stage)
+        state = TrainerState(
+            step=1, stage="rl", stage_state={"position": 7}, num_tokens=50, zero_stage=stage
+        )
         tokenizer, record = character_tokenizer(ALPHABET), PromptRecord(name="bare", version=1)
         return save_checkpoint(tmp_path, engine, tokenizer, record, state, world), engine
 
@@ -120,7 +123,8 @@ def test_a_checkpoint_is_whole_and_holds_its_counters(saved):
     manifest = verify(folder)
     there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert set(manifest.files) == there - {MANIFEST}
-    assert (manifest.step, read_state(folder).position, folder.name) == (1, 7, "step_1")
+    assert (manifest.step, folder.name) == (1, "step_1")
+    assert read_state(folder).stage_state == {"position": 7}
     assert [p.name for p in folder.parent.iterdir()] == ["step_1"]
 
 

@@ -7,9 +7,9 @@ import yaml
 
 from srl_data.command.config import preset_names
 from srl_data.records import SrlInstance
-from srl_grpo.learner.model import character_tokenizer
 from srl_grpo.run.checkpoint import steps_of, verify
 from srl_grpo.toy.characters import alphabet_named
+from srl_grpo.toy.model import character_tokenizer
 
 RECORD = SrlInstance(
     id="p/2", problem="12+34", previous_steps=["1. **Ones** 2+4+0=06"], step_index=2,

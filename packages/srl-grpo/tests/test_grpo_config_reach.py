@@ -166,6 +166,13 @@ class Runs:
         return self.watched({**tree, **rollout}, self.folder / "apart", shift=0.1)
 
     @cached_property
+    def plain(self):
+        """One step without a baseline, with a single completion per prompt."""
+        tree = {**STARVED, "num_steps": 1, "algorithm": {"baseline": "none"}}
+        rollout = {"rollout": {**STARVED["rollout"], "group_size": 1}}
+        return self.watched({**tree, **rollout}, self.folder / "plain")
+
+    @cached_property
     def files(self):
         """The run of `FILES`, with the starved run's model."""
         tree = files_config(self.folder, self.starved.path / "step_3")
@@ -443,6 +450,10 @@ HELD: dict[str, Held] = {
     ),
     "algorithm.ppo_steps": lambda r: (len(rates(r.built)), 4 * 2 * 2),
     "algorithm.train_batch_size": lambda r: (len(set(rates(r.built))) and len(rates(r.built)), 16),
+    "algorithm.baseline": lambda r: (
+        [(row["advantage"], row["kept"]) for row in r.plain.records(1)],
+        [(row["reward"], True) for row in r.plain.records(1)],
+    ),
     "algorithm.advantage_eps": lambda r: (
         [row["advantage"] for row in r.built.records(1)],
         pytest.approx(

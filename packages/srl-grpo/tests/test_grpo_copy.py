@@ -6,14 +6,17 @@ from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 
 from srl_data.prompt_record import PromptRecord
 from srl_eval.generate import Sampling
-from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimizerSection
+from srl_grpo.config.train import EngineSection, OptimizerSection
 from srl_grpo.learner.engine import TrainingEngine
-from srl_grpo.learner.model import cast_parameters, character_tokenizer
+from srl_grpo.learner.model import cast_parameters
 from srl_grpo.learner.policy import Policy
-from srl_grpo.learner.updater import Updater
-from srl_grpo.rollout.engines import PolicyRollout
+from srl_grpo.learner.updater import UpdateOptions, Updater
+from srl_grpo.objective.loss import PolicyLoss
+from srl_grpo.rollout.algorithm import GroupRelative, samples_of
+from srl_grpo.rollout.engines import transformers_rollout
 from srl_grpo.rollout.groups import Group, Scored
 from srl_grpo.run.checkpoint import TrainerState, save_checkpoint
+from srl_grpo.toy.model import character_tokenizer
 
 BIAS = "model.layers.1.mlp.gate.e_score_correction_bias"
 PROMPTS = [(5, 6, 7), (9,), (11, 12)]
@@ -95,9 +98,9 @@ def step(engine, rollout, world, number):
         for n, prompt in enumerate(PROMPTS)
     ]
     # The gap is what these tests look at: no limit on it ends them.
-    options = {"max_logprob_difference": 0.0}
-    updater = Updater(engine, world, AlgorithmSection(), 1.0, 64, 1, 0, 64, **options)
-    metrics = updater(groups, number, 1e-2)
+    options = UpdateOptions(batch_size=64, token_budget=64, max_logprob_difference=0.0)
+    updater = Updater(engine, PolicyLoss(), options, 1)
+    metrics = updater(samples_of(groups, GroupRelative()), number, 1e-2)
     rollout.sync_weights()
     return metrics
 
@@ -105,7 +108,7 @@ def step(engine, rollout, world, number):
 @pytest.mark.parametrize("name", ["corrected", "stretched", "tied", "untied"])
 def test_the_copy_samples_as_the_policy_scores(request, world, name):
     engine = zero_3(request.getfixturevalue(name), world)
-    rollout = PolicyRollout(engine, pad_id=1, chunk_size=12)
+    rollout = transformers_rollout(engine, pad_id=1, chunk_size=12)
     rollout.sync_weights()
     gaps = [step(engine, rollout, world, number)[GAP] for number in range(3)]
     assert max(gaps) < 1e-5
@@ -113,7 +116,7 @@ def test_the_copy_samples_as_the_policy_scores(request, world, name):
 
 def test_a_buffer_changed_while_training_reaches_the_copy(world):
     engine = zero_3(deepseek(), world)
-    rollout = PolicyRollout(engine, pad_id=1, chunk_size=12)
+    rollout = transformers_rollout(engine, pad_id=1, chunk_size=12)
     rollout.sync_weights()
     engine.policy.model.get_buffer(BIAS).neg_()
     assert step(engine, rollout, world, 0)[GAP] > 1e-3
@@ -124,7 +127,7 @@ def test_the_copy_keeps_each_buffers_type(world):
     model = deepseek()
     cast_parameters(model, torch.bfloat16)
     engine = zero_3(model, world)
-    rollout = PolicyRollout(engine, pad_id=1, chunk_size=12)
+    rollout = transformers_rollout(engine, pad_id=1, chunk_size=12)
     rollout.sync_weights()
     copied = dict(rollout.engine.model.named_buffers())
     for path, buffer in engine.policy.model.named_buffers():

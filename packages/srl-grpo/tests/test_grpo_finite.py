@@ -10,15 +10,18 @@ from srl_data.command.config import load_config
 from srl_data.command.errors import CommandError
 from srl_data.prompt_record import PromptRecord
 from srl_eval.generate import Sampling
-from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimizerSection, TrainConfig
+from srl_grpo.config.train import EngineSection, OptimizerSection, TrainConfig
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.finite import first_not_finite
-from srl_grpo.learner.model import cast_parameters, character_tokenizer
+from srl_grpo.learner.model import cast_parameters
 from srl_grpo.learner.policy import Policy
-from srl_grpo.learner.updater import Updater
-from srl_grpo.rollout.engines import PolicyRollout, generate_round
+from srl_grpo.learner.updater import UpdateOptions, Updater
+from srl_grpo.objective.loss import LossOptions, PolicyLoss
+from srl_grpo.rollout.algorithm import GroupRelative, samples_of
+from srl_grpo.rollout.engines import generate_round, transformers_rollout
 from srl_grpo.run.checkpoint import TrainerState, save_checkpoint, steps_of
-from srl_grpo.stages.rl import prepared, train_and_compare
+from srl_grpo.stages.train import prepared, train_and_compare
+from srl_grpo.toy.model import character_tokenizer
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NORM = "model.norm.weight"
@@ -37,8 +40,9 @@ def make_engine(tiny_model, world):
 
 
 def update(engine, world, groups, rate=1e-3, **options):
-    updater = Updater(engine, world, AlgorithmSection(), 1.0, 64, 1, 0, 64, **options)
-    return updater(groups, 4, rate)
+    update = UpdateOptions(batch_size=64, token_budget=64, **options)
+    updater = Updater(engine, PolicyLoss(), update, 1)
+    return updater(samples_of(groups, GroupRelative()), 4, rate)
 
 
 def save(engine, world, run, step):
@@ -137,16 +141,16 @@ def test_log_probabilities_that_are_not_finite_say_whose_they_are(
     spoiled = reference.model if whose == "the KL reference" else engine.policy.model
     with torch.no_grad():
         spoiled.model.norm.weight[0] = float("nan")
-    options = AlgorithmSection(beta=0.1, ppo_steps=2)
-    updater = Updater(engine, world, options, 1.0, 64, 1, 0, 64, reference)
+    loss = PolicyLoss(options=LossOptions(beta=0.1))
+    updater = Updater(engine, loss, UpdateOptions(batch_size=64, passes=2), 1, reference)
     with pytest.raises(CommandError, match=f"log-probabilities under {whose} hold nan"):
-        updater([make_group([1.0, 0.0])], 0, 1e-3)
+        updater(samples_of([make_group([1.0, 0.0])], GroupRelative()), 0, 1e-3)
 
 
 def test_sampling_from_a_model_that_is_not_finite_is_one_line(make_engine, world):
     engine = make_engine()
     spoil(engine, NORM, float("nan"))
-    rollout = PolicyRollout(engine, pad_id=1, chunk_size=4)
+    rollout = transformers_rollout(engine, pad_id=1, chunk_size=4)
 
     class Prompt:
         ids = (5, 6)
@@ -163,11 +167,11 @@ def test_sampling_from_a_model_that_is_not_finite_is_one_line(make_engine, world
 def test_a_run_that_cannot_sample_names_step_rank_and_weight(tiny, tmp_path, world, value, blamed):
     overrides = {("output_dir",): tmp_path / "run"}
     config = load_config(TrainConfig, str(tiny()), overrides)
-    with prepared(config, world) as (trainer, comparison):
-        trainer.state.step = 1
-        trainer.engine.policy.model.get_parameter(NORM).data.fill_(value)
+    with prepared(config, world) as (session, stage, comparison):
+        session.state.step = 1
+        session.engine.policy.model.get_parameter(NORM).data.fill_(value)
         with pytest.raises(CommandError) as caught:
-            train_and_compare(trainer, comparison)
+            train_and_compare(session, stage, comparison)
     text = str(caught.value)
     assert text.startswith("after step 1: the model gave a log-probability of nan at new token 0")
     assert f"(seen on rank 0); {blamed}" in text
@@ -179,10 +183,10 @@ def test_a_resumed_run_names_the_checkpoint_that_it_came_from(call, tiny, tmp_pa
     assert call("train", "--config", config, "--output-dir", run)[0] == 0
     overrides = {("output_dir",): run, ("checkpoint", "resume"): "auto", ("num_steps",): 4}
     resumed = load_config(TrainConfig, str(config), overrides)
-    with prepared(resumed, world) as (trainer, comparison):
-        trainer.engine.policy.model.get_parameter(NORM).data.fill_(math.nan)
+    with prepared(resumed, world) as (session, stage, comparison):
+        session.engine.policy.model.get_parameter(NORM).data.fill_(math.nan)
         with pytest.raises(CommandError, match="continue from step 2 with --resume auto"):
-            train_and_compare(trainer, comparison)
+            train_and_compare(session, stage, comparison)
 
 
 def test_a_command_says_nothing_of_its_libraries(run_command, tiny, tmp_path):

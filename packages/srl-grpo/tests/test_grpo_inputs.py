@@ -6,8 +6,8 @@ import pytest
 
 from srl_data.records import SrlInstance
 from srl_grpo.config.train import BuildSection
-from srl_grpo.learner.model import build_model
 from srl_grpo.run.checkpoint import read_state
+from srl_grpo.toy.model import build_model
 
 
 def instances(numbers):

@@ -11,7 +11,6 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from srl_data.command.errors import DataError
-from srl_grpo.learner.model import alphabet_named, character_tokenizer
 from srl_grpo.learner.model_folder import (
     mend_generation_config,
     open_to_umask,
@@ -19,6 +18,8 @@ from srl_grpo.learner.model_folder import (
     try_saving,
     with_older_names,
 )
+from srl_grpo.toy.characters import alphabet_named
+from srl_grpo.toy.model import character_tokenizer
 
 SIZES = {"hidden_size": 32, "intermediate_size": 24, "num_hidden_layers": 1, "vocab_size": 64}
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from srl_data.arithmetic import ALPHABET
-from srl_grpo.learner.model import alphabet_named, character_tokenizer
+from srl_grpo.toy.characters import alphabet_named
+from srl_grpo.toy.model import character_tokenizer
 
 TOKENS = len(alphabet_named("arithmetic")) + 2
 SIZES = {

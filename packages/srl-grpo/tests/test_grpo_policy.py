@@ -7,9 +7,10 @@ from transformers import CohereConfig, CohereForCausalLM, Qwen2ForSequenceClassi
 from srl_data.command.errors import DataError
 from srl_grpo.config.train import BuildSection, ModelSection
 from srl_grpo.learner.batch import MicroBatch
-from srl_grpo.learner.model import make_model, ready
+from srl_grpo.learner.model import prepare_model
 from srl_grpo.learner.policy import Policy, check_head
 from srl_grpo.objective import logprobs
+from srl_grpo.run.prompted_model import make_model
 
 IDS = st.lists(st.integers(2, 22), min_size=1, max_size=6)
 ROWS = st.lists(st.tuples(IDS, IDS), min_size=1, max_size=4)
@@ -97,7 +98,7 @@ def test_gradient_checkpointing_changes_no_gradient():
 
 def test_dropout_is_off_in_training_mode(tiny_model):
     section = ModelSection(build=BuildSection())
-    model = ready(tiny_model(attention_dropout=0.5), section, torch.device("cpu"))
+    model = prepare_model(tiny_model(attention_dropout=0.5), section, torch.device("cpu"))
     policy = Policy(model).train()
     batch = MicroBatch.of_rows([([5, 6, 7], [8, 9, 0])], pad_id=1)
     assert torch.equal(policy(batch)[0], policy(batch)[0])

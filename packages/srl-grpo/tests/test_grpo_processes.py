@@ -12,12 +12,14 @@ from safetensors.torch import load_file, save_file
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from srl_eval.generate import Completion
-from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimizerSection
+from srl_grpo.config.train import EngineSection, OptimizerSection
 from srl_grpo.learner import distributed
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.policy import Policy
-from srl_grpo.learner.updater import Updater
-from srl_grpo.rollout.engines import PolicyRollout
+from srl_grpo.learner.updater import UpdateOptions, Updater
+from srl_grpo.objective.loss import LossOptions, PolicyLoss
+from srl_grpo.rollout.algorithm import GroupRelative, samples_of
+from srl_grpo.rollout.engines import transformers_rollout
 from srl_grpo.rollout.groups import Group, Scored
 
 ROUNDS = 3
@@ -73,21 +75,25 @@ def train_replayed(stage: int, folder: Path) -> None:
     # Nine completions in steps of two: the last step has one, and so leaves a rank without any.
     updater = Updater(
         engine=engine,
-        world=world,
-        options=AlgorithmSection(ppo_steps=2, beta=0.05),
-        temperature=0.9,
-        token_budget=20,
+        loss=PolicyLoss(options=LossOptions(epsilon_high=0.28, beta=0.05)),
+        options=UpdateOptions(
+            batch_size=2,
+            passes=2,
+            temperature=0.9,
+            token_budget=20,
+            seed=7,
+            max_logprob_difference=0,  # the stored rollouts' sampler is made up
+        ),
         pad_id=1,
-        seed=7,
-        train_batch_size=2,
         reference=Policy(model_of(1)).requires_grad_(False),
-        max_logprob_difference=0,  # the stored rollouts' sampler is made up
     )
-    metrics = [updater(replayed(number), number, 1e-3) for number in range(ROUNDS)]
-    rollout = PolicyRollout(engine, pad_id=1, chunk_size=4)
+    batches = [samples_of(replayed(number), GroupRelative()) for number in range(ROUNDS)]
+    metrics = [updater(samples, number, 1e-3) for number, samples in enumerate(batches)]
+    rollout = transformers_rollout(engine, pad_id=1, chunk_size=4)
     rollout.sync_weights()
     sampled_from = {
-        name: parameter.detach().clone() for name, parameter in rollout._model.named_parameters()
+        name: parameter.detach().clone()
+        for name, parameter in rollout.engine.model.named_parameters()
     }
     weights = engine.model_state()
     if world.is_main:

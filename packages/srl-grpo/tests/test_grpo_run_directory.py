@@ -31,14 +31,14 @@ def test_a_new_run_records_config_and_surroundings(tmp_path, monkeypatch):
     run = begin_run(Toy(), tmp_path / "run")
 
     assert run.config.read_text() == "seed: 7\nname: tóy\n"
-    environment = json.loads((run.surroundings / "environment.json").read_text())
+    environment = json.loads((run.environment / "environment.json").read_text())
     assert environment["SRL_PLAIN"] == "kept"
     assert "HF_TOKEN" not in environment
-    assert "hf_abcdefgh12345" not in (run.surroundings / "environment.json").read_text()
-    packages = (run.surroundings / "packages.txt").read_text().splitlines()
+    assert "hf_abcdefgh12345" not in (run.environment / "environment.json").read_text()
+    packages = (run.environment / "packages.txt").read_text().splitlines()
     assert any(line.startswith("zstandard==") for line in packages)
-    assert json.loads((run.surroundings / "hardware.json").read_text())["cpus"] == os.cpu_count()
-    assert set(json.loads((run.surroundings / "git.json").read_text())) == {
+    assert json.loads((run.environment / "hardware.json").read_text())["cpus"] == os.cpu_count()
+    assert set(json.loads((run.environment / "git.json").read_text())) == {
         "sha",
         "branch",
         "changed",
@@ -107,7 +107,7 @@ def test_open_run_names_what_is_wrong(tmp_path):
 
 def test_resuming_drops_later_rollouts_and_keeps_the_first_surroundings(tmp_path):
     run = begin_run(Toy(), tmp_path)
-    first = (run.surroundings / "environment.json").stat().st_mtime_ns
+    first = (run.environment / "environment.json").stat().st_mtime_ns
     for step in (1, 2, 3):
         run.write_rollouts(step, [{"step": step}])
 
@@ -115,8 +115,8 @@ def test_resuming_drops_later_rollouts_and_keeps_the_first_surroundings(tmp_path
 
     assert list(again.rollout_files()) == [1, 2]
     assert "seed: 8" in again.config.read_text()
-    assert (run.surroundings / "environment.json").stat().st_mtime_ns == first
-    assert len(list(run.surroundings.glob("resumed_*/packages.txt"))) == 1
+    assert (run.environment / "environment.json").stat().st_mtime_ns == first
+    assert len(list(run.environment.glob("resumed_*/packages.txt"))) == 1
 
 
 def test_rollouts_come_back_as_written(tmp_path):

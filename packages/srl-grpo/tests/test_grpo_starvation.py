@@ -24,7 +24,7 @@ def test_after_so_many_steps_without_an_update_a_run_stops_with_a_diagnosis(call
     assert "Traceback" not in errors
     assert [line["sampling/starved_steps"] for line in metrics_of(out)] == [1, 2, 3]
     assert steps_of(out) == [3]
-    assert read_state(out / "step_3").starved_steps == 3
+    assert read_state(out / "step_3").stage_state["starved_steps"] == 3
     assert (out / "report.html").is_file()
     # Three steps of two groups of two; a random model writes no valid step.
     assert "12 completions, 100.0 % invalid: " in errors
@@ -47,7 +47,7 @@ def test_resumed_after_the_stop_it_has_as_many_steps_again(call, tiny, tmp_path)
 def test_the_count_goes_on_from_a_checkpoint_in_the_middle(call, tiny, tmp_path):
     rollout = {**NO_SIGNAL, "max_starved_steps": 4}
     call("train", "--config", tiny(rollout=rollout, num_steps=3), "--output-dir", "out")
-    assert read_state(tmp_path / "out/step_3").starved_steps == 3
+    assert read_state(tmp_path / "out/step_3").stage_state["starved_steps"] == 3
     code, _, errors = call(
         "train", "--config", tiny(rollout=rollout, num_steps=9), "--output-dir", "out",
         "--resume", "auto",

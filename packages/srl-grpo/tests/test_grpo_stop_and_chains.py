@@ -13,7 +13,7 @@ from srl_grpo.data.prompts import TrainingPrompt
 from srl_grpo.heldout.evaluation import HeldOut, given_steps, problems_of
 from srl_grpo.learner.distributed import World
 from srl_grpo.rollout.groups import Scored
-from srl_grpo.stages.rl import prepared
+from srl_grpo.stages.train import prepared
 from srl_reward import StepReward
 
 STEPS = ["1. **A** a", "2. **B** b", "3. **C** \\boxed{7}"]
@@ -29,21 +29,21 @@ def test_rollouts_end_at_a_stop_string_which_the_reward_does_not_see(
     tmp_path: Path, world: World
 ) -> None:
     config = smoke(tmp_path, rollout__stop=["=", "*"], rollout__temperature=1.0)
-    with prepared(config, world) as (trainer, _):
-        assert trainer.sampling.stop == ("=", "*")
-        assert trainer.held_out is not None
-        assert trainer.held_out._greedy.stop == ("=", "*")
+    with prepared(config, world) as (session, stage, _):
+        assert stage.source.sampling.stop == ("=", "*")
+        assert stage.held_out is not None
+        assert stage.held_out._greedy.stop == ("=", "*")
         columns = {"problem": "12+34", "previous_steps": [], "target_step": "1. a"}
-        text, ids = trainer.prompts[0].text, trainer.prompts[0].ids
+        text, ids = stage.source.prompts[0].text, stage.source.prompts[0].ids
         prompts = [TrainingPrompt(0, "p/1", text, ids, False, columns)] * 48
         seeds = list(range(48))
-        done = trainer.rollout.engine.generate([ids] * 48, trainer.sampling, seeds)
-        scored = trainer.scorer(prompts, done)
+        done = stage.source.rollout.engine.generate([ids] * 48, stage.source.sampling, seeds)
+        scored = stage.source.scorer(prompts, done)
     ended = [item for item in scored if item.completion.stop_string]
     assert len(ended) > 5
     for item in ended:
         tokens = item.completion.token_ids
-        whole = str(trainer.tokenizer.decode(list(tokens)))
+        whole = str(session.model.tokenizer.decode(list(tokens)))
         assert item.completion.finish_reason == "stop"
         assert whole.startswith(item.text + str(item.completion.stop_string))
         assert not {"=", "*"} & set(item.text)
@@ -171,6 +171,6 @@ def test_a_chains_steps_are_read_as_their_prompt_and_their_end_say(
 
 def test_the_run_hands_chain_start_over(tmp_path: Path, world: World) -> None:
     config = smoke(tmp_path, evaluation__chain_start=2)
-    with prepared(config, world) as (trainer, _):
-        assert trainer.held_out is not None
-        assert trainer.held_out._chain_start == 2
+    with prepared(config, world) as (_, stage, _):
+        assert stage.held_out is not None
+        assert stage.held_out._chain_start == 2

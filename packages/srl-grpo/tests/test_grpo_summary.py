@@ -24,6 +24,7 @@ from srl_grpo.heldout.evaluation import (
     problem_of_instance,
     problems_of,
 )
+from srl_grpo.rollout.algorithm import GroupRelative
 from srl_grpo.rollout.groups import Selection
 from srl_grpo.rollout.records import rollout_records
 from srl_grpo.run.clock import Stopwatch
@@ -162,10 +163,10 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch):
 
 def test_rollouts_are_told_as_the_model_saw_them(make_group):
     kept, dropped = make_group([1.0, 0.0], exact=True), make_group([0.5, 0.5], reason="empty")
-    selection = Selection(wanted=2, eps_std=0.01)
-    selection.add([kept, dropped])
+    selection = Selection(wanted=2)
+    selection.add([kept, dropped], [True, False])
     prompts = [instance("p/2", 2, 3, "2. **Tens** 1")]
-    records = list(rollout_records(4, selection, prompts, eps=1e-9))
+    records = list(rollout_records(4, selection, prompts, GroupRelative(advantage_eps=1e-9)))
     assert [r["advantage"] for r in records[:2]] == pytest.approx([0.5**0.5, -(0.5**0.5)])
     assert [r["advantage"] for r in records[2:]] == [None, None]
     assert [(r["kept"], r["sample"], r["reason"]) for r in records] == [

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,16 @@ from srl_eval.generate import seed_for
 from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimizerSection
 from srl_grpo.learner.engine import TrainingEngine, deepspeed_settings
 from srl_grpo.learner.policy import Policy
-from srl_grpo.learner.updater import Updater, mean_metrics, optimizer_batches, samples_of, weighted
+from srl_grpo.learner.updater import (
+    UpdateOptions,
+    Updater,
+    mean_metrics,
+    optimizer_batches,
+    weighted,
+)
+from srl_grpo.objective.loss import PolicyLoss
+from srl_grpo.rollout.algorithm import GroupRelative, samples_of
+from srl_grpo.stages.rl import loss_of
 
 RATE, TEMPERATURE, SEED = 2e-3, 0.8, 42
 
@@ -34,18 +45,17 @@ def updater(world):
             world,
         )
         algorithm = AlgorithmSection(train_batch_size=train_batch_size, **options)
-        return Updater(
-            engine,
-            world,
-            algorithm,
-            TEMPERATURE,
-            budget,
-            1,
-            SEED,
-            train_batch_size,
-            reference,
+        update = UpdateOptions(
+            batch_size=train_batch_size,
+            passes=algorithm.ppo_steps,
+            normalisation=algorithm.normalisation,
+            token_budget=budget,
+            temperature=TEMPERATURE,
+            seed=SEED,
             max_logprob_difference=0,  # the groups' sampler is made up
         )
+        made = Updater(engine, loss_of(algorithm), update, 1, reference)
+        return lambda groups, step, rate: made(samples_of(groups, GroupRelative()), step, rate)
 
     return make
 
@@ -195,7 +205,7 @@ def test_the_samplers_own_probabilities_are_compared(tiny_model, updater, groups
 
 
 def test_passes_cover_all_samples_in_seeded_orders(groups):
-    samples = samples_of(groups, 1e-4)
+    samples = samples_of(groups, GroupRelative())
     first = optimizer_batches(samples, 4, SEED, (0, 0))
     assert [len(batch) for batch in first] == [3, 3]
     assert sorted(s.completion_ids for batch in first for s in batch) == sorted(
@@ -211,7 +221,7 @@ def test_passes_cover_all_samples_in_seeded_orders(groups):
     [(9, 4, [3, 3, 3]), (9, 8, [5, 4]), (10, 4, [4, 3, 3]), (12, 4, [4, 4, 4]), (5, 1, [1] * 5)],
 )
 def test_the_remainder_is_shared_out(make_group, count, size, sizes):
-    samples = samples_of([make_group([*range(count)])], 1e-4)
+    samples = samples_of([make_group([*range(count)])], GroupRelative())
     assert [len(batch) for batch in optimizer_batches(samples, size, SEED, (3, 0))] == sizes
 
 
@@ -231,12 +241,12 @@ def test_the_metrics_of_one_step_are_its_own_to_the_last_bit():
 
 
 def test_weights_are_shares_of_the_optimizer_steps_own_tokens(groups):
-    samples = weighted(samples_of(groups, 1e-4)[:2], "token-mean")
+    samples = weighted(samples_of(groups, GroupRelative())[:2], "token-mean")
     assert [sample.weight for sample in samples] == [0.2, 0.2]
 
 
 def test_samples_hold_the_sampled_ids_and_group_advantages(groups):
-    samples = samples_of(groups, 1e-4)
+    samples = samples_of(groups, GroupRelative())
     assert [s.completion_ids for s in samples[:2]] == [(8, 9, 0), (8, 0)]
     assert samples[0].prompt_ids == (5, 6, 7)
     assert sum(s.advantage for s in samples[:3]) == pytest.approx(0, abs=1e-9)
@@ -254,3 +264,32 @@ def test_settings_of_deepspeed_are_laid_over_ours_section_by_section():
     assert settings["gradient_clipping"] == 0.25
     assert settings["bf16"] == {"enabled": True}
     assert settings["x"] == 1
+
+
+@pytest.mark.parametrize("size", [64, 2])
+def test_a_sample_that_brings_its_old_log_probabilities_keeps_them(
+    tiny_model, world, groups, size
+) -> None:
+    """The policy's own less 0.1 on every token: the ratio is exp(0.1) in the first step."""
+    seen: list[torch.Tensor] = []
+
+    class Watching(PolicyLoss):
+        def __call__(self, logprobs_N, columns):
+            if len(seen) < 1:
+                seen.append((logprobs_N.detach() - columns["old_logprobs"]).exp())
+            return super().__call__(logprobs_N, columns)
+
+    engine = TrainingEngine(Policy(tiny_model()), EngineSection(), OptimizerSection(), world)
+    options = UpdateOptions(batch_size=size, token_budget=1000, max_logprob_difference=0)
+    made = Updater(engine, Watching(), options, 1)
+    samples = samples_of(groups, GroupRelative())
+    own = made.score(samples, engine)
+    brought = [
+        replace(sample, old_logprobs=tuple(value - 0.1 for value in values) if number else ())
+        for number, (sample, values) in enumerate(zip(samples, own, strict=True))
+    ]
+    made(brought, 0, 0.0)
+    ratios = {round(value, 3) for value in seen[0].tolist()}
+    assert 1.105 in ratios
+    assert ratios <= {1.0, 1.105}
+    assert size == 2 or ratios == {1.0, 1.105}

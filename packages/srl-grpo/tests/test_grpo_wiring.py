@@ -116,8 +116,8 @@ def test_the_next_step_knows_how_many_groups_were_usable(watched, tmp_path: Path
         return render_step_output("so", text), True
 
     tree = config(num_steps=2, rollout={"batch_size": 2, "max_rounds": 8})
-    state = watched(tree, tmp_path / "run", script=half).trainer.state
-    assert 0.2 < state.keep_rate.usable / state.keep_rate.seen < 0.8
+    state = watched(tree, tmp_path / "run", script=half).trainer.progress
+    assert 0.2 < state.keep_rate.usable / state.keep_rate.sampled < 0.8
 
 
 def test_the_count_of_starved_steps_ends_with_an_update(watched, tmp_path: Path) -> None:

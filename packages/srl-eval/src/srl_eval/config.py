@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from srl_data.command.config import Flag, Section
 from srl_data.command.errors import ConfigError
 from srl_data.prompt_record import ChatSection
+from srl_eval.generate.options import StopStrings
 from srl_eval.generate.sampling import Sampling
 
 Backend = Literal["hf", "vllm", "server"]
@@ -27,17 +28,6 @@ AVERAGE_TOP_P = 0.95
 DEFAULT_MODEL = "Qwen/Qwen2.5-7B-Instruct"
 """What a command evaluates that is told no model: the one that the SRL paper trains."""
 
-
-def as_stop_strings(value: object) -> object:
-    """One stop string as several; ValueError for an empty one."""
-    strings = (value,) if isinstance(value, str) else value
-    if isinstance(strings, list | tuple) and "" in strings:
-        raise ValueError("a stop string is empty, so it would end every completion at once")
-    return strings
-
-
-StopStrings = Annotated[tuple[str, ...], BeforeValidator(as_stop_strings)]
-"""Texts that end a completion; in a file a list or one text, on the command line a flag each."""
 
 _MODE = re.compile(r"greedy|stepwise|avg[1-9][0-9]*")
 

@@ -24,7 +24,7 @@ from srl_data.prompt_record import (
 )
 from srl_data.prompts import Template
 from srl_data.template_choice import ChosenTemplate, choose_template
-from srl_eval.config import Backend, EvalConfig, ModelSection
+from srl_eval.config import Backend, BackendSection, EvalConfig, ModelSection
 from srl_eval.generate.architectures import (
     check_generates,
     load_config,
@@ -33,6 +33,7 @@ from srl_eval.generate.architectures import (
 )
 from srl_eval.generate.engine import Engine
 from srl_eval.generate.folders import ModelSource, check_files
+from srl_eval.generate.options import ServerOptions, VllmOptions
 from srl_eval.generate.stopping import stop_token_ids
 from srl_eval.generate.tokenizers import check_ids, check_marks, load_tokenizer, padding_id
 from srl_eval.generate.weights import load_generation_config, load_model
@@ -223,6 +224,30 @@ def _identity(section: ModelSection) -> dict[str, object]:
     return {"model": str(path), "files_sha256": digest.hexdigest()}
 
 
+def vllm_options(backend: BackendSection, dtype: str) -> VllmOptions:
+    """How vLLM is started for a backend section."""
+    return VllmOptions(
+        dtype=dtype,
+        chunk_size=backend.chunk_size,
+        gpu_memory_utilization=backend.gpu_memory_utilization,
+        tensor_parallel_size=backend.tensor_parallel_size,
+    )
+
+
+def server_options(config: EvalConfig) -> ServerOptions:
+    """How the server of a config is asked, under the name that it gives the model."""
+    backend = config.backend
+    assert backend.base_url is not None, "BackendSection asks for it"
+    return ServerOptions(
+        base_url=backend.base_url,
+        model=backend.served_model or config.model.name,
+        chunk_size=backend.chunk_size,
+        concurrency=backend.concurrency,
+        timeout=backend.request_timeout,
+        attempts=backend.request_attempts,
+    )
+
+
 def _start(
     config: EvalConfig,
     model_config: "PreTrainedConfig",
@@ -233,11 +258,11 @@ def _start(
     if config.backend.backend == "vllm":
         from srl_eval.generate.vllm import start_vllm
 
-        return start_vllm(config.model, config.backend, dtype, tokenizer)
+        return start_vllm(source_of(config.model), vllm_options(config.backend, dtype), tokenizer)
     if config.backend.backend == "server":
         from srl_eval.generate.server import start_server
 
-        return start_server(config.model, config.backend, tokenizer)
+        return start_server(server_options(config), tokenizer)
     import torch
 
     from srl_eval.generate.transformers import TransformersEngine

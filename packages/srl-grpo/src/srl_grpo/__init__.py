@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from srl_grpo.objective.logprobs import linear_logprobs
     from srl_grpo.objective.loss import LossOptions, policy_loss, token_weights
     from srl_grpo.report import write_report
-    from srl_grpo.stages.rl import train
+    from srl_grpo.stages.train import train
 
 __all__ = [
     "LossOptions",
@@ -38,7 +38,7 @@ _HOMES = {
     "linear_logprobs": "objective.logprobs",
     "policy_loss": "objective.loss",
     "token_weights": "objective.loss",
-    "train": "stages.rl",
+    "train": "stages.train",
     "write_report": "report",
 }
 

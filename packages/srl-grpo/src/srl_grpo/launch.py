@@ -37,7 +37,7 @@ def launch_or_train(config: TrainConfig) -> None:
         if several and "RANK" not in os.environ:
             launch(config.launch, sys.argv[1:])
             return
-        from srl_grpo.stages.rl import train
+        from srl_grpo.stages.train import train
 
         train(config)
 

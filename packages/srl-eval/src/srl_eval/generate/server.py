@@ -12,20 +12,18 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.records import short_reason
 from srl_eval.generate.engine import ChunkedEngine, Prompt
+from srl_eval.generate.options import ServerOptions
 from srl_eval.generate.sampling import Completion, FinishReason, Sampling
 from srl_eval.generate.stop_text import ended
 from srl_eval.generate.text import Decoder
 from srl_eval.generate.transport import Client, ServerAddress, ServerError, in_order
-
-if TYPE_CHECKING:
-    from srl_eval.config import BackendSection, ModelSection
 
 KEY_VARIABLE = "SRL_EVAL_API_KEY"
 _SIGNED = 1 << 63
@@ -72,18 +70,12 @@ class _ModelsReply(_Reply):
     data: list[_ServedModel]
 
 
-def start_server(
-    model: "ModelSection", backend: "BackendSection", decoder: Decoder | None = None
-) -> "ServerEngine":
-    """The engine over the server that the configuration names, which must serve the model.
+def start_server(options: ServerOptions, decoder: Decoder | None = None) -> "ServerEngine":
+    """The engine over the server that the options name, which must serve the model.
 
     Raises DataError where no server answers, or it serves other models.
     """
-    assert backend.base_url is not None, "BackendSection asks for it"
-    address = ServerAddress(
-        backend.base_url, backend.request_timeout, backend.request_attempts, api_key()
-    )
-    name = backend.served_model or model.name
+    address = ServerAddress(options.base_url, options.timeout, options.attempts, api_key())
     # A wrong address should show at once; only requests under way are worth long waiting.
     first = replace(
         address,
@@ -97,18 +89,19 @@ def start_server(
     except ServerError as error:
         raise DataError(f"no server answers: {error}") from error
     except ValidationError as error:
-        raise DataError(f"{backend.base_url}/models: {short_reason(error)}; {_EXPECTED}") from error
-    found = next((each for each in served if each.id == name), None)
+        raise DataError(f"{options.base_url}/models: {short_reason(error)}; {_EXPECTED}") from error
+    found = next((each for each in served if each.id == options.model), None)
     if found is None:
         names = ", ".join(repr(each.id[:100]) for each in served[:10]) or "none"
         raise DataError(
-            f"{backend.base_url} does not serve {name!r} but {names}; name it with --served-model"
+            f"{options.base_url} does not serve {options.model!r} but {names}; "
+            "name it with --served-model"
         )
     return ServerEngine(
         address,
         found.id,
-        chunk_size=backend.chunk_size,
-        concurrency=backend.concurrency,
+        chunk_size=options.chunk_size,
+        concurrency=options.concurrency,
         max_length=found.max_model_len,
         decoder=decoder,
     )

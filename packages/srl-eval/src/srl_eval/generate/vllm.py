@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from srl_data.command.errors import ConfigError
 from srl_eval.generate.engine import ChunkedEngine, Prompt
+from srl_eval.generate.folders import ModelSource
+from srl_eval.generate.options import VllmOptions
 from srl_eval.generate.sampling import Completion, FinishReason, Sampling
 from srl_eval.generate.stop_text import ended
 from srl_eval.generate.text import Decoder
@@ -18,8 +20,6 @@ from srl_eval.generate.text import Decoder
 if TYPE_CHECKING:
     from vllm import LLM
     from vllm.outputs import RequestOutput
-
-    from srl_eval.config import BackendSection, ModelSection
 
 _SIGNED = 1 << 63
 
@@ -31,24 +31,24 @@ def require_vllm() -> None:
 
 
 def start_vllm(
-    model: "ModelSection", backend: "BackendSection", dtype: str, decoder: Decoder | None = None
+    source: ModelSource, options: VllmOptions, decoder: Decoder | None = None
 ) -> "VllmEngine":
     """Load a model into vLLM."""
     require_vllm()
     from vllm import LLM
 
     llm = LLM(
-        model=model.name,
-        revision=model.revision,
-        download_dir=str(model.cache_dir) if model.cache_dir else None,
-        dtype=dtype,
+        model=source.name,
+        revision=source.revision,
+        download_dir=str(source.cache_dir) if source.cache_dir else None,
+        dtype=options.dtype,
         trust_remote_code=False,
         generation_config="vllm",
-        gpu_memory_utilization=backend.gpu_memory_utilization,
-        tensor_parallel_size=backend.tensor_parallel_size,
+        gpu_memory_utilization=options.gpu_memory_utilization,
+        tensor_parallel_size=options.tensor_parallel_size,
         logprobs_mode="processed_logprobs",
     )
-    return VllmEngine(llm, chunk_size=backend.chunk_size, decoder=decoder)
+    return VllmEngine(llm, chunk_size=options.chunk_size, decoder=decoder)
 
 
 class VllmEngine(ChunkedEngine):

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from srl_data.arithmetic import Difficulty
 from srl_data.command.config import Flag, Section
 from srl_data.prompt_record import ChatSection
-from srl_eval.config import StopStrings
+from srl_eval.generate.options import StopStrings
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -138,8 +138,8 @@ class RolloutSection(Section):
 
     batch_size: Positive = 4
     """Prompts in a rollout batch, over all ranks, after filtering."""
-    group_size: Annotated[int, Field(ge=2)] = 4
-    """Completions a prompt."""
+    group_size: Positive = 4
+    """Completions per prompt; at least 2 where the baseline is the group."""
     max_new_tokens: Positive = 1024
     """Longest completion in tokens; one cut off is invalid."""
     temperature: Annotated[float, Field(gt=0), Flag(aliases=("sampling-temperature",))] = 1.0
@@ -203,6 +203,9 @@ class AlgorithmSection(Section):
     """Passes over a rollout batch."""
     train_batch_size: Positive | None = None
     """Completions an optimizer step; default all of a rollout batch."""
+    baseline: Literal["group", "none"] = "group"
+    """What a reward is compared with: the other completions of its prompt, or nothing
+    (REINFORCE), which trains on every completion and allows a group size of 1."""
     advantage_eps: Annotated[float, Field(gt=0)] = 1e-4
     """Added to the group's standard deviation of rewards."""
     sampler_cap: Annotated[float, Field(gt=0)] | None = None
@@ -377,6 +380,11 @@ class TrainConfig(Section):
             )
         if self.warm_start.steps and self.synthetic is None:
             raise ValueError("warm_start.steps needs the synthetic section, whose stream it reads")
+        if self.rollout.group_size < 2 and self.algorithm.baseline == "group":
+            raise ValueError(
+                f"rollout.group_size = {self.rollout.group_size}: a completion is compared with "
+                "the others of its prompt; give --group-size 2 or more, or --baseline none"
+            )
         chunk, group = self.rollout.completions_per_chunk, self.rollout.group_size
         if chunk % group:
             below, above = chunk // group * group, -(-chunk // group) * group

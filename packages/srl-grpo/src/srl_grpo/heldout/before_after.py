@@ -5,17 +5,17 @@ that an interrupted run still compares with its own beginning.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic
 
 from rich.console import Console
 from rich.table import Table
 
 from srl_data.files import write_text
-from srl_grpo.config.train import TrainConfig
 from srl_grpo.heldout.evaluation import HeldOut, Values, means, paired_interval, problem_of_instance
-from srl_grpo.run.directory import RunDirectory
-from srl_grpo.stages.loop import Trainer
+from srl_grpo.run.session import Session
 
 BEFORE = "before.json"
 PERCENT = ("exact", "invalid", "greedy_exact", "final_answer")
@@ -25,9 +25,10 @@ PERCENT = ("exact", "invalid", "greedy_exact", "final_answer")
 class BeforeAfter:
     """The comparison of a run's two ends; does nothing where the config does not ask for it."""
 
-    config: TrainConfig
-    directory: RunDirectory
-    fresh: bool
+    session: Session
+    held_out: HeldOut | None
+    evaluate: Callable[[], Values]
+    """Held-out values of the present weights. Collective."""
     began: float
     """When the process began to set up the run, on the monotonic clock."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -38,52 +39,58 @@ class BeforeAfter:
     @property
     def wanted(self) -> bool:
         """Whether the config asks for it."""
-        return self.config.evaluation.before_after
+        return self.session.config.evaluation.before_after and self.held_out is not None
 
-    def before(self, trainer: Trainer) -> None:
+    @property
+    def path(self) -> Path:
+        """The evaluation before, in the run's folder."""
+        return self.session.directory.path / BEFORE
+
+    def before(self) -> None:
         """Evaluate a fresh run's policy, or read what was found when the run began. Collective."""
-        path = self.directory.path / BEFORE
-        if not self.wanted or trainer.held_out is None:
+        session = self.session
+        if not self.wanted:
             return
-        if not self.fresh:
-            if path.is_file():
-                self.values_before = json.loads(path.read_text(encoding="utf-8"))
+        if session.setup.start.checkpoint is not None:
+            if self.path.is_file():
+                self.values_before = json.loads(self.path.read_text(encoding="utf-8"))
             return
         start = monotonic()
         self.seconds["setup"] = start - self.began
-        trainer.display.phase("evaluate")
-        self.values_before = trainer.held_out.evaluate(trainer.rollout)
+        session.display.phase("evaluate")
+        self.values_before = self.evaluate()
         found = means(self.values_before)
-        trainer.display.evaluated(0, {f"eval/{name}": value for name, value in found.items()})
-        if trainer.world.is_main:
-            write_text(path, json.dumps(self.values_before))
+        session.display.evaluated(0, {f"eval/{name}": value for name, value in found.items()})
+        if session.world.is_main:
+            write_text(self.path, json.dumps(self.values_before))
         self.trained_from = monotonic()
         self.seconds["before"] = self.trained_from - start
 
-    def after(self, trainer: Trainer) -> None:
+    def after(self) -> None:
         """Evaluate the trained policy and write summary.json. Collective."""
-        if not self.values_before or trainer.held_out is None:
+        if not self.values_before or self.held_out is None:
             return
+        session = self.session
         start = monotonic()
         self.seconds["train"] = start - self.trained_from
-        trainer.display.phase("evaluate")
-        values = trainer.held_out.evaluate(trainer.rollout)
+        session.display.phase("evaluate")
+        values = self.evaluate()
         self.seconds["after"] = monotonic() - start
         self.seconds["total"] = monotonic() - self.began
-        if trainer.world.is_main:
+        if session.world.is_main:
             summary = {
                 "before": means(self.values_before),
                 "after": means(values),
-                "intervals": intervals(self.values_before, values, trainer.held_out),
-                "instances": len(trainer.held_out.prompts),
-                "problems": len(trainer.held_out.problems),
+                "intervals": intervals(self.values_before, values, self.held_out),
+                "instances": len(self.held_out.prompts),
+                "problems": len(self.held_out.problems),
                 "seconds": {name: round(value, 2) for name, value in self.seconds.items()},
             }
-            write_text(self.directory.summary, json.dumps(summary, indent=2) + "\n")
+            write_text(session.directory.summary, json.dumps(summary, indent=2) + "\n")
 
-    def show(self, directory: RunDirectory) -> None:
+    def show(self) -> None:
         """Print the table of before and after, and where the run lies."""
-        console = Console()
+        console, directory = Console(), self.session.directory
         if directory.summary.is_file() and self.wanted:
             found = json.loads(directory.summary.read_text(encoding="utf-8"))
             console.print(summary_table(found["before"], found["after"], found["intervals"]))

@@ -21,6 +21,10 @@ class Sample:
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
     """The sampled ids themselves, the end token included; never re-tokenised text."""
+    group: int = 0
+    """Which samples have this one's prompt, by a number of their batch."""
+    weights_version: int = 0
+    """Which weights it was sampled from: updates of the sampler's weights before it."""
     advantage: float = 0.0
     weight: float = 0.0
     """Each token's share of the global batch."""

@@ -1,4 +1,4 @@
-"""The model to train and its tokenizer: loaded and made ready, or made on the spot.
+"""The model to train and its tokenizer, loaded and prepared for training.
 
 What loading checks is `srl_eval.generate`'s, shared with evaluation; here is what training adds.
 """
@@ -7,13 +7,7 @@ import os
 from collections.abc import Callable
 
 import torch
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srl_data.command.errors import DataError
 from srl_eval.generate.architectures import load_config, vocabulary_size, window
@@ -21,61 +15,12 @@ from srl_eval.generate.folders import ModelSource, check_files
 from srl_eval.generate.tokenizers import check_ids, load_tokenizer, longest_id
 from srl_eval.generate.transformers import SMALL_MODEL
 from srl_eval.generate.weights import load_model, quiet_transformers
-from srl_grpo.config.train import BuildSection, ModelSection
+from srl_grpo.config.train import ModelSection
 from srl_grpo.learner.noise import switch_off_noise
 from srl_grpo.learner.trainable import check_trainable
-from srl_grpo.toy.characters import END, PAD, alphabet_named, character_core
 
 Note = Callable[[str], None]
 """Shows a line to the user."""
-
-
-def character_tokenizer(alphabet: list[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer whose tokens are the entries of `alphabet` (characters and marks)."""
-    return PreTrainedTokenizerFast(
-        tokenizer_object=character_core(alphabet),
-        eos_token=END,
-        pad_token=PAD,
-        clean_up_tokenization_spaces=False,
-    )
-
-
-def build_model(
-    build: BuildSection, seed: int, attention: str = "auto"
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A small seeded Qwen3 model in float32 and its character tokenizer.
-
-    DataError in one line where this machine has not the attention that is asked for.
-
-    Not Qwen2: for that model type transformers 5 loads every tokenizer as Qwen2's own byte-level
-    one, whatever the folder says, and a reloaded checkpoint would read other ids.
-    """
-    tokenizer = character_tokenizer(alphabet_named(build.alphabet))
-    config = Qwen3Config(  # type: ignore[call-arg]  # the last one is every config's, untyped
-        vocab_size=len(tokenizer),
-        hidden_size=build.hidden_size,
-        intermediate_size=build.intermediate_size,
-        num_hidden_layers=build.num_layers,
-        num_attention_heads=build.num_heads,
-        num_key_value_heads=build.num_kv_heads,
-        head_dim=build.hidden_size // build.num_heads,
-        max_position_embeddings=build.max_positions,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        attn_implementation=None if attention == "auto" else attention,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            model = Qwen3ForCausalLM(config)
-        except (ImportError, ValueError) as error:
-            reason = str(error).partition("\n")[0]
-            raise DataError(
-                f"cannot make a model with --attention {attention}: {reason}"
-            ) from error
-    return model, tokenizer
 
 
 def source_of(section: ModelSection) -> ModelSource:
@@ -113,18 +58,15 @@ def compute_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if name == "bfloat16" else torch.float32
 
 
-def make_model(
+def load_for_training(
     section: ModelSection, device: torch.device, seed: int, note: Note = lambda _: None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model and tokenizer that a config names, on `device`, without dropout."""
-    if section.build is not None:
-        model, tokenizer = build_model(section.build, seed, section.attention)
-    else:
-        assert section.path is not None
-        check_files(source_of(section))
-        tokenizer = with_end_token(load_tokenizer(source_of(section), note), section.path)
-        model = load_trainable(section, device, tokenizer, seed, note)
-    return ready(model, section, device, note), tokenizer
+    """The model and tokenizer of `model.path`, on `device`, without dropout."""
+    assert section.path is not None
+    check_files(source_of(section))
+    tokenizer = with_end_token(load_tokenizer(source_of(section), note), section.path)
+    model = load_trainable(section, device, tokenizer, seed, note)
+    return prepare_model(model, section, device, note), tokenizer
 
 
 def load_trainable(
@@ -182,7 +124,7 @@ def freeze_what_text_leaves_out(model: PreTrainedModel) -> None:
             parameter.requires_grad_(False)
 
 
-def ready(
+def prepare_model(
     model: PreTrainedModel,
     section: ModelSection,
     device: torch.device,
@@ -206,7 +148,7 @@ def cast_parameters(model: PreTrainedModel, dtype: torch.dtype) -> None:
         parameter.data = parameter.data.to(dtype)
 
 
-def settle_threads(model: PreTrainedModel) -> None:
+def use_one_thread_if_small(model: PreTrainedModel) -> None:
     """One CPU thread for a small model, unless OMP_NUM_THREADS says otherwise.
 
     An operator's threads wait for each other by spinning: on two idle cores a second one makes an

@@ -1,11 +1,11 @@
-"""The update of one rollout batch: groups to samples, samples to micro-batches, losses to steps.
+"""The update of one batch: samples to micro-batches, micro-batches to losses, losses to steps.
 
 Every rank holds the same list of samples and trains its shard; sums are global. Left out: where
-groups come from (`srl_grpo.rollout.groups`), and what the loss is (`srl_grpo.objective.loss`).
+samples come from, and what the loss is (`srl_grpo.objective.loss`).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from srl_eval.generate import seed_for
-from srl_grpo.config.train import AlgorithmSection
 from srl_grpo.learner.agreement import (
     DIFFERENCE,
     UNEXPLAINED,
@@ -26,24 +25,15 @@ from srl_grpo.learner.distributed import World
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.finite import check_logprobs, check_metrics
 from srl_grpo.learner.policy import Policy
-from srl_grpo.objective.loss import LOSSES, LossOptions, Normalisation, denominator, token_weights
-from srl_grpo.rollout.groups import Group, advantages
+from srl_grpo.objective.loss import (
+    Loss,
+    Normalisation,
+    denominator,
+    old_logprobs,
+    token_weights,
+)
 
 Metrics = dict[str, float]
-
-
-def samples_of(groups: Sequence[Group], eps: float) -> list[Sample]:
-    """One sample a completion, with its advantage, in order of groups and members."""
-    return [
-        Sample(
-            prompt_ids=group.prompt_ids,
-            completion_ids=member.completion.token_ids,
-            advantage=advantage,
-            sampler_logprobs=member.completion.logprobs,
-        )
-        for group, row in zip(groups, advantages(groups, eps), strict=True)
-        for member, advantage in zip(group.members, row, strict=True)
-    ]
 
 
 def weighted(samples: Sequence[Sample], normalisation: Normalisation) -> list[Sample]:
@@ -89,47 +79,74 @@ def mean_metrics(collected: Sequence[tuple[float, Metrics]]) -> Metrics:
     return means | {"grad_norm": float(np.mean([m["grad_norm"] for _, m in collected]))}
 
 
-@dataclass
-class Updater:
-    """Turns rollout batches into optimizer steps."""
+@dataclass(frozen=True)
+class UpdateOptions:
+    """How a batch of samples becomes optimizer steps."""
 
-    engine: TrainingEngine
-    world: World
-    options: AlgorithmSection
-    temperature: float
-    token_budget: int
-    pad_id: int
-    seed: int
-    train_batch_size: int
-    reference: Policy | None = None
+    batch_size: int
+    """Samples per optimizer step, at most."""
+    passes: int = 1
+    """Passes over the samples."""
+    normalisation: Normalisation = "token-mean"
+    token_budget: int = 16384
+    """Padded tokens per forward pass."""
+    temperature: float = 1.0
+    """At which log-probabilities are taken: the sampler's."""
     top_p: float = 1.0
     """Of the sampler; below 1 its log-probabilities are those of the nucleus."""
     max_logprob_difference: float | None = None
-    """See `limit_of`."""
+    """See `srl_grpo.learner.agreement.limit_of`."""
+    seed: int = 0
+    """Of the order of samples, where there are several optimizer steps."""
 
-    def __call__(self, groups: Sequence[Group], step: int, learning_rate: float) -> Metrics:
-        """All passes over one rollout batch; see `mean_metrics` for what is returned."""
-        samples = self.with_constants(samples_of(groups, self.options.advantage_eps))
-        size, seed, mean = self.train_batch_size, self.seed, self.options.normalisation
+
+@dataclass(frozen=True)
+class Updater:
+    """Turns batches of samples into optimizer steps."""
+
+    engine: TrainingEngine
+    loss: Loss
+    options: UpdateOptions
+    pad_id: int
+    reference: Policy | None = None
+    """Of the loss's KL term."""
+
+    @property
+    def world(self) -> World:
+        """The processes that take part."""
+        return self.engine.world
+
+    def __call__(self, samples: Sequence[Sample], step: int, learning_rate: float) -> Metrics:
+        """All passes over one batch of samples; see `mean_metrics` for what is returned."""
+        options = self.options
+        constant, size = self.with_constants(samples), options.batch_size
         collected = [
-            (weight_of(batch, mean), self.optimizer_step(batch, learning_rate, step))
-            for number in range(self.options.ppo_steps)
-            for batch in optimizer_batches(samples, size, seed, (step, number))
+            (
+                weight_of(batch, options.normalisation),
+                self.optimizer_step(batch, learning_rate, step),
+            )
+            for number in range(options.passes)
+            for batch in optimizer_batches(constant, size, options.seed, (step, number))
         ]
         return mean_metrics(collected)
 
-    def with_constants(self, samples: list[Sample]) -> list[Sample]:
+    def with_constants(self, samples: Sequence[Sample]) -> list[Sample]:
         """Samples with old and reference log-probabilities, taken before the first update.
 
-        With a single optimizer step the policy itself is the old one: its own log-probabilities,
-        detached, are the same numbers, and no extra pass is made for them.
+        A sample that brings its own old log-probabilities keeps them. With a single optimizer step
+        the policy itself is the old one: its own log-probabilities, detached, are the same
+        numbers, and no extra pass is made for them.
         """
-        single = self.options.ppo_steps == 1 and self.train_batch_size >= len(samples)
-        if not single:
-            old = self.score(samples, self.engine)
-            check_logprobs(old, "the policy")
+        samples, options = list(samples), self.options
+        single = options.passes == 1 and options.batch_size >= len(samples)
+        brought = [bool(sample.old_logprobs) for sample in samples]
+        needed = not single or any(brought)
+        if self.loss.reads_old_logprobs and needed and not all(brought):
+            values = self.score(samples, self.engine)
+            check_logprobs(values, "the policy")
             samples = [
-                replace(s, old_logprobs=values) for s, values in zip(samples, old, strict=True)
+                replace(s, old_logprobs=s.old_logprobs or old)
+                for s, old in zip(samples, values, strict=True)
             ]
         if self.reference is not None:
             values = self.score(samples, self.reference)
@@ -145,17 +162,22 @@ class Updater:
     ) -> list[tuple[float, ...]]:
         """Log-probabilities of every sample's tokens, on every rank. Collective."""
         mine: dict[int, tuple[float, ...]] = {}
-        for rows in shard(samples, self.token_budget, self.world.rank, self.world.size):
+        temperature = self.options.temperature
+        for rows in self.shards(samples):
             batch = to_tensors(samples, rows, self.pad_id, self.world.device)
             if isinstance(scorer, Policy):
-                logprobs_N, _ = scorer(batch, self.temperature)
+                logprobs_N, _ = scorer(batch, temperature)
             else:
-                logprobs_N, _ = scorer.forward(batch, self.temperature)
+                logprobs_N, _ = scorer.forward(batch, temperature)
             mine.update(zip(rows, batch.split(logprobs_N), strict=True))
         everything: dict[int, tuple[float, ...]] = {}
         for part in self.world.gather(mine):
             everything.update(part)
         return [everything[row] for row in range(len(samples))]
+
+    def shards(self, samples: Sequence[Sample]) -> list[list[int]]:
+        """This rank's micro-batches; see `shard`."""
+        return shard(samples, self.options.token_budget, self.world.rank, self.world.size)
 
     def optimizer_step(self, batch: list[Sample], learning_rate: float, step: int) -> Metrics:
         """One update from a global batch. Collective.
@@ -164,7 +186,7 @@ class Updater:
         another model than the one that is trained.
         """
         samples = weighted(batch, self.options.normalisation)
-        shards = shard(samples, self.token_budget, self.world.rank, self.world.size)
+        shards = self.shards(samples)
         sums: dict[str, Tensor] = {}
         for number, rows in enumerate(shards):
             self.engine.begin(last=number == len(shards) - 1)
@@ -178,38 +200,26 @@ class Updater:
         totals = dict(zip(names, values, strict=True))
         check_metrics(totals, step + 1)
         dtype = self.engine.dtype
-        check_agreement(totals, limit_of(self.max_logprob_difference, dtype), step + 1, dtype)
+        limit = limit_of(self.options.max_logprob_difference, dtype)
+        check_agreement(totals, limit, step + 1, dtype)
         return totals | {"grad_norm": self.engine.step(learning_rate)}
 
     def micro_loss(self, batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """One micro-batch's share of the loss, and metrics that add up over micro-batches."""
-        logprobs_N, entropy_N = self.engine.forward(batch, self.temperature)
-        columns = batch.columns
-        old_N = columns.get("old_logprobs", logprobs_N.detach())
-        weights_N = columns["weight"]
-        loss, metrics = LOSSES[self.options.loss](
-            logprobs_N,
-            old_N,
-            columns["advantage"],
-            weights_N,
-            self.loss_options(),
-            columns.get("reference_logprobs"),
-            columns.get("sampler_logprobs"),
-        )
-        metrics["entropy"] = (entropy_N * weights_N).sum()
-        if "sampler_logprobs" in columns:
-            gap_N = (old_N - columns["sampler_logprobs"]).abs()
-            metrics[DIFFERENCE] = (gap_N * weights_N).sum()
-            if self.top_p < 1:
-                rest_N = unexplained(old_N, columns["sampler_logprobs"], self.top_p)
-                metrics[UNEXPLAINED] = (rest_N * weights_N).sum()
+        logprobs_N, entropy_N = self.engine.forward(batch, self.options.temperature)
+        loss, metrics = self.loss(logprobs_N, batch.columns)
+        metrics["entropy"] = (entropy_N * batch.columns["weight"]).sum()
+        if "sampler_logprobs" in batch.columns:
+            metrics |= self.difference_metrics(logprobs_N, batch.columns)
         return loss, metrics
 
-    def loss_options(self) -> LossOptions:
-        """The loss's constants from the config."""
-        return LossOptions(
-            epsilon_low=self.options.epsilon_low,
-            epsilon_high=self.options.epsilon_high,
-            beta=self.options.beta,
-            sampler_cap=self.options.sampler_cap,
-        )
+    def difference_metrics(
+        self, logprobs_N: Tensor, columns: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """How far the sampler's log-probabilities lie from the policy that sampled, as sums."""
+        old_N, sampler_N = old_logprobs(logprobs_N, columns), columns["sampler_logprobs"]
+        weights_N, top_p = columns["weight"], self.options.top_p
+        found = {DIFFERENCE: ((old_N - sampler_N).abs() * weights_N).sum()}
+        if top_p < 1:
+            found[UNEXPLAINED] = (unexplained(old_N, sampler_N, top_p) * weights_N).sum()
+        return found

@@ -6,8 +6,9 @@ What is left out: log-probabilities (`srl_grpo.objective.logprobs`), advantages 
 model.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -100,6 +101,50 @@ def policy_loss(
 
 LOSSES = {"grpo": policy_loss}
 """Losses by the name that `algorithm.loss` gives."""
+
+
+class Loss(Protocol):
+    """What an update minimises: a function of tokens' log-probabilities and of their columns."""
+
+    @property
+    def reads_old_logprobs(self) -> bool:
+        """Whether `old_logprobs` matter once a batch takes several optimizer steps."""
+
+    def __call__(
+        self, logprobs_N: Tensor, columns: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """A micro-batch's share of the global loss (scalar), and metrics as weighted sums.
+
+        `columns` holds constants of the N tokens: `weight` always, and what a sample carries.
+        """
+
+
+def old_logprobs(logprobs_N: Tensor, columns: Mapping[str, Tensor]) -> Tensor:
+    """Log-probabilities under the policy that sampled, N; without any it is the policy itself."""
+    return columns.get("old_logprobs", logprobs_N.detach())
+
+
+@dataclass(frozen=True)
+class PolicyLoss:
+    """A loss of `LOSSES` with its constants."""
+
+    name: str = "grpo"
+    options: LossOptions = LossOptions()
+    reads_old_logprobs: bool = True
+
+    def __call__(
+        self, logprobs_N: Tensor, columns: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `Loss` and `policy_loss`; reads `advantage` and the log-probabilities there are."""
+        return LOSSES[self.name](
+            logprobs_N,
+            old_logprobs(logprobs_N, columns),
+            columns["advantage"],
+            columns["weight"],
+            self.options,
+            columns.get("reference_logprobs"),
+            columns.get("sampler_logprobs"),
+        )
 
 
 def clip_metrics(

@@ -179,7 +179,7 @@ def standing(config: Mapping[str, object], data: Data) -> str:
 
 def made_with(run: RunDirectory) -> str:
     """Commit and hardware of the run."""
-    git, machine = (read_json(run.surroundings / f"{name}.json") for name in ("git", "hardware"))
+    git, machine = (read_json(run.environment / f"{name}.json") for name in ("git", "hardware"))
     parts = []
     if sha := git.get("sha"):
         changed = git.get("changed")

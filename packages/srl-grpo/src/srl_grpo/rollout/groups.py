@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 
 from srl_eval.generate import Completion
-from srl_grpo.objective.advantage import group_advantages, has_signal
+from srl_grpo.objective.advantage import has_signal
 
 
 @dataclass(frozen=True)
@@ -53,28 +53,31 @@ class Selection:
     """A rollout batch being filled, and what filling it took."""
 
     wanted: int
-    eps_std: float
+    """Groups that the batch should hold."""
     kept: list[Group] = field(default_factory=list)
-    seen: list[Group] = field(default_factory=list)
+    sampled: list[Group] = field(default_factory=list)
+    """Every group of the step, kept, surplus or without a use."""
     surplus: int = 0
     rounds: int = 0
 
-    def add(self, groups: Sequence[Group]) -> None:
+    def add(self, groups: Sequence[Group], usable: Sequence[bool]) -> None:
         """Take one round's groups of all ranks: keep usable ones, count those beyond the batch."""
         self.rounds += 1
-        self.seen.extend(groups)
-        if not groups:
-            return
-        usable = has_signal(rewards_of(groups), self.eps_std)
-        good = [group for group, use in zip(groups, usable.tolist(), strict=True) if use]
+        self.sampled.extend(groups)
+        good = [group for group, use in zip(groups, usable, strict=True) if use]
         room = self.wanted - len(self.kept)
         self.kept.extend(good[:room])
         self.surplus += max(0, len(good) - room)
 
     @property
     def usable(self) -> int:
-        """Groups seen whose rewards differ, kept or surplus."""
+        """Sampled groups that can be trained on, kept or surplus."""
         return len(self.kept) + self.surplus
+
+    @property
+    def tokens(self) -> int:
+        """Completion tokens generated for all groups."""
+        return sum(group.tokens for group in self.sampled)
 
     @property
     def full(self) -> bool:
@@ -84,13 +87,13 @@ class Selection:
     def metrics(self) -> dict[str, float]:
         """What sampling cost, per kept group; NaN where no group was kept."""
         kept = len(self.kept) or math.nan
-        constant = (~has_signal(rewards_of(self.seen), 0.0)).float().mean().item()
+        constant = (~has_signal(rewards_of(self.sampled), 0.0)).float().mean().item()
         return {
             "frac_reward_zero_std": constant,
             "sampling/rounds": float(self.rounds),
-            "sampling/keep_rate": self.usable / len(self.seen),
-            "sampling/prompts_per_kept_group": len(self.seen) / kept,
-            "sampling/tokens_per_kept_group": sum(g.tokens for g in self.seen) / kept,
+            "sampling/keep_rate": self.usable / len(self.sampled),
+            "sampling/prompts_per_kept_group": len(self.sampled) / kept,
+            "sampling/tokens_per_kept_group": self.tokens / kept,
             "sampling/surplus_groups": float(self.surplus),
             "sampling/starved": float(not self.full),
         }
@@ -101,13 +104,11 @@ def rewards_of(groups: Sequence[Group]) -> torch.Tensor:
     return torch.tensor([group.rewards for group in groups], dtype=torch.float64)
 
 
-def advantages(groups: Sequence[Group], eps: float) -> list[list[float]]:
-    """Advantages of each group's members; see `group_advantages`."""
-    if not groups:
-        return []
-    rewards_BG = rewards_of(groups)
-    result: list[list[float]] = group_advantages(rewards_BG, eps).tolist()
-    return result
+def mean_spread(rewards_BG: torch.Tensor) -> float:
+    """Mean over groups of their standard deviation (divisor G - 1); NaN for groups of one."""
+    if rewards_BG.shape[1] < 2:
+        return math.nan
+    return rewards_BG.std(dim=1, correction=1).mean().item()
 
 
 def completion_metrics(groups: Sequence[Group]) -> dict[str, float]:
@@ -122,7 +123,7 @@ def completion_metrics(groups: Sequence[Group]) -> dict[str, float]:
     }
     return {
         "reward": rewards_BG.mean().item(),
-        "reward_std": rewards_BG.std(dim=1, correction=1).mean().item(),
+        "reward_std": mean_spread(rewards_BG),
         "reward/exact": sum(member.exact for member in members) / len(members),
         "reward/invalid": len(reasons) / len(members),
         "completions/mean_length": sum(lengths) / len(lengths),

@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Sequence
 
 from srl_grpo.data.prompts import TrainingPrompt
-from srl_grpo.rollout.groups import Group, Selection, advantages
+from srl_grpo.rollout.algorithm import Algorithm
+from srl_grpo.rollout.groups import Group, Selection
 
 
 def rollout_records(
-    step: int, selection: Selection, prompts: Sequence[TrainingPrompt], eps: float
+    step: int, selection: Selection, prompts: Sequence[TrainingPrompt], algorithm: Algorithm
 ) -> Iterator[dict[str, object]]:
     """One record a completion of `step`, kept groups and dropped ones alike."""
     kept = {id(group) for group in selection.kept}
-    for group, advantage_G in zip(selection.seen, advantages(selection.seen, eps), strict=True):
+    rows = algorithm.advantages(selection.sampled)
+    for group, advantage_G in zip(selection.sampled, rows, strict=True):
         yield from group_records(step, group, prompts[group.index], id(group) in kept, advantage_G)
 
 

@@ -19,10 +19,10 @@ LARGEST_ROUND = 2
 
 
 class KeepRate(BaseModel):
-    """Groups seen and usable in recent steps, older ones with less weight."""
+    """Groups sampled and usable in recent steps, older ones with less weight."""
 
     model_config = ConfigDict(extra="forbid")
-    seen: float = 0.0
+    sampled: float = 0.0
     usable: float = 0.0
 
     def of(self, selection: Selection) -> float:
@@ -30,13 +30,13 @@ class KeepRate(BaseModel):
 
         One usable group is added to both counts, so that a first round draws a plain batch.
         """
-        seen = self.seen + len(selection.seen)
-        return (self.usable + selection.usable + 1.0) / (seen + 1.0)
+        sampled = self.sampled + len(selection.sampled)
+        return (self.usable + selection.usable + 1.0) / (sampled + 1.0)
 
     def after(self, selection: Selection) -> "KeepRate":
         """The rate once the step that `selection` ends is one of the past."""
         return KeepRate(
-            seen=DECAY * (self.seen + len(selection.seen)),
+            sampled=DECAY * (self.sampled + len(selection.sampled)),
             usable=DECAY * (self.usable + selection.usable),
         )
 
@@ -58,7 +58,7 @@ def round_size(selection: Selection, rate: KeepRate, max_rounds: int) -> int:
     All rounds together draw at most `max_rounds` batches, however small some of them were.
     """
     batch = selection.wanted
-    left = max_rounds * batch - len(selection.seen)
+    left = max_rounds * batch - len(selection.sampled)
     if selection.full or selection.rounds >= max_rounds or left <= 0:
         return 0
     needed = prompts_for(batch - len(selection.kept), rate.of(selection))

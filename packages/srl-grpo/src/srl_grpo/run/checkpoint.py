@@ -25,7 +25,6 @@ from srl_grpo.learner.distributed import World
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.finite import check_savable
 from srl_grpo.learner.model_folder import open_to_umask, save_model_folder
-from srl_grpo.rollout.refill import KeepRate
 from srl_grpo.run.inputs import Inputs
 from srl_grpo.run.resume import MANIFEST, STEP_NAME, is_checkpoint_path
 
@@ -58,23 +57,21 @@ class TrainerState(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     step: int = Field(default=0, ge=0)
-    """Rollout batches done."""
-    position: int = Field(default=0, ge=0)
-    """Prompts drawn."""
+    """Batches done."""
     num_tokens: int = Field(default=0, ge=0)
-    """Completion tokens generated."""
+    """Tokens generated or, by a stage that generates none, trained on."""
     updates: int = Field(default=0, ge=0)
     """Steps that changed the weights."""
-    starved_steps: int = Field(default=0, ge=0)
-    """Steps without an update since the last one with."""
-    keep_rate: KeepRate = KeepRate()
-    """What decides how many prompts a round draws."""
+    stage: str = ""
+    """The stage that trains, by its name."""
+    stage_state: dict[str, object] = Field(default_factory=dict)
+    """What the stage remembers: written and read by it alone."""
     best_step: int | None = None
     best_reward: float | None = None
     inputs: Inputs | None = None
     """Data and model that the run began with."""
     start: str | None = None
-    """Fingerprint of the policy that the run began with; see `srl_grpo.learner.reference`."""
+    """Fingerprint of the policy that the run began with; see `srl_grpo.run.reference`."""
     run: str | None = None
     """The run's folder, where the checkpoint was written."""
     world_size: int = Field(default=1, ge=1)

@@ -13,6 +13,10 @@ class Stopwatch:
         self._began = monotonic()
         self._spent: dict[str, float] = {}
 
+    def restart(self, entered: Callable[[str], None]) -> None:
+        """Count from now on; `entered` hears of each phase."""
+        self._entered, self._began, self._spent = entered, monotonic(), {}
+
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         """Time a block as part of phase `name`; phases do not nest."""

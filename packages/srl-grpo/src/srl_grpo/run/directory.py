@@ -80,7 +80,7 @@ class RunDirectory:
         return self.path / "config.yaml"
 
     @property
-    def surroundings(self) -> Path:
+    def environment(self) -> Path:
         """Packages, hardware, git state and environment of the run's first start."""
         return self.path / "sys"
 
@@ -150,7 +150,7 @@ def default_run_path(root: Path = Path("runs")) -> Path:
 def begin_run(
     config: Section, output_dir: Path | None = None, lock: FolderLock | None = None
 ) -> RunDirectory:
-    """Make the folder of a new run, lock it and record its config and surroundings.
+    """Make the folder of a new run, lock it and record its config and environment.
 
     Raises LockedError where another process begins a run in it at the same time, and ConfigError
     (exit code 2) where `output_dir` is a file or already holds a run; other files in the folder
@@ -167,7 +167,7 @@ def begin_run(
             f"--output-dir {run.path} already holds a run; continue it with --resume auto, "
             "or give another --output-dir"
         )
-    write_surroundings(run.surroundings)
+    write_environment(run.environment)
     write_text(run.config, dump_yaml(config))
     return run
 
@@ -175,12 +175,12 @@ def begin_run(
 def resume_run(path: Path, config: Section, step: int) -> RunDirectory:
     """Reopen a run that goes on after `step`: later rollouts are removed, the config rewritten.
 
-    The surroundings of the first start stay; those of this one lie beside them, in
+    The environment of the first start stay; those of this one lie beside them, in
     `sys/resumed_<UTC stamp>/`.
     """
     run = open_run(path)
     run.rewind(step)
-    write_surroundings(run.surroundings / f"resumed_{utc_stamp()}")
+    write_environment(run.environment / f"resumed_{utc_stamp()}")
     write_text(run.config, dump_yaml(config))
     return run
 
@@ -333,7 +333,7 @@ def write_json(path: Path, value: Mapping[str, object]) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=True) + "\n")
 
 
-def write_surroundings(folder: Path) -> None:
+def write_environment(folder: Path) -> None:
     """Write packages.txt, hardware.json, git.json and environment.json into `folder`."""
     write_text(folder / "packages.txt", "\n".join(package_versions()) + "\n")
     write_json(folder / "hardware.json", hardware())

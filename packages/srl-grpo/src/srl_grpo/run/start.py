@@ -28,7 +28,7 @@ from srl_grpo.run.resume import changed_keys
 
 
 @dataclass(frozen=True)
-class Origin:
+class StartingPoint:
     """Where a run starts: afresh, or at a checkpoint."""
 
     checkpoint: Path | None
@@ -46,12 +46,12 @@ class Origin:
         return config.output_dir or (self.checkpoint.parent if self.checkpoint else None)
 
 
-def origin_of(config: TrainConfig, world: World, lock: FolderLock) -> Origin:
+def starting_point_of(config: TrainConfig, world: World, lock: FolderLock) -> StartingPoint:
     """Find, verify and read the checkpoint to resume from, on rank 0; every rank learns of it."""
-    return world.of_main(lambda: find_origin(config, world, lock))
+    return world.of_main(lambda: find_starting_point(config, world, lock))
 
 
-def find_origin(config: TrainConfig, world: World, lock: FolderLock) -> Origin:
+def find_starting_point(config: TrainConfig, world: World, lock: FolderLock) -> StartingPoint:
     """The checkpoint that the config resumes from, fit for this run, or a fresh start.
 
     The folder that holds the run is locked before its checkpoints are looked at.
@@ -66,13 +66,13 @@ def find_origin(config: TrainConfig, world: World, lock: FolderLock) -> Origin:
         if checkpoint is not None:
             notes.append(f"no checkpoint of its own yet: it starts from {checkpoint} again")
     if checkpoint is None:
-        return Origin(None, TrainerState(), tuple(notes))
+        return StartingPoint(None, TrainerState(), tuple(notes))
     refuse_other_run(checkpoint, home)
     if home is None:
         lock.take(checkpoint.parent)
     state = read_state(checkpoint)
     check_fit(checkpoint, state, zero_stage_of(config, world), world.size)
-    return Origin(checkpoint, state, tuple(notes))
+    return StartingPoint(checkpoint, state, tuple(notes))
 
 
 def zero_stage_of(config: TrainConfig, world: World) -> int:
@@ -100,42 +100,34 @@ def refuse_other_run(checkpoint: Path, home: Path | None) -> None:
     )
 
 
-def finished_already(config: TrainConfig, origin: Origin) -> str | None:
+def finished_already(config: TrainConfig, start: StartingPoint) -> str | None:
     """What to say where nothing is left to do: the checkpoint is at or past the last step.
 
     CommandError where no step of it made an update: such a run is no success when asked again.
     """
-    home, step = origin.home(config), origin.state.step
-    if origin.checkpoint is None or home is None or step < config.num_steps:
+    home, step = start.home(config), start.state.step
+    if start.checkpoint is None or home is None or step < config.num_steps:
         return None
     lacks_summary = config.evaluation.before_after and not RunDirectory(home).summary.is_file()
     if step == config.num_steps and lacks_summary:
         return None  # stopped between its last step and the evaluation after it
     past = "finished" if step == config.num_steps else "past that"
     told = (
-        f"nothing to do: {origin.checkpoint} is at step {step} of {config.num_steps}, {past}; "
+        f"nothing to do: {start.checkpoint} is at step {step} of {config.num_steps}, {past}; "
         f"to train on, give --num-steps above {step}"
     )
-    if config.rollout.max_starved_steps and not origin.state.updates:
+    if config.rollout.max_starved_steps and not start.state.updates:
         raise CommandError(f"none of its steps made an update; {told}")
     return told
 
 
-def open_directory(
-    config: TrainConfig, origin: Origin, world: World, lock: FolderLock, note: Note
-) -> RunDirectory:
-    """Make or reopen the run's folder on rank 0 and lock it; every rank learns its path."""
-    path = world.of_main(lambda: begin_or_resume(config, origin, lock, note).path)
-    return RunDirectory(path)
-
-
 def begin_or_resume(
-    config: TrainConfig, origin: Origin, lock: FolderLock, note: Note
+    config: TrainConfig, start: StartingPoint, lock: FolderLock, note: Note
 ) -> RunDirectory:
     """The run's folder, locked: a new one, or the one that goes on."""
-    home = origin.home(config)
-    if origin.checkpoint is not None:  # which one "auto" was, for whoever reads the config later
-        kept = {"resume": str(origin.checkpoint.resolve())}
+    home = start.home(config)
+    if start.checkpoint is not None:  # which one "auto" was, for whoever reads the config later
+        kept = {"resume": str(start.checkpoint.resolve())}
         section = config.checkpoint.model_copy(update=kept)
         config = config.model_copy(update={"checkpoint": section})
     if home is None or not (config.checkpoint.resume and RunDirectory(home).holds_run()):
@@ -148,6 +140,6 @@ def begin_or_resume(
         changes = changed_keys(read_tree(RunDirectory(home).config), config)
         if changes:
             note(f"resumed with another config: {'; '.join(changes)}")
-    run = resume_run(home, config, origin.state.step)
-    rewind(run.path, origin.state)
+    run = resume_run(home, config, start.state.step)
+    rewind(run.path, start.state)
     return run

@@ -1,22 +1,19 @@
-"""A training run put together from its config: the command's body behind the validation.
+"""The stage of reinforcement learning: sample, score, filter, update, sync, keep what was written.
 
-Here heavy things meet: processes, model, data, engine. The loop is `srl_grpo.stages.loop`'s, the
-comparison of before and after `srl_grpo.heldout.before_after`'s.
+A step is `RLStage.step`. Below it the stage and its session are put together from a config. The
+loop is `srl_grpo.stages.loop`'s.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import monotonic
+from dataclasses import dataclass
 
-from transformers import PreTrainedModel
-from transformers.utils.logging import disable_progress_bar
+from pydantic import Field, ValidationError
 
-from srl_data.command.errors import CommandError, DataError, InterruptedRunError
-from srl_data.lock import FolderLock
-from srl_data.prompt_record import write_record
-from srl_data.records import open_data
+from srl_data.command.errors import CommandError, ConfigError, DataError
 from srl_eval.generate import Sampling
-from srl_grpo.config.train import TrainConfig
+from srl_grpo.config.train import AlgorithmSection, TrainConfig
 from srl_grpo.data.prompting import stops_of
 from srl_grpo.data.prompts import (
     TrainingPrompt,
@@ -26,296 +23,268 @@ from srl_grpo.data.prompts import (
     make_prompt,
     training_records,
 )
-from srl_grpo.data.sampler import PromptSampler
-from srl_grpo.heldout.before_after import BeforeAfter
-from srl_grpo.heldout.evaluation import HeldOut
-from srl_grpo.learner import distributed
-from srl_grpo.learner.distributed import World
-from srl_grpo.learner.engine import TrainingEngine, prepare_deepspeed
-from srl_grpo.learner.finite import sampling_fault
-from srl_grpo.learner.language import Language, make_language, model_section
-from srl_grpo.learner.model import (
-    check_model,
-)
+from srl_grpo.heldout.evaluation import HeldOut, Values
+from srl_grpo.learner.engine import prepare_deepspeed
+from srl_grpo.learner.finite import advice
 from srl_grpo.learner.policy import Policy, check_head
-from srl_grpo.learner.reference import fingerprint, make_reference
-from srl_grpo.learner.updater import Updater
-from srl_grpo.report import write_report
-from srl_grpo.rollout.engines import PolicyRollout
+from srl_grpo.learner.schedule import learning_rate
+from srl_grpo.learner.updater import Metrics, UpdateOptions, Updater
+from srl_grpo.objective.loss import LossOptions, PolicyLoss
+from srl_grpo.rollout.algorithm import algorithm_of, samples_of
+from srl_grpo.rollout.engines import transformers_rollout
+from srl_grpo.rollout.groups import Selection, completion_metrics
+from srl_grpo.rollout.records import rollout_records
 from srl_grpo.rollout.scoring import Scorer, make_reward
-from srl_grpo.run.checkpoint import load_checkpoint
-from srl_grpo.run.directory import RunDirectory
-from srl_grpo.run.display import Display
+from srl_grpo.rollout.source import RolloutSource, SourceState
 from srl_grpo.run.inputs import Inputs, check_inputs, describe_inputs
-from srl_grpo.run.resume import interrupted
-from srl_grpo.run.start import Origin, finished_already, open_directory, origin_of
-from srl_grpo.run.trackers import NoTracker, Tracker, make_trackers
-from srl_grpo.stages.loop import Trainer
-from srl_grpo.stages.starvation import StarvedError
+from srl_grpo.run.prompted_model import PromptedModel, open_model
+from srl_grpo.run.reference import make_reference
+from srl_grpo.run.session import Session, Setup, open_directory
+from srl_grpo.stages.loop import StepResult
+from srl_grpo.stages.opening import check_given, open_session
+from srl_grpo.stages.starvation import StarvedError, diagnosis
 from srl_grpo.toy.warm_start import pairs, warm_start
 
+NAME = "rl"
 
-def train(config: TrainConfig) -> None:
-    """Run or continue the training that `config` describes, to its end.
 
-    Raises ConfigError, DataError, or InterruptedRunError with the command that resumes.
-    """
-    disable_progress_bar()  # transformers' own; ours would be torn by them
-    world, lock = distributed.start(), FolderLock()
-    try:
-        origin = origin_of(config, world, lock)
-        if told := world.of_main(lambda: finished_already(config, origin)):
-            if world.is_main:
-                print(f"srl-grpo: {told}")  # noqa: T201 - what the command has to say
+class RLState(SourceState):
+    """What continues the stage."""
+
+    starved_steps: int = Field(default=0, ge=0)
+    """Steps without an update since the last one with."""
+
+
+@dataclass
+class RLStage:
+    """Reinforcement learning from one source of rollouts."""
+
+    config: TrainConfig
+    source: RolloutSource
+    updater: Updater
+    held_out: HeldOut | None
+    progress: RLState
+
+    def step(self, session: Session, step: int) -> StepResult:
+        """One batch, from drawing prompts to keeping what was written."""
+        batch = self.source.next_batch(step, session.clock)
+        metrics = completion_metrics(batch.sampled) | batch.metrics()
+        rate = self.learning_rate(step)
+        if batch.kept:
+            metrics |= self.update(session, batch, step, rate)
+        self.progress.starved_steps = 0 if batch.kept else self.progress.starved_steps + 1
+        with session.clock("log"):
+            self.write_rollouts(session, batch, step + 1)
+        metrics |= {
+            "learning_rate": rate,
+            "epoch": self.source.epoch,
+            "sampling/starved_steps": float(self.progress.starved_steps),
+        }
+        return StepResult(metrics, batch.tokens, updated=bool(batch.kept))
+
+    def update(self, session: Session, batch: Selection, step: int, rate: float) -> Metrics:
+        """Train on the kept groups and bring the new weights to the sampler. Collective.
+
+        CommandError where the update was not finite, before its weights are saved.
+        """
+        with session.clock("update"):
+            samples = samples_of(batch.kept, self.source.algorithm)
+            metrics = self.updater(samples, step, rate)
+        if not math.isfinite(metrics["grad_norm"]):
+            raise CommandError(
+                f"step {step + 1}: the gradient norm is {metrics['grad_norm']}; nothing of this "
+                f"step was saved; {advice(session.saved_step)}"
+            )
+        with session.clock("sync"):
+            self.source.rollout.sync_weights()
+        return metrics
+
+    def learning_rate(self, step: int) -> float:
+        """The scheduled rate of a batch."""
+        options = self.config.optimizer
+        return learning_rate(
+            step,
+            options.learning_rate,
+            options.schedule,
+            options.warmup_steps,
+            self.config.num_steps,
+        )
+
+    def write_rollouts(self, session: Session, batch: Selection, step: int) -> None:
+        """Keep what the model wrote in this step."""
+        if session.world.is_main:
+            records = rollout_records(step, batch, self.source.prompts, self.source.algorithm)
+            session.directory.write_rollouts(step, records)
+
+    def evaluate(self) -> Values:
+        """Held-out values of the present weights. Collective."""
+        assert self.held_out is not None
+        return self.held_out.evaluate(self.source.rollout)
+
+    def state(self) -> dict[str, object]:
+        """What continues the stage, as JSON."""
+        return self.progress.model_dump(mode="json")
+
+    def check(self, session: Session) -> None:
+        """StarvedError, with a checkpoint behind it, where nothing can be learned. Collective."""
+        limit, starved = self.config.rollout.max_starved_steps, self.progress.starved_steps
+        ended = session.finished and not session.state.updates
+        if not limit or (starved < limit and not ended):
             return
-        with prepared(config, world, origin, lock) as (trainer, comparison):
-            finished = train_and_compare(trainer, comparison)
-            world.barrier()  # else the launcher stops the main rank while it writes the report
-        if not finished:
-            if not world.is_main:
-                raise SystemExit(InterruptedRunError.exit_code)
-            raise interrupted(trainer.directory.path, trainer.state.step)
-        if world.is_main:
-            comparison.show(trainer.directory)
-    finally:
-        lock.release()
-        distributed.stop()
+        session.save()
+        text = ""
+        if session.world.is_main:
+            text = diagnosis(session.directory, session.state.step, starved, self.config)
+        raise StarvedError(session.world.from_main(text))
 
 
-def train_and_compare(trainer: Trainer, comparison: BeforeAfter) -> bool:
-    """Evaluate, train, evaluate, report; False where a signal ended training early."""
+@contextmanager
+def prepared(setup: Setup) -> Iterator[tuple[Session, RLStage]]:
+    """A session and its stage, ready to start; trackers are closed at the end."""
+    config, world, note = setup.config, setup.world, setup.display.note
+    check_given(setup)
+    model = open_model(config, setup.start, world, note)
+    records = training_records(config, note)
+    prompts = load_prompts(records, config.data.path, config, model.prompts, note).prompts
+    prepare_deepspeed()  # saving a model imports it too, with all it has to say
+    world.of_main(lambda: model.check(prompts[0].text))  # only it saves
+    scorer = Scorer(make_reward(config.reward), model.tokenizer)
+    held_out = make_held_out(setup, model, scorer)
+    inputs = inputs_of(setup, model, len(prompts), held_out)
+    directory = open_directory(setup, model.prompts.record)
+    policy = make_policy(setup, model)
+    reference = make_reference(setup, policy, model, inputs, directory)
+    with open_session(setup, directory, model, policy, inputs) as session:
+        yield session, make_stage(session, prompts, scorer, held_out, reference)
+
+
+def make_stage(
+    session: Session,
+    prompts: list[TrainingPrompt],
+    scorer: Scorer,
+    held_out: HeldOut | None,
+    reference: Policy | None,
+) -> RLStage:
+    """The stage over a session's engine, where its checkpoint left it."""
+    config, model, engine = session.config, session.model, session.engine
+    progress = read_progress(session)
+    rollout = transformers_rollout(
+        engine, model.pad_id, config.rollout.completions_per_chunk, model.tokenizer
+    )
+    rollout.sync_weights()
+    source = RolloutSource(
+        prompts,
+        rollout,
+        sampling_of(config, model),
+        scorer,
+        algorithm_of(config),
+        config.rollout,
+        config.seed,
+        session.world,
+        progress,
+    )
+    updater = Updater(
+        engine, loss_of(config.algorithm), update_options(config), model.pad_id, reference
+    )
+    return RLStage(config, source, updater, held_out, progress)
+
+
+def read_progress(session: Session) -> RLState:
+    """The stage's part of the state; DataError where a checkpoint holds another's."""
+    state, checkpoint = session.state, session.setup.start.checkpoint
+    if checkpoint is not None and state.stage != NAME:
+        raise ConfigError(f"{checkpoint} was written by another stage of training: {state.stage!r}")
+    state.stage = NAME
     try:
-        comparison.before(trainer)
-        finished = trainer.run()
-        if finished:
-            comparison.after(trainer)
-    except KeyboardInterrupt as error:
-        raise interrupted(trainer.directory.path, trainer.saved_step) from error
-    except StarvedError as error:
-        report(trainer)
-        trainer.world.barrier()
-        if not trainer.world.is_main:
-            raise SystemExit(error.exit_code) from error
-        raise
-    except FloatingPointError as error:  # while sampling, in training or in an evaluation
-        step, kept = trainer.state.step, trainer.saved_step
-        raise CommandError(sampling_fault(trainer.engine, str(error), step, kept)) from error
-    report(trainer)
-    return finished
+        progress = RLState.model_validate(state.stage_state)
+    except ValidationError as error:
+        raise DataError(
+            f"{checkpoint}: its stage's state does not fit: "
+            f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
+        ) from error
+    if 0 < session.config.rollout.max_starved_steps <= progress.starved_steps:
+        progress.starved_steps = 0  # it was stopped for that; who resumes it wants to try again
+    return progress
 
 
-def report(trainer: Trainer) -> None:
-    """Write the run's page, on rank 0."""
-    if trainer.world.is_main:
-        try:
-            write_report(trainer.directory.path)
-        except DataError as error:  # the run itself is whole: say so and go on
-            trainer.display.note(f"no report: {error}")
+def loss_of(options: AlgorithmSection) -> PolicyLoss:
+    """The loss with its constants from the config."""
+    constants = LossOptions(
+        epsilon_low=options.epsilon_low,
+        epsilon_high=options.epsilon_high,
+        beta=options.beta,
+        sampler_cap=options.sampler_cap,
+    )
+    return PolicyLoss(options.loss, constants)
 
 
-def sampling_of(config: TrainConfig, language: Language) -> Sampling:
+def update_options(config: TrainConfig) -> UpdateOptions:
+    """How a batch becomes optimizer steps."""
+    return UpdateOptions(
+        batch_size=config.train_batch_size,
+        passes=config.algorithm.ppo_steps,
+        normalisation=config.algorithm.normalisation,
+        token_budget=config.engine.micro_batch_tokens,
+        temperature=config.rollout.temperature,
+        top_p=config.rollout.top_p,
+        max_logprob_difference=config.algorithm.max_logprob_difference,
+        seed=config.seed,
+    )
+
+
+def sampling_of(config: TrainConfig, model: PromptedModel) -> Sampling:
     """How rollouts are drawn."""
     return Sampling(
         max_new_tokens=config.rollout.max_new_tokens,
         temperature=config.rollout.temperature,
         top_p=config.rollout.top_p,
-        stop_token_ids=stops_of(language.model, language.prompts),
+        stop_token_ids=stops_of(model.model, model.prompts),
         stop=config.rollout.stop,
     )
 
 
-def make_policy(
-    config: TrainConfig, language: Language, origin: Origin, display: Display
-) -> Policy:
+def make_policy(setup: Setup, model: PromptedModel) -> Policy:
     """The policy, warm-started where the run is fresh and the config says so."""
-    policy = Policy(language.model)
-    if origin.checkpoint is None:
+    policy, config, fresh = Policy(model.model), setup.config, setup.start.checkpoint is None
+    if fresh:
         check_head(policy)
     options, synthetic = config.warm_start, config.synthetic
-    if options.steps and synthetic is not None and origin.checkpoint is None:
-        display.phase("warm start")
-        stream = pairs(
-            config.seed, synthetic.difficulty, options, language.prompts, language.tokenizer
-        )
-        loss = warm_start(policy, stream, options, language.pad_id)
-        display.note(f"warm start: {options.steps} supervised steps, last loss {loss:.3f}")
+    if options.steps and synthetic is not None and fresh:
+        setup.display.phase("warm start")
+        stream = pairs(config.seed, synthetic.difficulty, options, model.prompts, model.tokenizer)
+        loss = warm_start(policy, stream, options, model.pad_id)
+        setup.display.note(f"warm start: {options.steps} supervised steps, last loss {loss:.3f}")
     return policy
 
 
-def make_held_out(
-    config: TrainConfig, language: Language, scorer: Scorer, world: World, display: Display
-) -> HeldOut | None:
+def make_held_out(setup: Setup, model: PromptedModel, scorer: Scorer) -> HeldOut | None:
     """The held-out set, if there is one to evaluate on."""
-    records = heldout_records(config, display.note)
+    config, note = setup.config, setup.display.note
+    records = heldout_records(config, note)
     if records is None or not (config.evaluation.eval_every or config.evaluation.before_after):
         return None
     records = limited(records, config.evaluation.eval_limit)
-    found = load_prompts(records, config.data.val_path, config, language.prompts, display.note)
+    found = load_prompts(records, config.data.val_path, config, model.prompts, note)
 
     def next_prompt(name: str, columns: dict[str, object]) -> TrainingPrompt:
-        return make_prompt(0, name, columns, language.prompts)
+        return make_prompt(0, name, columns, model.prompts)
 
-    sampling, limit = sampling_of(config, language), config.data.max_prompt_length
+    sampling, limit = sampling_of(config, model), config.data.max_prompt_length
+    start = config.evaluation.chain_start
     return HeldOut(
-        found.prompts,
-        scorer,
-        next_prompt,
-        sampling,
-        limit,
-        config.seed,
-        world,
-        config.evaluation.chain_start,
+        found.prompts, scorer, next_prompt, sampling, limit, config.seed, setup.world, start
     )
 
 
-def inputs_of(
-    config: TrainConfig,
-    origin: Origin,
-    model: PreTrainedModel,
-    prompts: int,
-    held_out: HeldOut | None,
-    world: World,
-) -> Inputs:
-    """What the run is begun with, or goes on with; ConfigError where that is something else."""
+def inputs_of(setup: Setup, model: PromptedModel, prompts: int, held_out: HeldOut | None) -> Inputs:
+    """What the run begins or resumes with; ConfigError where that is not what it began with."""
+    config, start = setup.config, setup.start
 
     def find() -> Inputs:
         evaluated = None if held_out is None else len(held_out.prompts)
-        now = describe_inputs(config, model, prompts, evaluated)
-        if origin.checkpoint is None:
+        now = describe_inputs(config, model.model, prompts, evaluated)
+        if start.checkpoint is None:
             return now
-        force = config.checkpoint.force
-        return check_inputs(origin.state.inputs, now, origin.checkpoint, force)
+        return check_inputs(start.state.inputs, now, start.checkpoint, config.checkpoint.force)
 
-    return world.of_main(find)
-
-
-@contextmanager
-def prepared(
-    config: TrainConfig,
-    world: World,
-    found: Origin | None = None,
-    held: FolderLock | None = None,
-) -> Iterator[tuple[Trainer, BeforeAfter]]:
-    """Everything of a run, ready to start; files and display are closed at the end.
-
-    Where it starts is looked up unless `found`, under the lock `held`, says it.
-    """
-    began = monotonic()
-    lock = held or FolderLock()
-    origin = found or origin_of(config, world, lock)
-    quiet = not world.is_main
-    with Display(config.num_steps, origin.state.step, quiet=quiet) as display:
-        for note in origin.notes:
-            display.note(note)
-        display.phase("load")
-        check_model(model_section(config, origin))  # before data or a hub are touched
-        for path in (config.data.path, config.data.val_path):
-            if path is not None:
-                open_data(path).close()  # before a hub is asked for a model
-        language = make_language(config, origin, world, display.note)
-        records = training_records(config, display.note)
-        prompts = load_prompts(
-            records, config.data.path, config, language.prompts, display.note
-        ).prompts
-        prepare_deepspeed()  # saving a model imports it too, with all it has to say
-        world.of_main(lambda: language.check(prompts[0].text))  # only it saves
-        scorer = Scorer(make_reward(config.reward), language.tokenizer)
-        held_out = make_held_out(config, language, scorer, world, display)
-        inputs = inputs_of(config, origin, language.model, len(prompts), held_out, world)
-        directory = open_directory(config, origin, world, lock, display.note)
-        if world.is_main:
-            write_record(directory.path, language.prompts.record)
-        policy = make_policy(config, language, origin, display)
-        reference = make_reference(config, policy, language, origin, inputs, directory, world)
-        tracker = (
-            make_trackers(config, directory, origin.resume_step, display.note)
-            if world.is_main
-            else NoTracker()
-        )
-        try:
-            trainer = assemble(
-                config,
-                world,
-                origin,
-                inputs,
-                language,
-                prompts,
-                scorer,
-                held_out,
-                directory,
-                policy,
-                reference,
-                tracker,
-                display,
-            )
-            yield trainer, BeforeAfter(config, directory, origin.checkpoint is None, began)
-        finally:
-            tracker.close()
-
-
-def assemble(
-    config: TrainConfig,
-    world: World,
-    origin: Origin,
-    inputs: Inputs,
-    language: Language,
-    prompts: list[TrainingPrompt],
-    scorer: Scorer,
-    held_out: HeldOut | None,
-    directory: RunDirectory,
-    policy: Policy,
-    reference: Policy | None,
-    tracker: Tracker,
-    display: Display,
-) -> Trainer:
-    """The trainer over its engine, with a checkpoint's state loaded where there is one."""
-    start = fingerprint(policy.model)  # before the engine shards it
-    engine = TrainingEngine(policy, config.engine, config.optimizer, world)
-    state = origin.state.model_copy()
-    state.inputs, state.run = inputs, str(directory.path.resolve())
-    if origin.checkpoint is None:
-        state.start = start
-    if 0 < config.rollout.max_starved_steps <= state.starved_steps:
-        state.starved_steps = 0  # it was stopped for that; who resumes it wants to try again
-    if origin.checkpoint is not None:
-        load_checkpoint(origin.checkpoint, engine, world)
-    state.world_size, state.zero_stage = world.size, engine.zero_stage
-    if engine.zero_stage != config.engine.zero_stage:
-        display.note("bfloat16 without ZeRO is wrong in DeepSpeed: running as --zero-stage 1")
-    rollout = PolicyRollout(
-        engine, language.pad_id, config.rollout.completions_per_chunk, language.tokenizer
-    )
-    rollout.sync_weights()
-    sampler = PromptSampler(len(prompts), config.seed, state.position)
-    updater = Updater(
-        engine,
-        world,
-        config.algorithm,
-        config.rollout.temperature,
-        config.engine.micro_batch_tokens,
-        language.pad_id,
-        config.seed,
-        config.train_batch_size,
-        reference,
-        config.rollout.top_p,
-        config.algorithm.max_logprob_difference,
-    )
-    return Trainer(
-        config=config,
-        world=world,
-        tokenizer=language.tokenizer,
-        prompt_record=language.prompts.record,
-        engine=engine,
-        rollout=rollout,
-        prompts=prompts,
-        sampler=sampler,
-        sampling=sampling_of(config, language),
-        scorer=scorer,
-        updater=updater,
-        held_out=held_out,
-        directory=directory,
-        tracker=tracker,
-        display=display,
-        state=state,
-        saved_step=origin.state.step,
-    )
+    return setup.world.of_main(find)

@@ -13,7 +13,6 @@ from itertools import groupby, zip_longest
 
 from srl_data.command.errors import CommandError
 from srl_grpo.config.train import TrainConfig
-from srl_grpo.run.checkpoint import TrainerState
 from srl_grpo.run.directory import Rollout, RunDirectory
 from srl_grpo.run.resume import resume_command, without_flags
 
@@ -123,11 +122,10 @@ def remedies(found: Findings, config: TrainConfig) -> list[str]:
     return [*form, easier] if found.invalid > 0.5 else [easier, *form]
 
 
-def lines(found: Findings, state: TrainerState, config: TrainConfig) -> Iterator[str]:
-    """The diagnosis without the command that resumes."""
-    count = state.starved_steps
+def lines(found: Findings, step: int, count: int, config: TrainConfig) -> Iterator[str]:
+    """The diagnosis of `count` steps without an update, without the command that resumes."""
     yield (
-        f"no update in {count} step{'s' if count > 1 else ''} in a row, up to step {state.step}: "
+        f"no update in {count} step{'s' if count > 1 else ''} in a row, up to step {step}: "
         f"no group's rewards differ by {config.rollout.eps_std} or more, so nothing can be learned"
     )
     reasons = f": {shares(found.reasons, found.completions)}" if found.reasons else ""
@@ -144,7 +142,7 @@ def lines(found: Findings, state: TrainerState, config: TrainConfig) -> Iterator
     yield from (f"  - {remedy}" for remedy in remedies(found, config))
 
 
-def arguments_to_go_on(step: int, num_steps: int) -> list[str]:
+def arguments_to_resume(step: int, num_steps: int) -> list[str]:
     """This process's arguments; with as many steps again where there are none left."""
     arguments = sys.argv[1:]
     if step < num_steps:
@@ -152,10 +150,10 @@ def arguments_to_go_on(step: int, num_steps: int) -> list[str]:
     return [*without_flags(arguments, ["--num-steps"]), "--num-steps", str(step + num_steps)]
 
 
-def diagnosis(directory: RunDirectory, state: TrainerState, config: TrainConfig) -> str:
-    """Several lines: what was seen since the last update, the ways out, how to resume."""
-    steps = range(state.step - state.starved_steps + 1, state.step + 1)
+def diagnosis(directory: RunDirectory, step: int, count: int, config: TrainConfig) -> str:
+    """Several lines: what was seen in the last `count` steps, the ways out, how to resume."""
+    steps = range(step - count + 1, step + 1)
     found = examine(directory, steps)
-    again = resume_command(directory.path, arguments_to_go_on(state.step, config.num_steps))
-    told = "\n".join(lines(found, state, config))
-    return f"{told}\nthe checkpoint of step {state.step} is kept; continue with: {again}"
+    again = resume_command(directory.path, arguments_to_resume(step, config.num_steps))
+    told = "\n".join(lines(found, step, count, config))
+    return f"{told}\nthe checkpoint of step {step} is kept; continue with: {again}"

@@ -17,15 +17,15 @@ from transformers import PreTrainedModel
 from srl_data.command.config import read_tree
 from srl_data.command.errors import DataError
 from srl_grpo.config.train import ModelSection, TrainConfig
-from srl_grpo.learner.distributed import World
-from srl_grpo.learner.language import Language
-from srl_grpo.learner.model import load_trainable, ready
+from srl_grpo.learner.model import load_trainable, prepare_model
 from srl_grpo.learner.model_folder import save_model_folder
 from srl_grpo.learner.policy import Policy
 from srl_grpo.run.directory import RunDirectory
 from srl_grpo.run.inputs import Inputs
+from srl_grpo.run.prompted_model import PromptedModel
 from srl_grpo.run.resume import value_at
-from srl_grpo.run.start import Origin
+from srl_grpo.run.session import Setup
+from srl_grpo.run.start import StartingPoint
 
 REFERENCE = "reference"
 """Where a run with a KL term keeps the policy it began with, if that is nowhere else."""
@@ -51,50 +51,48 @@ def is_kept(config: TrainConfig) -> bool:
 
 
 def make_reference(
-    config: TrainConfig,
+    setup: Setup,
     policy: Policy,
-    language: Language,
-    origin: Origin,
+    model: PromptedModel,
     inputs: Inputs,
     directory: RunDirectory,
-    world: World,
 ) -> Policy | None:
     """The reference, frozen; None without a KL term. Collective.
 
     Raises DataError where a resumed run's is missing or is another model than before.
     """
+    config, device = setup.config, setup.world.device
     if config.algorithm.beta == 0:
         return None
     source = config.model.model_copy(update={"revision": inputs.commit or config.model.revision})
     if is_kept(config):
-        source = kept_source(config, policy, origin, directory, world)
-    loaded = load_trainable(source, world.device, language.tokenizer, config.seed)
-    model = ready(loaded, source, world.device)
-    check_same(model, origin.state.start, str(source.path))
-    return Policy(model.requires_grad_(False).eval())
+        source = kept_source(setup, policy, directory)
+    loaded = load_trainable(source, device, model.tokenizer, config.seed)
+    reference = prepare_model(loaded, source, device)
+    check_same(reference, setup.start.state.start, str(source.path))
+    return Policy(reference.requires_grad_(False).eval())
 
 
-def kept_source(
-    config: TrainConfig, policy: Policy, origin: Origin, directory: RunDirectory, world: World
-) -> ModelSection:
+def kept_source(setup: Setup, policy: Policy, directory: RunDirectory) -> ModelSection:
     """Where the run keeps its reference: saved now by a fresh run, else brought along."""
     kept = directory.path / REFERENCE
 
     def keep() -> None:
-        if origin.checkpoint is None:
+        if setup.start.checkpoint is None:
             save_model_folder(kept, policy.model, policy.model.state_dict(), None)
         elif not kept.is_dir():
-            bring_along(find_kept(origin, kept), kept)
+            bring_along(find_kept(setup.start, kept), kept)
 
-    world.of_main(keep)
-    return config.model.model_copy(update={"path": str(kept), "build": None, "revision": None})
+    setup.world.of_main(keep)
+    place = {"path": str(kept), "build": None, "revision": None}
+    return setup.config.model.model_copy(update=place)
 
 
-def find_kept(origin: Origin, kept: Path) -> Path:
+def find_kept(start: StartingPoint, kept: Path) -> Path:
     """The reference of the run that a checkpoint came from; DataError where it is not found."""
-    checkpoint = origin.checkpoint
+    checkpoint = start.checkpoint
     assert checkpoint is not None
-    places = [run / REFERENCE for run in runs_behind(checkpoint, origin.state.run)]
+    places = [run / REFERENCE for run in runs_behind(checkpoint, start.state.run)]
     found = next((place for place in places if place.is_dir()), None)
     if found is None:
         raise DataError(

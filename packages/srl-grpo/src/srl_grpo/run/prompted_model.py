@@ -1,4 +1,4 @@
-"""What a run reads and writes with: its model, its tokenizer and how prompts are put to it.
+"""The model of a run with its tokenizer and its prompt template.
 
 Loaded, checked against each other, and tried: the first prompt must survive the tokenizer, and a
 checkpoint of all but the weights must come back. What is loaded is `srl_grpo.learner.model`'s.
@@ -6,6 +6,7 @@ checkpoint of all but the weights must come back. What is loaded is `srl_grpo.le
 
 from dataclasses import dataclass
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srl_data.command.errors import ConfigError
@@ -16,14 +17,20 @@ from srl_grpo.config.train import ModelSection, TrainConfig
 from srl_grpo.data.prompting import open_training_prompts
 from srl_grpo.data.prompts import Note
 from srl_grpo.learner.distributed import World
-from srl_grpo.learner.model import context_length, make_model, settle_threads
+from srl_grpo.learner.model import (
+    context_length,
+    load_for_training,
+    prepare_model,
+    use_one_thread_if_small,
+)
 from srl_grpo.learner.model_folder import mend_generation_config, try_saving
-from srl_grpo.run.start import Origin
+from srl_grpo.run.start import StartingPoint
+from srl_grpo.toy.model import build_model
 
 
 @dataclass(frozen=True)
-class Language:
-    """Model, tokenizer and prompts: how records become ids and ids text."""
+class PromptedModel:
+    """A model, its tokenizer and its prompt template: how records become ids and ids text."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -43,23 +50,35 @@ class Language:
         try_saving(self.model, self.tokenizer, self.name, prompt)
 
 
-def model_section(config: TrainConfig, origin: Origin) -> ModelSection:
+def model_section(config: TrainConfig, start: StartingPoint) -> ModelSection:
     """The config's model, or the checkpoint to resume from in its place."""
-    if origin.checkpoint is None:
+    if start.checkpoint is None:
         return config.model
-    place = {"path": str(origin.checkpoint), "build": None, "revision": None}
+    place = {"path": str(start.checkpoint), "build": None, "revision": None}
     return ModelSection.model_validate(config.model.model_dump() | place)
 
 
-def make_language(config: TrainConfig, origin: Origin, world: World, note: Note) -> Language:
+def make_model(
+    section: ModelSection, device: torch.device, seed: int, note: Note = lambda _: None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model and tokenizer that a config names, loaded or built, on `device`."""
+    if section.build is None:
+        return load_for_training(section, device, seed, note)
+    model, tokenizer = build_model(section.build, seed, section.attention)
+    return prepare_model(model, section, device, note), tokenizer
+
+
+def open_model(
+    config: TrainConfig, start: StartingPoint, world: World, note: Note
+) -> PromptedModel:
     """The model and tokenizer of the config, or those of the checkpoint to resume from."""
-    section = model_section(config, origin)
+    section = model_section(config, start)
     model, tokenizer = make_model(section, world.device, config.seed, note)
     mend_generation_config(model, note)
-    settle_threads(model)
+    use_one_thread_if_small(model)
     check_lengths(config, model)
-    prompts = open_training_prompts(config, tokenizer, model, origin.checkpoint, world, note)
-    return Language(model, tokenizer, prompts, section.path or "made on the spot")
+    prompts = open_training_prompts(config, tokenizer, model, start.checkpoint, world, note)
+    return PromptedModel(model, tokenizer, prompts, section.path or "made on the spot")
 
 
 def check_lengths(config: TrainConfig, model: PreTrainedModel) -> None:

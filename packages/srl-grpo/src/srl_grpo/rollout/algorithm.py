@@ -1,0 +1,98 @@
+"""What an algorithm of reinforcement learning makes of groups: which it trains on, and advantages.
+
+Group size, filter and advantage belong together: group-relative advantages need several completions
+per prompt whose rewards differ; a loss without a baseline takes every completion as it is. Left
+out: the loss, which is `srl_grpo.objective`'s.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from srl_grpo.config.train import TrainConfig
+from srl_grpo.learner.batch import Sample
+from srl_grpo.objective.advantage import group_advantages, has_signal
+from srl_grpo.rollout.groups import Group, rewards_of
+
+
+class Algorithm(Protocol):
+    """Group size, filter and advantage of an algorithm."""
+
+    @property
+    def group_size(self) -> int:
+        """Completions per prompt."""
+
+    def usable(self, groups: Sequence[Group]) -> list[bool]:
+        """Whether each group can be trained on; the others are sampled again."""
+
+    def advantages(self, groups: Sequence[Group]) -> list[list[float]]:
+        """Each group's advantages, in order of its members."""
+
+
+@dataclass(frozen=True)
+class GroupRelative:
+    """GRPO with dynamic sampling: advantages within a group, groups without a spread left out.
+
+    Source: arXiv 2402.03300 (advantages), arXiv 2503.14476 (dynamic sampling).
+    """
+
+    group_size: int = 4
+    eps_std: float = 1e-4
+    """See `has_signal`."""
+    advantage_eps: float = 1e-4
+    """See `group_advantages`."""
+
+    def usable(self, groups: Sequence[Group]) -> list[bool]:
+        """Groups whose rewards differ."""
+        if not groups:
+            return []
+        found: list[bool] = has_signal(rewards_of(groups), self.eps_std).tolist()
+        return found
+
+    def advantages(self, groups: Sequence[Group]) -> list[list[float]]:
+        """See `group_advantages`."""
+        if not groups:
+            return []
+        found: list[list[float]] = group_advantages(rewards_of(groups), self.advantage_eps).tolist()
+        return found
+
+
+@dataclass(frozen=True)
+class NoBaseline:
+    """REINFORCE: the reward is the advantage, every completion is trained on, also a single one."""
+
+    group_size: int = 1
+
+    def usable(self, groups: Sequence[Group]) -> list[bool]:
+        """All of them."""
+        return [True] * len(groups)
+
+    def advantages(self, groups: Sequence[Group]) -> list[list[float]]:
+        """The rewards themselves."""
+        return [list(map(float, group.rewards)) for group in groups]
+
+
+def algorithm_of(config: TrainConfig) -> Algorithm:
+    """The algorithm of a config: by `algorithm.baseline`."""
+    size = config.rollout.group_size
+    if config.algorithm.baseline == "none":
+        return NoBaseline(size)
+    return GroupRelative(size, config.rollout.eps_std, config.algorithm.advantage_eps)
+
+
+def samples_of(groups: Sequence[Group], algorithm: Algorithm) -> list[Sample]:
+    """One sample per completion, with its advantage, in order of groups and members."""
+    return [
+        Sample(
+            prompt_ids=group.prompt_ids,
+            completion_ids=member.completion.token_ids,
+            group=number,
+            weights_version=member.completion.weights_version,
+            advantage=advantage,
+            sampler_logprobs=member.completion.logprobs,
+        )
+        for number, (group, row) in enumerate(
+            zip(groups, algorithm.advantages(groups), strict=True)
+        )
+        for member, advantage in zip(group.members, row, strict=True)
+    ]

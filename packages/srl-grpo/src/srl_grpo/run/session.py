@@ -1,0 +1,108 @@
+"""What any run has, whatever its stage trains on, and what any run does: log a step, checkpoint it.
+
+A stage is handed the session and keeps in it what outlives a step. Left out: the loop
+(`srl_grpo.stages.loop`), and how what is here comes about.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from srl_data.lock import FolderLock
+from srl_data.prompt_record import PromptRecord, write_record
+from srl_grpo.config.train import TrainConfig
+from srl_grpo.learner.distributed import World
+from srl_grpo.learner.engine import TrainingEngine
+from srl_grpo.learner.updater import Metrics
+from srl_grpo.run.checkpoint import TrainerState, mark_best, prune, save_checkpoint
+from srl_grpo.run.clock import Stopwatch
+from srl_grpo.run.directory import RunDirectory
+from srl_grpo.run.display import Display
+from srl_grpo.run.prompted_model import PromptedModel
+from srl_grpo.run.start import StartingPoint, begin_or_resume
+from srl_grpo.run.trackers import Tracker
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a run has before anything is loaded."""
+
+    config: TrainConfig
+    world: World
+    start: StartingPoint
+    lock: FolderLock
+    display: Display
+
+
+def open_directory(setup: Setup, prompts: PromptRecord) -> RunDirectory:
+    """Make or reopen the run's folder on rank 0, lock it and record how the model is prompted."""
+
+    def begin() -> Path:
+        run = begin_or_resume(setup.config, setup.start, setup.lock, setup.display.note)
+        write_record(run.path, prompts)
+        return run.path
+
+    return RunDirectory(setup.world.of_main(begin))
+
+
+@dataclass
+class Session:
+    """What any run has."""
+
+    setup: Setup
+    directory: RunDirectory
+    tracker: Tracker
+    model: PromptedModel
+    engine: TrainingEngine
+    state: TrainerState
+    clock: Stopwatch = field(default_factory=Stopwatch)
+    saved_step: int = 0
+    """The step whose checkpoint is on disk; 0 for none."""
+
+    @property
+    def config(self) -> TrainConfig:
+        """Of the run."""
+        return self.setup.config
+
+    @property
+    def world(self) -> World:
+        """The processes of the run."""
+        return self.setup.world
+
+    @property
+    def display(self) -> Display:
+        """The run as its user sees it."""
+        return self.setup.display
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last step is done."""
+        return self.state.step >= self.config.num_steps
+
+    def is_due(self, every: int) -> bool:
+        """Whether something done every so many steps is due now."""
+        return every > 0 and self.state.step % every == 0
+
+    def log(self, metrics: Metrics, tokens: int) -> None:
+        """Record the step just done with its times; `tokens` were generated or trained on."""
+        times = self.clock.metrics()
+        metrics |= {
+            "num_tokens": float(self.state.num_tokens),
+            "tokens_per_second": tokens / times["step_time"],
+            **times,
+        }
+        if self.world.is_main:
+            self.tracker.log(self.state.step, metrics)
+            self.display.step(self.state.step, metrics)
+
+    def save(self) -> None:
+        """Checkpoint the present step, once. Collective."""
+        if self.saved_step == self.state.step:
+            return
+        with self.clock("checkpoint"):
+            run, state, record = self.directory.path, self.state, self.model.prompts.record
+            save_checkpoint(run, self.engine, self.model.tokenizer, record, state, self.world)
+            if self.world.is_main:
+                if state.best_step is not None and state.best_reward is not None:
+                    mark_best(run, state.best_step, state.best_reward)
+                prune(run, self.config.checkpoint.keep_last, state.best_step)
+        self.saved_step = self.state.step

@@ -1,0 +1,104 @@
+"""`srl-grpo train` behind its validation: a run from its lock to its report."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from transformers.utils.logging import disable_progress_bar
+
+from srl_data.command.errors import CommandError, DataError, InterruptedRunError
+from srl_data.lock import FolderLock
+from srl_grpo.config.train import TrainConfig
+from srl_grpo.heldout.before_after import BeforeAfter
+from srl_grpo.learner import distributed
+from srl_grpo.learner.distributed import World
+from srl_grpo.learner.finite import sampling_fault
+from srl_grpo.report import write_report
+from srl_grpo.run.display import Display
+from srl_grpo.run.resume import interrupted
+from srl_grpo.run.session import Session, Setup
+from srl_grpo.run.start import StartingPoint, finished_already, starting_point_of
+from srl_grpo.stages import rl
+from srl_grpo.stages.loop import Stage, train_stage
+from srl_grpo.stages.starvation import StarvedError
+
+
+def train(config: TrainConfig) -> None:
+    """Run or continue the training that `config` describes, to its end.
+
+    Raises ConfigError, DataError, or InterruptedRunError with the command that resumes.
+    """
+    disable_progress_bar()  # transformers' own; ours would be torn by them
+    world, lock = distributed.start(), FolderLock()
+    try:
+        start = starting_point_of(config, world, lock)
+        if told := world.of_main(lambda: finished_already(config, start)):
+            if world.is_main:
+                print(f"srl-grpo: {told}")  # noqa: T201 - what the command has to say
+            return
+        with prepared(config, world, start, lock) as (session, stage, comparison):
+            finished = train_and_compare(session, stage, comparison)
+            world.barrier()  # else the launcher stops the main rank while it writes the report
+        if not finished:
+            if not world.is_main:
+                raise SystemExit(InterruptedRunError.exit_code)
+            raise interrupted(session.directory.path, session.state.step)
+        if world.is_main:
+            comparison.show()
+    finally:
+        lock.release()
+        distributed.stop()
+
+
+@contextmanager
+def prepared(
+    config: TrainConfig,
+    world: World,
+    found: StartingPoint | None = None,
+    held: FolderLock | None = None,
+) -> Iterator[tuple[Session, rl.RLStage, BeforeAfter]]:
+    """Everything of a run, ready to start; files and display are closed at the end.
+
+    Where it starts is looked up unless `found`, under the lock `held`, says it.
+    """
+    began = monotonic()
+    lock = held or FolderLock()
+    start = found or starting_point_of(config, world, lock)
+    with Display(config.num_steps, start.state.step, quiet=not world.is_main) as display:
+        for note in start.notes:
+            display.note(note)
+        display.phase("load")
+        setup = Setup(config, world, start, lock, display)
+        with rl.prepared(setup) as (session, stage):
+            yield session, stage, BeforeAfter(session, stage.held_out, stage.evaluate, began)
+
+
+def train_and_compare(session: Session, stage: Stage, comparison: BeforeAfter) -> bool:
+    """Evaluate, train, evaluate, report; False where a signal ended training early."""
+    try:
+        comparison.before()
+        finished = train_stage(session, stage)
+        if finished:
+            comparison.after()
+    except KeyboardInterrupt as error:
+        raise interrupted(session.directory.path, session.saved_step) from error
+    except StarvedError as error:
+        report(session)
+        session.world.barrier()
+        if not session.world.is_main:
+            raise SystemExit(error.exit_code) from error
+        raise
+    except FloatingPointError as error:  # while sampling, in training or in an evaluation
+        step, kept = session.state.step, session.saved_step
+        raise CommandError(sampling_fault(session.engine, str(error), step, kept)) from error
+    report(session)
+    return finished
+
+
+def report(session: Session) -> None:
+    """Write the run's page, on rank 0."""
+    if session.world.is_main:
+        try:
+            write_report(session.directory.path)
+        except DataError as error:  # the run itself is whole: say so and continue
+            session.display.note(f"no report: {error}")

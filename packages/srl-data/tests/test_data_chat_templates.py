@@ -334,7 +334,7 @@ def test_a_prompt_that_opens_thinking_with_other_marks_is_refused(mark):
     template = turns(generation=OPEN + mark + "\n")
     with pytest.raises(DataError, match=re.escape("opens thinking with marks that are not served")):
         opened(template)
-    assert opened(template, "boxed").prompt(**COLUMNS).text.endswith(mark + "\n")
+    assert opened(template, "boxed").prompt(problem="Is 2 < 3?").text.endswith(mark + "\n")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from srl_data.command.errors import DataError
 from srl_data.command.frame import execute
 from srl_data.inspection import InspectConfig, histogram, inspect, quantiles, spread
 from srl_data.manifest import Source, beside, manifest_path, read_manifest, write_manifest
+from srl_data.prompt_record import record_of, write_record
+from srl_data.prompts import get_template
 from srl_data.records import PromptAnswer, SftPair, SrlInstance, write_records
 
 
@@ -114,6 +116,45 @@ def test_tokens_are_counted_with_a_tokenizer(tmp_path, monkeypatch, capsys):
     code, _, err = command(capsys, "inspect", file, "--tokenizer", "any")
     assert code == 2
     assert "--tokenizer needs transformers" in err
+
+
+def test_records_are_shown_in_the_words_that_are_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.txt").write_text("{problem} <{previous_steps}>")
+    (tmp_path / "own.py").write_text("def ask(columns): return columns['problem'] + '!'")
+    write_records(tmp_path / "srl.jsonl", instances(2))
+    write_records(
+        tmp_path / "a.jsonl", [PromptAnswer(id="1", problem="P?", answer="7", grader="math")]
+    )
+    for name, file, shown in [
+        ("own.txt", "srl.jsonl", "p <1. a>"),
+        ("own.py:ask", "a.jsonl", "P?!"),
+        ("chat", "a.jsonl", "P?"),
+    ]:
+        code, out, err = command(capsys, "inspect", file, "--template", name)
+        assert code == 0, err
+        assert shown in out
+    code, _, err = command(capsys, "inspect", "srl.jsonl", "--template", "chat")
+    assert code == 3
+    assert "record 'q/2': template 'chat' shows the problem alone, and the record has 1 " in err
+    assert "use --template srl" in err
+
+
+def test_records_are_shown_in_the_words_of_the_checkpoint(tmp_path, monkeypatch):
+    library = types.SimpleNamespace(AutoTokenizer=AutoTokenizer)
+    monkeypatch.setitem(sys.modules, "transformers", library)
+    write_records(tmp_path / "srl.jsonl", instances(2))
+    write_records(
+        tmp_path / "a.jsonl", [PromptAnswer(id="1", problem="P?", answer="7", grader="math")]
+    )
+    write_record(tmp_path, record_of(get_template("chat")))
+    options = {"tokenizer": str(tmp_path)}
+    alone = inspect(InspectConfig(file=tmp_path / "a.jsonl", **options))
+    assert alone.shown[0][1] == "User: P?\n\nAssistant:"
+    assert alone.notes[0] == f"template 'chat', as {tmp_path} records it"
+    steps = inspect(InspectConfig(file=tmp_path / "srl.jsonl", **options))
+    assert (steps.template, steps.shown[1][1].count("1. a")) == ("srl", 1)
+    assert steps.notes[0] == f"template 'srl': that of {tmp_path}, 'chat', shows no steps"
 
 
 def test_a_changed_file_is_found_out(tmp_path):

@@ -18,10 +18,10 @@ from srl_data.prompt_record import (
     chat_options,
     differences,
     read_record,
-    recorded_template,
     write_record,
 )
 from srl_data.prompts import TEMPLATES, get_template, without_system
+from srl_data.template_choice import recorded_template
 
 BOS, EOS = 1, 2
 
@@ -215,6 +215,7 @@ def test_a_damaged_or_unknown_template_file_is_refused(content, message, tmp_pat
 PINNED = {
     ("srl", 1): "158a295614bf",
     ("boxed", 1): "974cc93041e2",
+    ("chat", 1): "dd1f61ec65f3",
     ("r1_zero", 1): "064d466ca5aa",
     ("question_only", 1): "dd1f61ec65f3",
     ("bare", 1): "cd70ef05baaf",
@@ -226,7 +227,7 @@ def test_a_template_s_words_do_not_change_under_one_version():
     columns = {**COLUMNS, "title": "Tens"}
     digests = {
         (template.name, template.version): hashlib.sha256(
-            json.dumps(template.messages(**columns)).encode()
+            json.dumps(template.build(columns)).encode()
         ).hexdigest()[:12]
         for template in TEMPLATES.values()
     }

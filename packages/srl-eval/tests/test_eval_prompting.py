@@ -14,7 +14,9 @@ from transformers import PreTrainedTokenizerFast
 from srl_data import prompt_record
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.command.frame import execute
-from srl_data.prompt_record import PromptRecord, write_record
+from srl_data.own_templates import open_template
+from srl_data.prompt_record import PromptRecord, record_of, write_record
+from srl_data.prompts import get_template
 from srl_eval import EvalConfig, evaluate, get_task, live_subject, read_samples
 from srl_eval.cli import cli
 from srl_eval.generate import ChunkedEngine, stop_token_ids
@@ -101,6 +103,43 @@ def test_a_checkpoint_is_asked_as_it_was_trained(
     switch = re.escape("pass --chat-template-kwargs '{\"enable_thinking\": true}'")
     with pytest.raises(DataError, match=switch):
         evaluate(AIME, configure(model, problems, template="srl", chat_template_kwargs={}))
+
+
+def test_a_checkpoint_s_own_words_are_asked_with_after_their_file_is_gone(
+    folder: Callable[[str], Path], problems: Path, tmp_path: Path
+) -> None:
+    model = folder(DATED)
+    (tmp_path / "own.txt").write_text("Now: {problem}")
+    write_record(model, record_of(open_template(str(tmp_path / "own.txt"))))
+    (tmp_path / "own.txt").unlink()
+    evaluate(AIME, configure(model, problems))
+    found = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert found["first_prompt"].endswith("[user]Now: What is 1 + 1?[assistant]")
+    assert found["identity"]["template"].startswith(f"{tmp_path}/own.txt/")
+
+
+def test_an_evaluation_says_whose_template_it_takes(
+    folder: Callable[[str], Path], problems: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = folder(DATED)
+    write_record(model, record_of(get_template("chat")))
+    arguments = ["aime24", "--model", str(model), "--data-path", str(problems), "--dry-run"]
+    assert execute(cli, "srl-eval", arguments) == 0
+    out = capsys.readouterr().out
+    assert "[user]What is 1 + 1?[assistant]" in out
+    assert f"# note: template 'chat', as {model} records it" in out
+    assert execute(cli, "srl-eval", [*arguments, "--template", "boxed"]) == 0
+    out = capsys.readouterr().out
+    assert "give the final answer inside" in out
+    assert f"# note: template 'boxed', although {model} was trained with 'chat'" in out
+    assert execute(cli, "srl-eval", [*arguments, "--template", "none.txt"]) == 2
+
+
+def test_an_answer_in_steps_needs_a_template_that_shows_them(
+    folder: Callable[[str], Path], problems: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"'chat' does not; use --template srl, or --solve whole"):
+        evaluate(AIME, configure(folder(DATED), problems, template="chat", solve="stepwise"))
 
 
 def test_a_template_from_a_file_is_used(

@@ -1,8 +1,8 @@
 """Expert solutions in, step-by-step training instances out; what the packages share.
 
-Modules are the units of the API: `prompts`, `prompt_format`, `chat`, `records`, `arithmetic`,
-`instances`, `manifest`, and for commands `config`, `flags`, `command`, `errors`, `files`,
-`progress`. The names most used elsewhere stand here.
+Modules are the units of the API: `prompts`, `own_templates`, `template_choice`, `prompt_format`,
+`chat`, `records`, `arithmetic`, `instances`, `manifest`, and for commands `config`, `flags`,
+`command`, `errors`, `files`, `progress`. The names most used elsewhere stand here.
 """
 
 from srl_data.arithmetic import ArithmeticProblem, Difficulty, problems, sloppy_stream
@@ -14,13 +14,13 @@ from srl_data.command.errors import (
     InterruptedRunError,
 )
 from srl_data.instances import Targets, step_instance, target_indices
+from srl_data.own_templates import open_template
 from srl_data.prompt_format import Prompt, PromptFormat, open_prompts
 from srl_data.prompt_record import (
     TEMPLATE_FILE,
     ChatOptions,
     PromptRecord,
     read_record,
-    recorded_template,
     write_record,
 )
 from srl_data.prompts import Message, Template, get_template
@@ -32,11 +32,13 @@ from srl_data.records import (
     read_records,
     write_records,
 )
+from srl_data.template_choice import ChosenTemplate, choose_template, recorded_template
 
 __all__ = [
     "TEMPLATE_FILE",
     "ArithmeticProblem",
     "ChatOptions",
+    "ChosenTemplate",
     "CommandError",
     "ConfigError",
     "DataError",
@@ -53,8 +55,10 @@ __all__ = [
     "SrlInstance",
     "Targets",
     "Template",
+    "choose_template",
     "get_template",
     "open_prompts",
+    "open_template",
     "problems",
     "read_record",
     "read_records",

@@ -18,9 +18,10 @@ from srl_data.command.config import Positional
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.command.progress import track
 from srl_data.manifest import manifest_path, read_manifest
+from srl_data.own_templates import open_template
 from srl_data.prompt_format import PromptFormat, open_prompts
-from srl_data.prompt_record import ChatSection, chat_options, read_record
-from srl_data.prompts import RAW_PROMPT, Template, get_template, transcript
+from srl_data.prompt_record import ChatSection, PromptRecord, chat_options, read_record
+from srl_data.prompts import RAW_PROMPT, Template, transcript
 from srl_data.records import (
     OnError,
     PromptAnswer,
@@ -31,6 +32,7 @@ from srl_data.records import (
     read_records,
     refuse,
 )
+from srl_data.template_choice import ChosenTemplate, choose_template
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 KINDS: dict[str, tuple[type[Record], str]] = {
@@ -49,7 +51,8 @@ class InspectConfig(ChatSection):
     show: int = Field(default=3, ge=0)
     """Records to render as the model will see them, evenly spread over the file."""
     template: str | None = None
-    """Prompt template. Default: srl for instances, boxed for prompts with answers."""
+    """Prompt template: a name, a text file with {problem}, or module:function. Default: as the
+    checkpoint of --tokenizer records, else srl for instances, boxed for prompts with answers."""
     tokenizer: str | None = None
     """A model's folder or hub id: counts tokens and renders through its chat template."""
     on_error: OnError = "fail"
@@ -126,21 +129,43 @@ def expected_of(record: Record) -> str:
     return record.response if isinstance(record, SftPair) else cast(PromptAnswer, record).answer
 
 
+def template_for(config: InspectConfig, kind: type[Record], usual: str) -> ChosenTemplate:
+    """The template that is named, else that of the checkpoint, else the `usual` one of the kind.
+
+    A recorded one that does not show the steps of instances is passed over.
+    """
+    folder, recorded = recorded_beside(config)
+    if recorded is None or config.template is not None:
+        return choose_template(config.template, recorded, folder, usual)
+    chosen = choose_template(None, recorded, folder, usual)
+    if kind is SrlInstance and not chosen.template.stepwise:
+        note = f"template {usual!r}: that of {folder}, {recorded.name!r}, shows no steps"
+        return ChosenTemplate(open_template(usual), note)
+    return chosen
+
+
+def recorded_beside(config: InspectConfig) -> tuple[Path, PromptRecord | None]:
+    """The folder of the named tokenizer, and how its model was prompted if that is recorded."""
+    folder = Path(config.tokenizer or "")
+    return folder, read_record(folder) if config.tokenizer and folder.is_dir() else None
+
+
 def open_tokenizer(config: InspectConfig, template: Template) -> PromptFormat | None:
     """How the named tokenizer's model is prompted; None where none is named."""
     if config.tokenizer is None:
         if config.chat_template not in ("auto", "off") or config.chat_template_kwargs:
             raise ConfigError("--chat-template needs --tokenizer, whose chat template it is about")
         return None
-    folder = Path(config.tokenizer)
-    recorded = read_record(folder) if folder.is_dir() else None
-    options = chat_options(config, recorded)
+    options = chat_options(config, recorded_beside(config)[1])
     return open_prompts(load_tokenizer(config.tokenizer), template, options, config.tokenizer)
 
 
 def plain_prompt(config: InspectConfig, template: Template, record: Record) -> str:
     """The prompt as a model without a chat template sees it."""
-    messages = template.messages(**columns_of(record))
+    try:
+        messages = template.messages(**columns_of(record))
+    except DataError as error:
+        raise DataError(f"record {record.id!r}: {error}") from error
     if template.chat is False or config.chat_template == "off":
         return "\n\n".join(message["content"] for message in messages)
     return transcript(messages)
@@ -187,10 +212,12 @@ def measure(
 def inspect(config: InspectConfig) -> Findings:
     """Read the file once and gather its findings. Raises DataError at a bad record."""
     kind, usual = kind_of(config.file, config.on_error)
-    name = config.template or usual
-    template = RAW_PROMPT if kind is SftPair else get_template(name)
+    raw = kind is SftPair
+    chosen = ChosenTemplate(RAW_PROMPT) if raw else template_for(config, kind, usual)
+    template = chosen.template
     prompts = open_tokenizer(config, template)
-    findings = Findings(kind.__name__, name, manifest_line(config.file))
+    findings = Findings(kind.__name__, template.name, manifest_line(config.file))
+    findings.notes += [chosen.note] if chosen.note else []
     findings.notes += prompts.notes if prompts else ()
     count = sum(1 for _ in read_records(config.file, kind, config.on_error))
     wanted = spread(count, config.show)

@@ -24,8 +24,8 @@ from srl_data.chat import (
 )
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.control_tokens import ControlTokens, control_tokens
-from srl_data.prompt_record import ChatOptions, PromptRecord
-from srl_data.prompts import Message, Template
+from srl_data.prompt_record import ChatOptions, PromptRecord, record_of
+from srl_data.prompts import TRIAL, Message, Template
 from srl_data.thinking import (
     SWITCH,
     Thinking,
@@ -34,12 +34,6 @@ from srl_data.thinking import (
     thinking_of,
 )
 from srl_data.turn_end import TurnEnd, find_turn_end, opens_turn
-
-TRIAL: dict[str, object] = {
-    "problem": "Is 1 < 2 & \"x\" = 'é'?\nGive a reason.",
-    "previous_steps": ["1. **Read** The letters differ.", "2. **Compare** 1 < 2."],
-}
-"""Columns of the prompt on which everything is tried: what escaping would alter is in it."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +112,7 @@ def open_prompts(
     Raises ChatTemplateError for a chat template that loses text or fails, DataError for one that
     closes the thinking asked for, ConfigError for options that cannot be.
     """
-    trial = template.messages(**TRIAL)
+    trial = template.build(TRIAL)
     chat = fitted(chat_format(tokenizer, template, options, name), trial)
     chat = chat if chat.is_chat and uses_date(chat, trial) else replace(chat, date=None)
     prompts = PromptFormat(
@@ -128,19 +122,19 @@ def open_prompts(
         turn_end=find_turn_end(chat, trial),
         notes=(),
         options=options,
-        record=PromptRecord(name=template.name, version=template.version),
+        record=record_of(template),
     )
     first = prompts.of_messages(trial)
     notes = [*shape_notes(prompts, trial), *thinking_notes(prompts, trial, first.text)]
-    record = PromptRecord(
-        name=template.name,
-        version=template.version,
-        chat_template=options.mode,
-        chat_template_kwargs=dict(chat.kwargs),
-        chat_template_sha256=chat.template and hashlib.sha256(chat.template.encode()).hexdigest(),
-        date=chat.date,
-        prompt_sha256=hashlib.sha256(json.dumps(first.ids).encode()).hexdigest(),
-    )
+    settled = {
+        "chat_template": options.mode,
+        "chat_template_kwargs": dict(chat.kwargs),
+        "chat_template_sha256": chat.template
+        and hashlib.sha256(chat.template.encode()).hexdigest(),
+        "date": chat.date,
+        "prompt_sha256": hashlib.sha256(json.dumps(first.ids).encode()).hexdigest(),
+    }
+    record = record_of(template).model_copy(update=settled)
     return replace(prompts, notes=tuple(notes), record=record)
 
 

@@ -17,7 +17,7 @@ from srl_data.chat import today as clock
 from srl_data.command.config import Section
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.files import write_text
-from srl_data.prompts import TEMPLATES, Template
+from srl_data.prompts import Template
 
 TEMPLATE_FILE = "srl_template.json"
 """File at the top of a checkpoint that records how the model was prompted."""
@@ -45,6 +45,10 @@ class PromptRecord(BaseModel):
     """Name of the prompt template."""
     version: int
     """Version of its words."""
+    text: str | None = None
+    """The words of a user's own text file, as they were; None of other templates."""
+    function_sha256: str | None = None
+    """Of a user's own function; None of other templates."""
     chat_template: Mode = "auto"
     """What was asked for; a chat template of a file counts as `on`."""
     chat_template_kwargs: dict[str, object] = {}
@@ -123,28 +127,23 @@ def read_record(folder: Path) -> PromptRecord | None:
         raise DataError(msg) from error
 
 
-def recorded_template(folder: Path, record: PromptRecord) -> Template:
-    """The template that a checkpoint's record names.
-
-    Raises DataError where the template or its version is not known here.
-    """
-    known = TEMPLATES.get(record.name)
-    if known is None or known.version != record.version:
-        have = f"version {known.version}" if known else f"only {', '.join(TEMPLATES)}"
-        msg = (
-            f"{folder / TEMPLATE_FILE}: the checkpoint was trained with template {record.name!r} "
-            f"version {record.version!r}, this srl-data has {have}; install the matching version "
-            "or name a template yourself"
-        )
-        raise DataError(msg)
-    return known
+def record_of(template: Template) -> PromptRecord:
+    """A record of a prompt template alone."""
+    return PromptRecord(
+        name=template.name,
+        version=template.version,
+        text=template.text,
+        function_sha256=template.function_sha256,
+    )
 
 
 def differences(before: PromptRecord, now: PromptRecord) -> list[str]:
     """`what: old -> new` for what differs; what `before` does not record is not compared."""
     old, new = before.model_dump(mode="json"), now.model_dump(mode="json")
     return [
-        f"{key}: {old[key]} -> {new[key]}"
+        "text: that of the template is another"
+        if key == "text"
+        else f"{key}: {old[key]} -> {new[key]}"
         for key in old
         if key in before.model_fields_set and key != "chat_template" and old[key] != new[key]
     ]

@@ -6,6 +6,7 @@ own chat template around them (`srl_data.chat`) and token ids (`srl_data.prompt_
 """
 
 import difflib
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,8 @@ Columns = Mapping[str, object]
 class Template:
     """A way to put a record to a model.
 
-    `stepwise`: the answer is one step, not a whole solution. `thinks`: its words ask the model to
+    `stepwise`: the steps so far are shown and the answer is one step, not a whole solution; other
+    templates refuse a record with previous steps. `thinks`: its words ask the model to
     think first, between `<think>` and `</think>`. `chat` None uses the tokenizer's chat template
     where there is one, False never does.
     """
@@ -33,11 +35,21 @@ class Template:
     stepwise: bool = False
     chat: bool | None = None
     thinks: bool = False
+    text: str | None = None
+    """The words of a user's own text file; None of other templates."""
+    function_sha256: str | None = None
+    """Of the source of a user's own function; None of other templates."""
+
+    @property
+    def label(self) -> str:
+        """Its name with its version, or with the start of the hash of a user's own words."""
+        own = hashlib.sha256(self.text.encode()).hexdigest() if self.text else self.function_sha256
+        return f"{self.name}/{own[:12] if own else self.version}"
 
     def messages(self, **columns: object) -> list[Message]:
         """Messages for one record's columns; columns without a use here are ignored.
 
-        Raises DataError where the record has no problem.
+        Raises DataError where the record has no problem, or has steps that would not be shown.
         """
         problem = columns.get("problem")
         if not isinstance(problem, str) or not problem.strip():
@@ -46,6 +58,12 @@ class Template:
                 f"found {problem!r} among the columns {sorted(columns)}"
             )
             raise DataError(msg)
+        if not self.stepwise and (steps := steps_of(columns)):
+            raise DataError(
+                f"template {self.name!r} shows the problem alone, and the record has "
+                f"{len(steps)} previous step{'s' if len(steps) > 1 else ''}; use --template srl, "
+                "or another that shows them"
+            )
         return self.build(columns)
 
 
@@ -126,6 +144,9 @@ TEMPLATES = {
         ),
         Template("boxed", 1, "reason, then box the final answer", boxed_messages),
         Template(
+            "chat", 1, "the problem alone, as a user's message to a chat model", question_messages
+        ),
+        Template(
             "r1_zero",
             1,
             "think and answer tags for base models",
@@ -141,6 +162,13 @@ TEMPLATES = {
 }
 
 
+TRIAL: dict[str, object] = {
+    "problem": "Is 1 < 2 & \"x\" = 'é'?\nGive a reason.",
+    "previous_steps": ["1. **Read** The letters differ.", "2. **Compare** 1 < 2."],
+}
+"""Columns of the prompt on which everything is tried: what escaping would alter is in it."""
+
+
 RAW_PROMPT = Template("raw prompt", 1, "a supervised pair's own prompt", question_messages)
 """Not to be named: what the prompt of a supervised pair is put with."""
 
@@ -151,7 +179,10 @@ def get_template(name: str) -> Template:
         return TEMPLATES[name]
     near = difflib.get_close_matches(name, TEMPLATES, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ConfigError(f"unknown template {name!r}; {hint}known: {', '.join(TEMPLATES)}")
+    raise ConfigError(
+        f"unknown template {name!r}; {hint}known: {', '.join(TEMPLATES)}, or the path of a text "
+        "file, or module:function"
+    )
 
 
 def transcript(messages: Sequence[Message]) -> str:

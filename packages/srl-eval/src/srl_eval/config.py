@@ -160,8 +160,8 @@ class PromptSection(ChatSection):
     """How problems are put to the model."""
 
     template: str | None = None
-    """Prompt template, as `srl-eval list` names them; by default the one the checkpoint was trained
-    with, else boxed."""
+    """Prompt template: a name of `srl-eval list`, a text file with {problem}, or module:function.
+    Default: the one that the checkpoint was trained with, else boxed."""
     solve: Solve = "auto"
     """whole: one answer; stepwise: chained steps; auto: as the template was trained."""
     num_fewshot: int = Field(default=0, ge=0)

@@ -46,7 +46,7 @@ def settings(plan: Plan) -> list[tuple[str, str]]:
         ("sha256", plan.data.sha256),
         ("grader", get_grader(plan.task.grader).description),
         ("model", f"{subject.label} ({plan.config.backend.backend})"),
-        ("template", f"{subject.template.name}/{subject.template.version}, {solve}"),
+        ("template", f"{subject.template.label}, {solve}"),
         ("", f"{chat} the model's chat template"),
         ("few-shot", fewshot or ""),
         ("decoding", f"{decoding}, {cap}"),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from srl_data.first_prompt import EXAMPLE, first_prompt_lines
+from srl_data.prompts import Template
 from srl_eval.config import EvalConfig, ModelSection
 from srl_eval.problems import load_problems
 from srl_eval.tasks import TaskSpec
@@ -29,8 +30,13 @@ def first_problem(task: TaskSpec, path: Path | None) -> Asked:
     return {"problem": problem.problem}, f"of {problem.id!r} of {path}"
 
 
-def model_first_prompt(config: EvalConfig, first: Callable[[], Asked]) -> list[str]:
-    """The prompt of the `first` record for the model of `config`."""
+def model_first_prompt(
+    config: EvalConfig, first: Callable[[], Asked], template: Template | None = None
+) -> list[str]:
+    """The prompt of the `first` record for the model of `config`.
+
+    `template` goes before the configuration's and the checkpoint's.
+    """
     if not config.model.name:
         return ["# first prompt: not shown, no model is named"]
     if not is_here(config.model):
@@ -38,7 +44,7 @@ def model_first_prompt(config: EvalConfig, first: Callable[[], Asked]) -> list[s
     from srl_eval.models import open_subject
 
     columns, whose = first()
-    subject = open_subject(config)
+    subject = open_subject(config, template=template)
     lines = first_prompt_lines(subject.prompts, columns, subject.stop_token_ids, whose)
     return [*lines, *(f"# note: {note}" for note in subject.notes)]
 

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 from srl_data.chat import Tokenizer
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.files import sha256_file
+from srl_data.own_templates import open_template
 from srl_data.prompt_format import PromptFormat, open_prompts
 from srl_data.prompt_record import (
     ChatOptions,
-    PromptRecord,
     chat_options,
     read_record,
-    recorded_template,
 )
-from srl_data.prompts import Template, get_template
+from srl_data.prompts import Template
+from srl_data.template_choice import ChosenTemplate, choose_template
 from srl_eval.config import Backend, BackendSection, EvalConfig, ModelSection
 from srl_eval.generate.architectures import (
     check_generates,
@@ -82,7 +82,7 @@ def live_subject(
     template: str | None = None,
 ) -> Subject:
     """A model that is there already, such as one in training; `label` stands for its weights."""
-    words = get_template(template or DEFAULT_TEMPLATE)
+    words = open_template(template or DEFAULT_TEMPLATE)
     prompts = open_prompts(tokenizer, words, ChatOptions(), label)
     return Subject(
         label=label,
@@ -94,8 +94,12 @@ def live_subject(
     )
 
 
-def open_subject(config: EvalConfig, today: dt.date | None = None) -> Subject:
+def open_subject(
+    config: EvalConfig, today: dt.date | None = None, template: Template | None = None
+) -> Subject:
     """The model that the configuration names, asked as if the day were `today` where that counts.
+
+    `template` goes before the configuration's and the checkpoint's.
 
     Raises ConfigError where none or an absent backend is named, DataError for a path or hub id that
     is not a model.
@@ -109,7 +113,7 @@ def open_subject(config: EvalConfig, today: dt.date | None = None) -> Subject:
     notes: list[str] = []
     model_config, tokenizer = _load_head(config, notes)
     device, dtype = ("", "") if backend.backend == "server" else _placement(section)
-    prompts = _prompts(config, tokenizer, today)
+    prompts = _prompts(config, tokenizer, today, template, notes)
     identity = _identity(section) | {"backend": backend.backend}
     if backend.backend == "server":
         identity |= {"served_model": backend.served_model or section.name}
@@ -176,21 +180,24 @@ def _load_head(
     return model_config, tokenizer
 
 
-def _prompts(config: EvalConfig, tokenizer: Tokenizer, today: dt.date | None) -> PromptFormat:
+def _prompts(
+    config: EvalConfig,
+    tokenizer: Tokenizer,
+    today: dt.date | None,
+    template: Template | None,
+    notes: list[str],
+) -> PromptFormat:
     """How the model is asked: flags over what its checkpoint records over defaults."""
     folder = Path(config.model.name)
     recorded = read_record(folder) if folder.is_dir() else None
+    chosen = (
+        choose_template(config.prompt.template, recorded, folder, DEFAULT_TEMPLATE)
+        if template is None
+        else ChosenTemplate(template)
+    )
+    notes += [chosen.note] if chosen.note else []
     options = chat_options(config.prompt, recorded, today)
-    return open_prompts(tokenizer, _template(config, recorded), options, config.model.name)
-
-
-def _template(config: EvalConfig, recorded: PromptRecord | None) -> Template:
-    """The template named, else the checkpoint's own, else the default."""
-    if config.prompt.template is not None:
-        return get_template(config.prompt.template)
-    if recorded is not None:
-        return recorded_template(Path(config.model.name), recorded)
-    return get_template(DEFAULT_TEMPLATE)
+    return open_prompts(tokenizer, chosen.template, options, config.model.name)
 
 
 def _placement(section: ModelSection) -> tuple[str, str]:

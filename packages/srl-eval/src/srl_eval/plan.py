@@ -24,7 +24,7 @@ from srl_eval.problems import ProblemSet, load_problems
 from srl_eval.samples import WorkItem
 from srl_eval.solvers import Solver, StepwiseSolver, WholeSolver, step_sampling
 from srl_eval.tasks import TaskSpec
-from srl_eval.tracking import require_wandb
+from srl_eval.tracking import check_tracking
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Plan:
             "data_sha256": self.data.sha256,
             "problems": len(self.data.problems),
             **self.subject.identity,
-            "template": f"{self.subject.template.name}/{self.subject.template.version}",
+            "template": self.subject.template.label,
             "chat_template": self.in_chat,
             **self._chat_settings(),
             "prompts_sha256": prompts_hash(self.prompt_ids),
@@ -100,7 +100,7 @@ class Plan:
 
 def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) -> Plan:
     """Load problems and tokenizer, render prompts, settle the caps; no weights yet."""
-    require_wandb(config.tracking)
+    check_tracking(config.tracking)
     live = subject is not None
     if not live:
         check_model(config)
@@ -210,13 +210,15 @@ def spelt_notes(asked: Sequence[Prompt]) -> list[str]:
 
 def is_stepwise(config: EvalConfig, subject: Subject) -> bool:
     """Whether answers are chained from steps: as asked for, else as the template was trained."""
-    if config.decoding.mode == "stepwise":
-        if config.prompt.solve == "whole":
-            raise ConfigError("--mode stepwise and --solve whole contradict each other")
-        return True
-    if config.prompt.solve == "auto":
-        return subject.template.stepwise
-    return config.prompt.solve == "stepwise"
+    if config.decoding.mode == "stepwise" and config.prompt.solve == "whole":
+        raise ConfigError("--mode stepwise and --solve whole contradict each other")
+    asked = "stepwise" if config.decoding.mode == "stepwise" else config.prompt.solve
+    if asked == "stepwise" and not subject.template.stepwise:
+        raise ConfigError(
+            f"an answer in steps needs a template that shows the steps before, and "
+            f"{subject.template.name!r} does not; use --template srl, or --solve whole"
+        )
+    return subject.template.stepwise if asked == "auto" else asked == "stepwise"
 
 
 def show_examples(subject: Subject, fewshot: FewShot, *, stepwise: bool) -> Subject:

@@ -49,7 +49,7 @@ def check_target(step: str) -> str:
     fault = target_fault(step)
     if fault is not None:
         raise ValueError(
-            f"can never be rewarded: an exact copy of it is no valid output of a model ({fault}); "
+            f"can never be rewarded: an exact copy of it is not a valid model output ({fault}); "
             "give one step, without thinking"
         )
     return step

@@ -1,4 +1,4 @@
-"""results.jsonl: one sample a line, appended a chunk at a time, and taken up again after a break.
+"""results.jsonl: one sample per line, appended chunk by chunk, and taken up again after a break.
 
 A chunk is written in one piece and synced. What a break leaves behind is cut back to whole chunks,
 and those are believed only if their lines are the work list's; so an interrupted and resumed run

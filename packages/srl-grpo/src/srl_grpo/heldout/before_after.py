@@ -111,7 +111,7 @@ def intervals(before: Values, after: Values, held_out: HeldOut) -> dict[str, tup
 def summary_table(
     before: dict[str, float], after: dict[str, float], spans: dict[str, tuple[float, float]]
 ) -> Table:
-    """Before, after, change and its interval, a metric a row."""
+    """Before, after, change and its interval, one row per metric."""
     table = Table(title="held-out, before and after", title_justify="left", box=None)
     table.add_column("metric")
     for heading in ("before", "after", "change", "95 % interval"):

@@ -131,7 +131,7 @@ def replace_folder(work: Path, final: Path) -> None:
 
 
 def rewind(run: Path, state: TrainerState) -> None:
-    """Rename checkpoints after the state's step: a run that goes on from it leaves their course.
+    """Rename checkpoints after the state's step: a run resumed from it would write them anew.
 
     They stay loadable under their new names, no `--resume auto` finds them, and `best.json` names
     the best step up to there.
@@ -211,13 +211,13 @@ def seal(folder: Path, step: int) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a checkpoint folder; DataError saying why the folder is no checkpoint."""
+    """The manifest of a checkpoint folder; DataError saying why the folder is not a checkpoint."""
     path = folder / MANIFEST
     if not folder.is_dir():
         raise DataError(f"no checkpoint folder at {folder}")
     if not path.is_file():
         raise DataError(
-            f"{folder} is no checkpoint: it has no {MANIFEST} (was its writing cut short?)"
+            f"{folder} is not a checkpoint: it has no {MANIFEST} (was its writing cut short?)"
         )
     try:
         return Manifest.model_validate_json(path.read_bytes())
@@ -238,7 +238,7 @@ def verify(folder: Path, contents: bool = True) -> Manifest:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise DataError(f"{folder / MANIFEST} names a file outside the checkpoint: {name!r}")
         if not path.is_file():
-            raise DataError(f"{folder} is no whole checkpoint: {name} is missing")
+            raise DataError(f"{folder} is not a whole checkpoint: {name} is missing")
         size = path.stat().st_size
         if size != entry.bytes:
             raise DataError(f"{folder}: {name} has {size} bytes, the manifest says {entry.bytes}")
@@ -332,7 +332,7 @@ def mark_best(run: Path, step: int, reward: float) -> None:
 def prune(run: Path, keep_last: int | None, best_step: int | None) -> None:
     """Remove all but the newest `keep_last` checkpoints and the best one.
 
-    A folder loses its manifest first, so that a half-removed one is no checkpoint.
+    A folder loses its manifest first, so that a half-removed one is not a checkpoint.
     """
     if keep_last is None:
         return

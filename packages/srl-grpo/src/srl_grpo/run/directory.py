@@ -1,8 +1,8 @@
 """The folder of one training run: what lies where, how it is begun, resumed and read back.
 
 `config.yaml` is the resolved config, `sys/` says where and with what the run was made, `rollouts/`
-holds what the model wrote, a file a step. Metrics are `srl_grpo.run.trackers`'s, checkpoints the
-trainer's; whether a resumed config still fits is the trainer's to judge as well.
+holds what the model wrote, one file per step. Metrics are `srl_grpo.run.trackers`'s, checkpoints
+the trainer's; whether a resumed config still fits is the trainer's to judge as well.
 """
 
 import io
@@ -151,7 +151,7 @@ def begin_run(
 
 
 def resume_run(path: Path, config: Section, step: int) -> RunDirectory:
-    """Reopen a run that goes on after `step`: later rollouts are removed, the config rewritten.
+    """Reopen a run that is resumed after `step`: later rollouts are removed, the config rewritten.
 
     The environment of the first start stay; those of this one lie beside them, in
     `sys/resumed_<UTC stamp>/`.

@@ -84,7 +84,7 @@ def truncate_metrics(path: Path, resume_step: int) -> None:
 
 
 class MetricsFile:
-    """metrics.jsonl, a JSON object a line, flushed with each; NaN and infinities become null."""
+    """metrics.jsonl, one JSON object per line, each flushed; NaN and infinities become null."""
 
     def __init__(self, path: Path, resume_step: int | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +167,7 @@ class Trackers:
                 self._warned.add(id(tracker))
                 kind = type(tracker).__name__
                 self._warn(
-                    f"{kind} failed: {error!r}; training goes on, later failures stay unsaid"
+                    f"{kind} failed: {error!r}; training continues, later failures are not reported"
                 )
 
 

@@ -5,7 +5,6 @@ manifest, with sizes and SHA-256 of every file, is written last. Nothing is unpi
 `srl_grpo.learner.engine`. Left out: when to write one.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase
 
 from srl_data.command.errors import CommandError, ConfigError, DataError
-from srl_data.files import fsync_folder, sha256_file, write_text
+from srl_data.files import fsync_folder, sha256_file, write_json, write_text
 from srl_data.prompt_record import PromptRecord, write_record
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.engine import TrainingEngine
@@ -327,7 +326,7 @@ def load_checkpoint(folder: Path, engine: TrainingEngine, world: World) -> None:
 def mark_best(run: Path, step: int, reward: float) -> None:
     """Write `best.json`: which checkpoint had the highest held-out reward."""
     best = {"step": step, "metric": "eval/reward", "value": reward, "path": f"step_{step}"}
-    write_text(run / BEST, json.dumps(best, indent=2) + "\n")
+    write_json(run / BEST, best)
 
 
 def prune(run: Path, keep_last: int | None, best_step: int | None) -> None:

@@ -18,7 +18,9 @@ import pytest
 import yaml
 
 from srl_data.command.config import unknown_keys
-from srl_grpo.config.train import TrainConfig
+from srl_grpo.config.reward import RewardSection
+from srl_grpo.config.train import AlgorithmSection, TrainConfig
+from srl_reward import REWARDS
 
 Run = Callable[[str | Sequence[str]], CompletedProcess[str]]
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,8 +146,15 @@ def test_the_readme_says_of_which_commands_config_and_dry_run_are() -> None:
 
 def test_the_reward_and_the_loss_are_the_ones_that_the_architecture_names() -> None:
     text = " ".join((ROOT / "docs/architecture.md").read_text("utf-8").split())
-    assert "`--reward step` and `--loss grpo`" in text
-    for section, name, value in (("reward", "reward", "step"), ("algorithm", "loss", "grpo")):
-        inner = TrainConfig.model_fields[section].annotation
-        assert inner is not None
-        assert get_args(inner.model_fields[name].annotation) == (value,)
+    assert "`--reward step` by default" in text
+    assert "`--loss grpo`" in text
+    assert RewardSection().reward == ("step",)
+    inner = AlgorithmSection.model_fields["loss"].annotation
+    assert get_args(inner) == ("grpo",)
+
+
+def test_the_guide_names_every_reward_and_what_it_reads() -> None:
+    text = (ROOT / "docs/guides/training.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (SRL instances|answers|either) \|", text, re.MULTILINE))
+    reads = {"target_step": "SRL instances", "answer": "answers", None: "either"}
+    assert rows == {name: reads[known.default_column] for name, known in REWARDS.items()}

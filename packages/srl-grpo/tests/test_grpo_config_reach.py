@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from rapidfuzz.distance import Levenshtein
 from transformers import AutoTokenizer, GenerationConfig
 
 from srl_data.arithmetic import Difficulty, problems, sloppy_stream
@@ -111,6 +112,29 @@ STARVED: dict[str, Any] = {
 }
 """Groups whose rewards differ by less than `eps_std`."""
 
+WEIGHED: dict[str, Any] = {
+    "num_steps": 1,
+    "model": STARVED["model"],
+    "data": {"template": "bare", "max_prompt_length": 96},
+    "synthetic": {"num_problems": 5},
+    "rollout": {"batch_size": 2, "group_size": 4, "max_new_tokens": 60},
+    "reward": {
+        "reward": ["step", "format"],
+        "reward_weights": [0.5, 2.0],
+        "metric": "levenshtein",
+        "max_chars": 12,
+    },
+}
+"""Two rewards of SRL instances."""
+
+ANSWERED: dict[str, Any] = {
+    **WEIGHED,
+    "data": {"template": "question_only", "max_prompt_length": 96},
+    "rollout": {"batch_size": 2, "group_size": 2, "max_new_tokens": 60, "stop": []},
+    "reward": {"reward": "answer", "grader": "exact"},
+}
+"""The reward of an answer, whose records name a more lenient grader."""
+
 CHAT = (
     "{% for m in messages %}{{ m['content'] }}{{ eos_token }}{% endfor %}"
     "{% if add_generation_prompt %} {% if thinks %}<think>{% endif %}{% endif %}"
@@ -166,6 +190,16 @@ class Runs:
         return self.watched({**tree, **rollout}, self.folder / "apart", shift=0.1)
 
     @cached_property
+    def weighed(self):
+        """The run of `WEIGHED`."""
+        return self.watched(WEIGHED, self.folder / "weighed", script=with_gaps)
+
+    @cached_property
+    def answered(self):
+        """The run of `ANSWERED`."""
+        return self.watched(ANSWERED, self.folder / "answered", script=boxed)
+
+    @cached_property
     def plain(self):
         """One step without a baseline, with a single completion per prompt."""
         tree = {**STARVED, "num_steps": 1, "algorithm": {"baseline": "none"}}
@@ -198,6 +232,31 @@ def alike(prompt, sample: int) -> tuple[str, bool]:
     """The expert's step once, and three times nearly so."""
     target = str(prompt.columns["target_step"])
     return render_step_output("carry", target if sample == 0 else target[:-1]), True
+
+
+def boxed(prompt, sample: int) -> tuple[str, bool]:
+    """The answer as the record spells it, and as a number with a decimal point."""
+    answer = str(prompt.columns["answer"])
+    return f"\\boxed{{{answer if sample == 0 else answer + '.0'}}}", True
+
+
+def with_gaps(prompt, sample: int) -> tuple[str, bool]:
+    """The expert's step, without some of its characters, and no step at all."""
+    target = str(prompt.columns["target_step"])
+    texts = [target, target[:6] + target[8:], target[:-2]]
+    return (render_step_output("carry", texts[sample]) if sample < 3 else "no"), True
+
+
+def each_reward(seen) -> list[dict[str, float]]:
+    """The rewards of every completion of a run's first step."""
+    return [row["rewards"] for row in seen.records(1)]
+
+
+def levenshtein_of_12(row: dict[str, Any]) -> float:
+    """Similarity of a row's step by 12 characters; what is not read counts as unlike."""
+    a, b = (strip_step_number(row[name]) for name in ("action", "target"))
+    share = 24 / (len(a) + len(b))
+    return Levenshtein.normalized_similarity(a[:12], b[:12]) * share
 
 
 def record_reading(patch: pytest.MonkeyPatch, read: set[tuple[str, str]]) -> None:
@@ -431,9 +490,25 @@ HELD: dict[str, Held] = {
     "algorithm.max_logprob_difference": lambda r: ([m["step"] for m in r.apart.metrics], [1]),
     "rollout.max_starved_steps": lambda r: ([m["step"] for m in r.starved.metrics], [1, 2, 3]),
     "reward.reward": lambda r: (
-        {row["reward"] for row in r.built.records(1) if row["exact"]},
-        {1.0},
+        [sorted(run.records(1)[0]["rewards"]) for run in (r.built, r.weighed, r.answered)],
+        [["step"], ["format", "step"], ["answer"]],
     ),
+    "reward.reward_weights": lambda r: (
+        [row["reward"] for row in r.weighed.records(1)],
+        [
+            0.5 * row["rewards"]["step"] + 2 * row["rewards"]["format"]
+            for row in r.weighed.records(1)
+        ],
+    ),
+    "reward.metric": lambda r: (
+        [row["rewards"]["step"] for row in r.weighed.records(1)[:3]],
+        pytest.approx([levenshtein_of_12(row) for row in r.weighed.records(1)[:3]]),
+    ),
+    "reward.max_chars": lambda r: (
+        [row["rewards"]["step"] < 1.0 for row in r.weighed.records(1) if row["exact"]],
+        [True, True],
+    ),
+    "reward.grader": lambda r: ([row["reward"] for row in r.answered.records(1)], [1.0, 0.0] * 2),
     "reward.autojunk": lambda r: (
         [row["reward"] for row in r.files.records(1)[:4]],
         similarity(r, autojunk=True),

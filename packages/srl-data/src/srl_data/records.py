@@ -96,7 +96,9 @@ class PromptAnswer(Record):
 
     problem: Text
     answer: Unicode
-    grader: str
+    grader: str | None = None
+    """How the answer is compared, for a reward that leaves that open; None leaves it to the
+    reward, and a reward that brings its own grader does not look here."""
 
 
 class SftPair(Record):

@@ -23,10 +23,14 @@ def cli() -> None:
 @configured(TrainConfig, presets="srl_grpo.presets", recorded=recorded_config)
 def train(config: TrainConfig, dry_run: bool) -> None:
     """Train a model; `--config quickstart` needs no data, no download and no GPU."""
+    from srl_grpo.rollout.rewards import make_rewards
+
+    rewards = make_rewards(config.reward)  # a user's own too, before anything heavy is loaded
     if dry_run:
         from srl_grpo.data.first_prompt import train_first_prompt
 
-        print_plan(config, plan_of(config), train_first_prompt(config))
+        config, lines = train_first_prompt(config, rewards.required_columns)
+        print_plan(config, plan_of(config), lines)
         return
     from srl_grpo.launch import launch_or_train
 

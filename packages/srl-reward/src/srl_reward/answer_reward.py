@@ -58,6 +58,11 @@ class AnswerReward(Reward):
         self.wrong = wrong
         self.seconds = seconds
 
+    @property
+    def required_columns(self) -> tuple[str, ...]:
+        """The column with the gold answer."""
+        return (self.answer,)
+
     def score(self, completions: Sequence[Completion], **columns: object) -> list[Scored | None]:
         """Score each completion; `action` is the answer found, `reason` why there is none."""
         samples = read_samples(completions, columns, self.think_prefilled)

@@ -87,6 +87,11 @@ class BoxedThinkReward(Reward):
         super().__init__(think_prefilled=think_prefilled, name=name)
         self.answer = answer
 
+    @property
+    def required_columns(self) -> tuple[str, ...]:
+        """The column with the gold answer."""
+        return (self.answer,)
+
     def score(self, completions: Sequence[Completion], **columns: object) -> list[Scored | None]:
         """Score each completion; `action` is the box's content."""
         samples = read_samples(completions, columns, self.think_prefilled)
@@ -150,6 +155,11 @@ class R1ZeroReward(Reward):
         self.grader: Grader = grader
         self.format_weight = format_weight
         self.answer_weight = answer_weight
+
+    @property
+    def required_columns(self) -> tuple[str, ...]:
+        """The column with the gold answer."""
+        return (self.answer,)
 
     def score(self, completions: Sequence[Completion], **columns: object) -> list[Scored | None]:
         """Score each completion; `action` is the answer tag's content."""

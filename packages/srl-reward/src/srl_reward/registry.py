@@ -72,9 +72,7 @@ def make_reward(name: str, **options: object) -> Reward:
         return load_reward(name, **options)
     registered = REWARDS.get(name)
     if registered is None:
-        near = difflib.get_close_matches(name, REWARDS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"unknown reward {name!r}; {hint}known: {', '.join(REWARDS)}")
+        raise unknown_reward(name)
     refused = sorted(set(options) - set(registered.options))
     if refused:
         raise ValueError(
@@ -82,3 +80,11 @@ def make_reward(name: str, **options: object) -> Reward:
             f"it takes {', '.join(registered.options)}"
         )
     return registered.kind(**{**registered.fixed, **options})  # type: ignore[arg-type]  # checked above, by name
+
+
+def unknown_reward(name: str) -> ValueError:
+    """What to say of a name that no reward has, with the nearest one."""
+    near = difflib.get_close_matches(name, REWARDS, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    own = "your own is module:name or file.py:name"
+    return ValueError(f"unknown reward {name!r}; {hint}known: {', '.join(REWARDS)}; {own}")

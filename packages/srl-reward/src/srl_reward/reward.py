@@ -40,6 +40,11 @@ class Reward(ABC):
         self.think_prefilled = think_prefilled
         self.__name__ = name or self.default_name
 
+    @property
+    def required_columns(self) -> tuple[str, ...]:
+        """The columns without which this reward cannot be called; a subclass names its own."""
+        return ()
+
     def __call__(self, completions: Sequence[Completion], **columns: object) -> list[float | None]:
         """Return a reward for each completion, None where this one does not apply.
 

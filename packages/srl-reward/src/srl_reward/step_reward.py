@@ -70,6 +70,11 @@ class StepReward(Reward):
         self.max_chars = max_chars
         self.threads = threads
 
+    @property
+    def required_columns(self) -> tuple[str, ...]:
+        """The column with the expert's step."""
+        return (self.target,)
+
     def score(self, completions: Sequence[Completion], **columns: object) -> list[Scored | None]:
         """Score each completion; `exact` says that the action equals the expert's step."""
         samples = read_samples(completions, columns, self.think_prefilled)

@@ -56,7 +56,7 @@ def click_type(annotation: object) -> ParamType:
     inner = without_none(annotation)
     if typing.get_origin(inner) is typing.Literal:
         return click.Choice([str(choice) for choice in typing.get_args(inner)])
-    if is_repeated(annotation):
+    if repeated(annotation) is str:
         return click.STRING
     simple: dict[object, ParamType] = {
         int: click.INT,
@@ -67,10 +67,16 @@ def click_type(annotation: object) -> ParamType:
     return simple.get(inner, YamlValue())
 
 
-def is_repeated(annotation: object) -> bool:
-    """Whether a field is a list of texts, whose flag is given once for each."""
+def repeated(annotation: object) -> type | None:
+    """`T` of a list of texts or numbers, whose flag is given once for each; None for others.
+
+    Several numbers may also stand in one YAML list.
+    """
     inner = without_none(annotation)
-    return typing.get_origin(inner) in (list, tuple) and typing.get_args(inner)[:1] == (str,)
+    origin, arguments = typing.get_origin(inner), typing.get_args(inner)
+    if origin is not list and not (origin is tuple and arguments[1:] == (...,)):
+        return None
+    return next((kind for kind in (str, int, float) if arguments[0] is kind), None)
 
 
 def help_text(leaf: Leaf) -> str:
@@ -82,6 +88,8 @@ def help_text(leaf: Leaf) -> str:
     shown = (
         {True: "on", False: "off"}.get(default, default) if isinstance(default, bool) else default
     )
+    if repeated(leaf.annotation):
+        shown = ", ".join(map(str, default))
     return f"{text} [default: {shown}]"
 
 
@@ -106,10 +114,18 @@ def option(leaf: Leaf) -> Callable[[Callable[..., None]], Callable[..., None]]:
         parameter_name(leaf),
         type=None if is_bool else click_type(leaf.annotation),
         default=None,
-        multiple=is_repeated(leaf.annotation),
+        multiple=repeated(leaf.annotation) is not None,
         help=help_text(leaf),
         panel=panel,
     )
+
+
+def joined(value: object) -> object:
+    """What a flag that was given several times says: one list, also where an item is a list."""
+    if not isinstance(value, tuple):
+        return value
+    parts = [item if isinstance(item, list) else [item] for item in value]
+    return tuple(item for part in parts for item in part)
 
 
 def parameter_name(leaf: Leaf) -> str:
@@ -152,7 +168,7 @@ def configured(
         @functools.wraps(function)
         def body(config_name: str | None, dry_run: bool, **given: object) -> None:
             overrides = {
-                leaf.path: given[parameter_name(leaf)]
+                leaf.path: joined(given[parameter_name(leaf)])
                 for leaf in fields
                 if given[parameter_name(leaf)] not in (None, ())
             }

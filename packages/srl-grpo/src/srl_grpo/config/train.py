@@ -13,6 +13,7 @@ from srl_data.arithmetic import Difficulty
 from srl_data.command.config import Flag, Section
 from srl_data.prompt_record import ChatSection
 from srl_eval.generate.options import StopStrings
+from srl_grpo.config.reward import RewardSection
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -79,11 +80,13 @@ class DataSection(ChatSection):
     """What it is trained on."""
 
     path: Annotated[Path | None, Flag("data")] = None
-    """JSON Lines of SRL instances (`srl-data build`)."""
+    """JSON Lines of what the reward reads: SRL instances (`srl-data build`), or records with
+    problem and answer."""
     val_path: Annotated[Path | None, Flag("val-data")] = None
-    """Held-out instances for evaluation while training."""
-    template: str = "srl"
-    """Name of the prompt template."""
+    """Held-out records of the same kind for evaluation while training."""
+    template: str | None = None
+    """Name of the prompt template; default the one that the model was trained with, else by the
+    records: srl for SRL instances, boxed for prompt-answer records."""
     max_prompt_length: Positive = 2048
     """Longest prompt in tokens; longer ones are left out and counted, never cut."""
     on_error: Literal["fail", "skip"] = "fail"
@@ -167,17 +170,6 @@ class RolloutSection(Section):
         """Completions generated in one batch."""
         whole_groups = max(self.group_size, CHUNK_SIZE // self.group_size * self.group_size)
         return self.chunk_size or whole_groups
-
-
-class RewardSection(Section):
-    """What a completion is worth."""
-
-    reward: Literal["step"] = "step"
-    """The reward: similarity to the expert's step."""
-    autojunk: bool = False
-    """difflib's popularity heuristic, which distorts steps of 200 characters and more."""
-    strip_number: bool = True
-    """Compare steps without their leading numbers."""
 
 
 BASE_KL = 0.02

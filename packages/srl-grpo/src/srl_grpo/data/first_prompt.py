@@ -1,25 +1,41 @@
 """The first prompt that a training run would put to its model, as `train --dry-run` shows it."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from srl_data.arithmetic import problems
 from srl_data.first_prompt import EXAMPLE, first_prompt_lines
 from srl_data.prompt_format import open_prompts
-from srl_data.prompt_record import chat_options
+from srl_data.prompt_record import PromptRecord, chat_options, read_record
 from srl_data.prompts import get_template
-from srl_data.records import Record, SrlInstance, read_records
+from srl_data.records import Record, read_records
 from srl_eval.config import EvalConfig
 from srl_eval.first_prompt import Asked, model_first_prompt
 from srl_grpo.config.train import TrainConfig
+from srl_grpo.data.prompts import made_records
+from srl_grpo.data.record_kinds import Needed, RecordKind, kind_of_run, with_template
 
 
-def train_first_prompt(config: TrainConfig) -> list[str]:
-    """The first prompt line by line; a made-up record's where the data is not on this machine.
+def train_first_prompt(config: TrainConfig, needed: Needed) -> tuple[TrainConfig, list[str]]:
+    """The config with its template, and the first prompt line by line.
 
-    Raises what opening the model or reading the data does.
+    `needed` are the columns that the rewards read. Where the data is not on this machine the record
+    is made up. Raises what opening the model or reading the data does.
     """
+    kind = kind_of_run(config, needed)
+    config = with_template(config, kind, record_beside(config.model.path))
+    return config, prompt_lines(config, kind)
+
+
+def record_beside(model: str | None) -> PromptRecord | None:
+    """How the model in a folder was prompted, where it records that."""
+    return read_record(Path(model)) if model and Path(model).is_dir() else None
+
+
+def prompt_lines(config: TrainConfig, kind: RecordKind) -> list[str]:
+    """The first prompt of a config that names its template."""
     if config.model.build is not None:
-        return built_first_prompt(config, *first_record(config))
+        return built_first_prompt(config, *first_record(config, kind))
     tree = {
         "model": {"model": config.model.path, "revision": config.model.revision},
         "prompt": {
@@ -28,19 +44,19 @@ def train_first_prompt(config: TrainConfig) -> list[str]:
             "chat_template_kwargs": config.data.chat_template_kwargs,
         },
     }
-    return model_first_prompt(EvalConfig.model_validate(tree), lambda: first_record(config))
+    return model_first_prompt(EvalConfig.model_validate(tree), lambda: first_record(config, kind))
 
 
-def first_record(config: TrainConfig) -> Asked:
+def first_record(config: TrainConfig, kind: RecordKind) -> Asked:
     """The columns of the first record, and whose they are."""
     path = config.data.path
     if config.synthetic is not None:
         made = problems(config.seed, 1, config.synthetic.difficulty, "train")
-        record: Record = next(next(made).instances())
+        record: Record = next(made_records(made, kind))
     elif path is None or not path.is_file():
         return EXAMPLE, f"of an example ({path} is not there)"
     else:
-        found = next(read_records(path, SrlInstance, config.data.on_error), None)
+        found = next(read_records(path, kind.record, config.data.on_error), None)
         if found is None:
             return EXAMPLE, f"of an example ({path} holds no record)"
         record = found
@@ -54,5 +70,5 @@ def built_first_prompt(config: TrainConfig, columns: Mapping[str, object], whose
 
     tokenizer = CharacterCoder(character_core(alphabet_named(config.model.build.alphabet)))
     name, options = "the model made on the spot", chat_options(config.data)
-    prompts = open_prompts(tokenizer, get_template(config.data.template), options, name)
+    prompts = open_prompts(tokenizer, get_template(str(config.data.template)), options, name)
     return first_prompt_lines(prompts, columns, (0,), whose)

@@ -41,7 +41,7 @@ def open_training_prompts(
     recorded = recorded_prompts(config, checkpoint)
     options: ChatOptions = world.from_main(chat_options(config.data, recorded))
     name = config.model.path or "the model made on the spot"
-    prompts = open_prompts(tokenizer, get_template(config.data.template), options, name)
+    prompts = open_prompts(tokenizer, get_template(template_of(config)), options, name)
     if checkpoint is not None and recorded is not None:
         check_unchanged(checkpoint, recorded, prompts.record)
     if options.text is not None:
@@ -50,6 +50,12 @@ def open_training_prompts(
     for line in (*prompts.notes, *([added] if added else [])):
         note(line)
     return prompts
+
+
+def template_of(config: TrainConfig) -> str:
+    """The name of the template, which `with_template` has filled in."""
+    assert config.data.template is not None
+    return config.data.template
 
 
 def recorded_prompts(config: TrainConfig, checkpoint: Path | None) -> PromptRecord | None:

@@ -6,21 +6,19 @@ the reward. Left out: making instances (`srl-data`), and the order of drawing
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from srl_data.arithmetic import problems
+from srl_data.arithmetic import ArithmeticProblem, problems
 from srl_data.command.errors import DataError
 from srl_data.prompt_format import PromptFormat
 from srl_data.records import OnError, Record, SrlInstance, read_records
 from srl_grpo.config.train import TrainConfig
+from srl_grpo.data.record_kinds import RecordKind
 from srl_reward import is_think_prefilled
 
 Note = Callable[[str], None]
 """Shows a line to the user."""
-
-RECORDS: dict[str, type[Record]] = {"step": SrlInstance}
-"""The kind of record that each reward reads."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,9 @@ class TrainingPrompt:
     think_prefilled: bool
     """Whether the rendered prompt ends inside an open `<think>`."""
     columns: dict[str, object]
+    """What the prompt template and the rewards read of the record."""
+    meta: dict[str, object] = field(default_factory=dict)
+    """What else the record holds: the rewards' alone."""
     spelt: tuple[str, ...] = ()
     """Control tokens of the model that the record spells, encoded as text."""
 
@@ -52,6 +53,7 @@ def make_prompt(
     name: str,
     columns: dict[str, object],
     prompts: PromptFormat,
+    meta: dict[str, object] | None = None,
 ) -> TrainingPrompt:
     """Render and encode one prompt; DataError naming the record whose text does not come out."""
     try:
@@ -59,7 +61,9 @@ def make_prompt(
     except DataError as error:
         raise DataError(f"record {name!r}: {error}") from error
     opened = is_think_prefilled(prompt.text)
-    return TrainingPrompt(index, name, prompt.text, prompt.ids, opened, columns, prompt.spelt)
+    return TrainingPrompt(
+        index, name, prompt.text, prompt.ids, opened, columns, meta or {}, prompt.spelt
+    )
 
 
 def make_prompts(
@@ -72,7 +76,7 @@ def make_prompts(
     too_long = 0
     for record in records:
         columns = record.model_dump(exclude={"id", "meta"})
-        prompt = make_prompt(len(made), record.id, columns, prompts)
+        prompt = make_prompt(len(made), record.id, columns, prompts, record.meta)
         if len(prompt.ids) > max_prompt_length:
             too_long += 1
         else:
@@ -88,8 +92,8 @@ def limited(records: Iterator[Record], limit: int | None) -> Iterator[Record]:
         yield record
 
 
-def load_records(path: Path, reward: str, on_error: OnError, note: Note) -> Iterator[Record]:
-    """Stream the records of a file that `reward` can score.
+def load_records(path: Path, kind: RecordKind, on_error: OnError, note: Note) -> Iterator[Record]:
+    """Stream the records of a file as `kind`.
 
     DataError at the first bad line; with `on_error` "skip" each is noted, and at the end their
     count.
@@ -100,7 +104,7 @@ def load_records(path: Path, reward: str, on_error: OnError, note: Note) -> Iter
         skipped.append(reason)
         note(reason)
 
-    yield from read_records(path, RECORDS[reward], on_error, skip)
+    yield from read_records(path, kind.record, on_error, skip)
     if skipped:
         note(f"{len(skipped)} bad lines left out of {path}")
 
@@ -117,26 +121,34 @@ def require_some(prompts: PromptSet, path: object, max_prompt_length: int) -> No
     raise DataError(f"{path}: no records; expected at least one instance")
 
 
-def training_records(config: TrainConfig, note: Note) -> Iterator[Record]:
+def training_records(config: TrainConfig, kind: RecordKind, note: Note) -> Iterator[Record]:
     """The records to train on: made on the spot, or read from a file."""
     if config.synthetic is not None:
         section = config.synthetic
-        for problem in problems(config.seed, section.num_problems, section.difficulty, "train"):
-            yield from problem.instances()
-        return
+        found = problems(config.seed, section.num_problems, section.difficulty, "train")
+        return made_records(found, kind)
     assert config.data.path is not None
-    yield from load_records(config.data.path, config.reward.reward, config.data.on_error, note)
+    return load_records(config.data.path, kind, config.data.on_error, note)
 
 
-def heldout_records(config: TrainConfig, note: Note) -> Iterator[Record] | None:
+def heldout_records(config: TrainConfig, kind: RecordKind, note: Note) -> Iterator[Record] | None:
     """The records to evaluate on; None where there are none."""
     if config.data.val_path is not None:
-        return load_records(config.data.val_path, config.reward.reward, config.data.on_error, note)
+        return load_records(config.data.val_path, kind, config.data.on_error, note)
     if config.synthetic is None:
         return None
     section = config.synthetic
     found = problems(config.seed, section.num_heldout, section.difficulty, "heldout")
-    return (instance for problem in found for instance in problem.instances())
+    return made_records(found, kind)
+
+
+def made_records(found: Iterable[ArithmeticProblem], kind: RecordKind) -> Iterator[Record]:
+    """Arithmetic made on the spot: a record per step, or one per problem with its answer."""
+    for problem in found:
+        if kind.record is SrlInstance:
+            yield from problem.instances()
+        else:
+            yield problem.prompt_answer()
 
 
 def load_prompts(

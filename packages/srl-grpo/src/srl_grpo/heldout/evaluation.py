@@ -14,6 +14,7 @@ from srl_grpo.data.prompts import TrainingPrompt
 from srl_grpo.learner.distributed import World
 from srl_grpo.rollout.engines import PolicyRollout, generate_round
 from srl_grpo.rollout.groups import Scored
+from srl_grpo.rollout.rewards import RewardError
 from srl_grpo.rollout.scoring import Scorer
 from srl_reward import ParsedOutput, extract_boxed, parse_step_output
 
@@ -79,18 +80,23 @@ class HeldOut:
     def evaluate(self, rollout: PolicyRollout) -> Values:
         """Sampled and greedy values an instance, `final_answer` a problem. Collective.
 
-        Names: `reward`, `exact`, `invalid` (sampled); `greedy_reward`, `greedy_exact`; and, where
-        problems have boxed answers, `final_answer`.
+        Names: `reward`, `exact`, `invalid` (sampled); `greedy_reward`, `greedy_exact`; with several
+        rewards `reward/NAME` (sampled) of each that applies throughout; and, where problems have
+        boxed answers, `final_answer`.
         """
         sampled = self._score(rollout, self.prompts, self._sampling)
         greedy = self._score(rollout, self.prompts, self._greedy)
         values: Values = {
             "reward": [item.reward for item in sampled],
-            "exact": [float(item.exact) for item in sampled],
+            "exact": [float(bool(item.exact)) for item in sampled],
             "invalid": [float(item.reason is not None) for item in sampled],
             "greedy_reward": [item.reward for item in greedy],
-            "greedy_exact": [float(item.exact) for item in greedy],
+            "greedy_exact": [float(bool(item.exact)) for item in greedy],
         }
+        if any(item.exact is None for item in sampled):  # no reward says
+            values = {name: values[name] for name in ("reward", "greedy_reward")}
+        if len(sampled[0].rewards) > 1:
+            values |= reward_values(sampled)
         if self.problems:
             values["final_answer"] = self._solve(rollout)
         return values
@@ -102,7 +108,11 @@ class HeldOut:
             return []
         seeds = [seed_for(self._seed, "eval", prompt.id) for prompt in prompts]
         completions = generate_round(rollout, prompts, 1, sampling, seeds, self._world)
-        return self._scorer(prompts, completions)
+        try:
+            return self._scorer(prompts, completions)
+        except RewardError as error:
+            error.held_out = True
+            raise
 
     def _solve(self, rollout: PolicyRollout) -> list[float]:
         """Whether each problem's chain of greedy steps ends in the right boxed answer.
@@ -129,6 +139,18 @@ class HeldOut:
             "title": None,
         }
         return self._make_prompt(chain.problem.id, columns)
+
+
+def reward_values(sampled: Sequence[Scored]) -> Values:
+    """`reward/NAME` of each reward that applies to every completion."""
+    rows = {
+        f"reward/{name}": [item.rewards[name] for item in sampled] for name in sampled[0].rewards
+    }
+    return {
+        name: [value for value in values if value is not None]
+        for name, values in rows.items()
+        if None not in values
+    }
 
 
 def given_steps(problem: Problem, chain_start: int) -> list[str]:

@@ -23,7 +23,10 @@ class Scored:
     reward: float
     reason: str | None = None
     """Why the output is invalid; None where it is valid."""
-    exact: bool = False
+    exact: bool | None = False
+    """Whether the output is wholly right; None where no reward says."""
+    rewards: dict[str, float | None] = field(default_factory=dict)
+    """Each reward by its name, unweighted; None where it does not apply."""
     parts: dict[str, object] = field(default_factory=dict)
     """What the reward wants shown: thinking, action, per-part values."""
 
@@ -117,18 +120,35 @@ def completion_metrics(groups: Sequence[Group]) -> dict[str, float]:
     rewards_BG = rewards_of(groups)
     lengths = [len(member.completion.token_ids) for member in members]
     cut = sum(member.completion.finish_reason == "length" for member in members)
-    reasons = [member.reason for member in members if member.reason]
+    told = [member for member in members if member.exact is not None]
+    reasons = [member.reason for member in told if member.reason]
     shares = {
-        f"reward/invalid/{reason}": reasons.count(reason) / len(members) for reason in set(reasons)
+        f"reward/invalid/{reason}": reasons.count(reason) / len(told) for reason in set(reasons)
     }
     return {
         "reward": rewards_BG.mean().item(),
         "reward_std": mean_spread(rewards_BG),
-        "reward/exact": sum(member.exact for member in members) / len(members),
-        "reward/invalid": len(reasons) / len(members),
+        "reward/exact": mean([bool(member.exact) for member in told]),
+        "reward/invalid": mean([member.reason is not None for member in told]),
         "completions/mean_length": sum(lengths) / len(lengths),
         "completions/max_length": float(max(lengths)),
         "completions/min_length": float(min(lengths)),
         "completions/clipped_ratio": cut / len(members),
         **shares,
+        **reward_means(members),
     }
+
+
+def reward_means(members: Sequence[Scored]) -> dict[str, float]:
+    """`reward/NAME` of each reward: its mean where it applies, NaN where it never does."""
+    names = members[0].rewards
+    values = {name: [member.rewards[name] for member in members] for name in names}
+    return {
+        f"reward/{name}": mean([value for value in found if value is not None])
+        for name, found in values.items()
+    }
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean; NaN of nothing."""
+    return sum(values) / len(values) if values else math.nan

@@ -21,7 +21,8 @@ def group_records(
     step: int, group: Group, prompt: TrainingPrompt, kept: bool, advantage_G: Sequence[float]
 ) -> Iterator[dict[str, object]]:
     """One record a member of a group; the advantage only where it was trained on."""
-    columns = {name: value for name, value in prompt.columns.items() if name != "target_step"}
+    target = "target_step" if "target_step" in prompt.columns else "answer"
+    columns = {name: value for name, value in prompt.columns.items() if name != target}
     for number, (member, advantage) in enumerate(zip(group.members, advantage_G, strict=True)):
         yield {
             "step": step,
@@ -30,8 +31,9 @@ def group_records(
             "prompt": prompt.text,
             "completion": member.text,
             **member.parts,
-            "target": prompt.columns.get("target_step"),
+            "target": prompt.columns.get(target),
             "reward": member.reward,
+            "rewards": member.rewards,
             "exact": member.exact,
             "advantage": advantage if kept else None,
             "reason": member.reason,

@@ -128,9 +128,8 @@ def evaluation_pairs(step: int, metrics: Metrics) -> list[tuple[str, str]]:
     pairs = [("step", str(step))]
     for key, value in metrics.items():
         name = key.removeprefix("eval/").replace("_", " ")
-        pairs.append(
-            (name, f"{value:.3f}" if name.endswith(("reward", "loss")) else percent(value))
-        )
+        plain = name.endswith(("reward", "loss")) or name.startswith("reward/")
+        pairs.append((name, f"{value:.3f}" if plain else percent(value)))
     return pairs
 
 

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from srl_data.command.errors import ConfigError
 from srl_data.files import sha256_file
 from srl_grpo.config.train import TrainConfig
+from srl_reward.custom import source_file
 
 
 class Inputs(BaseModel):
@@ -34,6 +35,8 @@ class Inputs(BaseModel):
     """The revision that was asked for."""
     commit: str | None = None
     """The hub's commit that it resolved to; None for a local model."""
+    reward_sha256: dict[str, str] = {}
+    """Of the files with the user's own rewards, by how the config names each reward."""
 
 
 NAMES = {
@@ -78,7 +81,24 @@ def describe_inputs(
         model=name_of_model(config),
         revision=config.model.revision,
         commit=getattr(model.config, "_commit_hash", None),
+        reward_sha256=reward_files(config),
     )
+
+
+def reward_files(config: TrainConfig) -> dict[str, str]:
+    """The checksum of each file that a reward of the user's own comes from; they are loaded."""
+    files = {spec: source_file(spec) for spec in config.reward.reward if ":" in spec}
+    return {spec: sha256_file(path) for spec, path in files.items() if path is not None}
+
+
+def changed_rewards(before: Inputs | None, config: TrainConfig) -> list[str]:
+    """`file of the reward old -> new` for each file that is another than the run began with."""
+    old = before.reward_sha256 if before is not None else {}
+    return [
+        f"file of the reward {spec} {short(old[spec])} -> {short(now)}"
+        for spec, now in reward_files(config).items()
+        if spec in old and old[spec] != now
+    ]
 
 
 def differences(before: Inputs, now: Inputs) -> list[str]:

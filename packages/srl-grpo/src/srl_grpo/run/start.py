@@ -24,6 +24,7 @@ from srl_grpo.run.checkpoint import (
     steps_of,
 )
 from srl_grpo.run.directory import RunDirectory, begin_run, default_run_path, resume_run
+from srl_grpo.run.inputs import changed_rewards
 from srl_grpo.run.resume import changed_keys
 
 
@@ -138,6 +139,7 @@ def begin_or_resume(
         note(lock.note)
     if RunDirectory(home).config.is_file():
         changes = changed_keys(read_tree(RunDirectory(home).config), config)
+        changes += changed_rewards(start.state.inputs, config)
         if changes:
             note(f"resumed with another config: {'; '.join(changes)}")
     run = resume_run(home, config, start.state.step)

@@ -7,14 +7,14 @@ loop is `srl_grpo.stages.loop`'s.
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import Field, ValidationError
 
 from srl_data.command.errors import CommandError, ConfigError, DataError
 from srl_eval.generate import Sampling
 from srl_grpo.config.train import AlgorithmSection, TrainConfig
-from srl_grpo.data.prompting import stops_of
+from srl_grpo.data.prompting import recorded_prompts, stops_of
 from srl_grpo.data.prompts import (
     TrainingPrompt,
     heldout_records,
@@ -23,6 +23,7 @@ from srl_grpo.data.prompts import (
     make_prompt,
     training_records,
 )
+from srl_grpo.data.record_kinds import RecordKind, kind_of_run, with_template
 from srl_grpo.heldout.evaluation import HeldOut, Values
 from srl_grpo.learner.engine import prepare_deepspeed
 from srl_grpo.learner.finite import advice
@@ -34,7 +35,8 @@ from srl_grpo.rollout.algorithm import algorithm_of, samples_of
 from srl_grpo.rollout.engines import transformers_rollout
 from srl_grpo.rollout.groups import Selection, completion_metrics
 from srl_grpo.rollout.records import rollout_records
-from srl_grpo.rollout.scoring import Scorer, make_reward
+from srl_grpo.rollout.rewards import Rewards, make_rewards
+from srl_grpo.rollout.scoring import Scorer
 from srl_grpo.rollout.source import RolloutSource, SourceState
 from srl_grpo.run.inputs import Inputs, check_inputs, describe_inputs
 from srl_grpo.run.prompted_model import PromptedModel, open_model
@@ -141,21 +143,30 @@ class RLStage:
 @contextmanager
 def prepared(setup: Setup) -> Iterator[tuple[Session, RLStage]]:
     """A session and its stage, ready to start; trackers are closed at the end."""
-    config, world, note = setup.config, setup.world, setup.display.note
+    rewards = make_rewards(setup.config.reward)
     check_given(setup)
+    setup, kind = for_records(setup, rewards)
+    config, world, note = setup.config, setup.world, setup.display.note
     model = open_model(config, setup.start, world, note)
-    records = training_records(config, note)
+    records = training_records(config, kind, note)
     prompts = load_prompts(records, config.data.path, config, model.prompts, note).prompts
     prepare_deepspeed()  # saving a model imports it too, with all it has to say
     world.of_main(lambda: model.check(prompts[0].text))  # only it saves
-    scorer = Scorer(make_reward(config.reward), model.tokenizer)
-    held_out = make_held_out(setup, model, scorer)
+    scorer = Scorer(rewards, model.tokenizer, world)
+    held_out = make_held_out(setup, kind, model, scorer)
     inputs = inputs_of(setup, model, len(prompts), held_out)
     directory = open_directory(setup, model.prompts.record)
     policy = make_policy(setup, model)
     reference = make_reference(setup, policy, model, inputs, directory)
     with open_session(setup, directory, model, policy, inputs) as session:
         yield session, make_stage(session, prompts, scorer, held_out, reference)
+
+
+def for_records(setup: Setup, rewards: Rewards) -> tuple[Setup, RecordKind]:
+    """The kind of record that the run reads, and the setup with the template that suits it."""
+    kind = kind_of_run(setup.config, rewards.required_columns)
+    recorded = recorded_prompts(setup.config, setup.start.checkpoint)
+    return replace(setup, config=with_template(setup.config, kind, recorded)), kind
 
 
 def make_stage(
@@ -257,10 +268,12 @@ def make_policy(setup: Setup, model: PromptedModel) -> Policy:
     return policy
 
 
-def make_held_out(setup: Setup, model: PromptedModel, scorer: Scorer) -> HeldOut | None:
+def make_held_out(
+    setup: Setup, kind: RecordKind, model: PromptedModel, scorer: Scorer
+) -> HeldOut | None:
     """The held-out set, if there is one to evaluate on."""
     config, note = setup.config, setup.display.note
-    records = heldout_records(config, note)
+    records = heldout_records(config, kind, note)
     if records is None or not (config.evaluation.eval_every or config.evaluation.before_after):
         return None
     records = limited(records, config.evaluation.eval_limit)

@@ -1,5 +1,6 @@
 """`srl-grpo train` behind its validation: a run from its lock to its report."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -14,8 +15,9 @@ from srl_grpo.learner import distributed
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.finite import sampling_fault
 from srl_grpo.report import write_report
+from srl_grpo.rollout.rewards import RewardError
 from srl_grpo.run.display import Display
-from srl_grpo.run.resume import interrupted
+from srl_grpo.run.resume import interrupted, resume_command
 from srl_grpo.run.session import Session, Setup
 from srl_grpo.run.start import StartingPoint, finished_already, starting_point_of
 from srl_grpo.stages import rl
@@ -88,11 +90,29 @@ def train_and_compare(session: Session, stage: Stage, comparison: BeforeAfter) -
         if not session.world.is_main:
             raise SystemExit(error.exit_code) from error
         raise
+    except RewardError as error:
+        raise reward_failed(session, error) from error
     except FloatingPointError as error:  # while sampling, in training or in an evaluation
         step, kept = session.state.step, session.saved_step
         raise CommandError(sampling_fault(session.engine, str(error), step, kept)) from error
     report(session)
     return finished
+
+
+def reward_failed(session: Session, error: RewardError) -> BaseException:
+    """The run's end where a reward failed, on rank 0 with what to say. Collective.
+
+    A checkpoint of the last whole step is kept; an evaluation's step is not yet logged.
+    """
+    step = session.state.step if error.held_out else session.state.step + 1
+    if not error.held_out:
+        session.save()
+    if not session.world.is_main:
+        return SystemExit(error.exit_code)
+    where = f"step {step}{', held-out evaluation' if error.held_out else ''}"
+    again = resume_command(session.directory.path, sys.argv[1:])
+    kept = f"; step {session.saved_step} is kept, continue with: {again}"
+    return CommandError(f"{where}: {error}{kept if session.saved_step else ''}")
 
 
 def report(session: Session) -> None:

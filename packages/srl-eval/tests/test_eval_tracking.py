@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from srl_data.command.frame import execute
+from srl_data.command.wandb import RUN_ID_FILE
 from srl_eval import run as running
 from srl_eval.cli import cli
 from srl_eval.samples import Sample, read_samples
-from srl_eval.tracking import RUN_ID_FILE, forgive, table_rows
+from srl_eval.tracking import forgive, table_rows
 
 
 def arguments(tmp_path: Path, model: Path, *extra: str) -> list[str]:
@@ -69,7 +70,7 @@ def test_a_missing_library_is_named_before_anything_is_done(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("srl_eval.tracking.find_spec", lambda _name: None)
+    monkeypatch.setattr("srl_data.command.wandb.find_spec", lambda _name: None)
     assert execute(cli, "srl-eval", arguments(tmp_path, model_folder)) == 2
     assert "uv sync --extra wandb" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -88,7 +89,7 @@ def test_a_dead_dashboard_costs_a_warning(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("srl_eval.tracking.find_spec", lambda _name: object())
+    monkeypatch.setattr("srl_data.command.wandb.find_spec", lambda _name: object())
     monkeypatch.setitem(sys.modules, "wandb", DeadWandb())  # type: ignore[arg-type]
     assert execute(cli, "srl-eval", arguments(tmp_path, model_folder)) == 0
     shown = capsys.readouterr()
@@ -104,7 +105,7 @@ def test_a_dashboard_that_hangs_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     over = threading.Event()
-    monkeypatch.setattr("srl_eval.tracking.find_spec", lambda _name: object())
+    monkeypatch.setattr("srl_data.command.wandb.find_spec", lambda _name: object())
     monkeypatch.setattr(running, "send", lambda *_args: over.wait(60))
     monkeypatch.setattr(running, "PATIENCE_SECONDS", 0.2)
     started = time.monotonic()

@@ -76,7 +76,15 @@ BUILT: dict[str, Any] = {
     },
     "evaluation": {"eval_every": 2, "eval_limit": 5, "before_after": True},
     "checkpoint": {"checkpoint_every": 1, "keep_last": 2},
-    "tracking": {"tensorboard": False, "wandb": "offline", "wandb_project": "p", "run_name": "r"},
+    "tracking": {
+        "tensorboard": False,
+        "wandb": "offline",
+        "wandb_project": "p",
+        "trackio": True,
+        "trackio_project": "q",
+        "run_name": "r",
+        "logging_steps": 7,
+    },
 }
 """A model made on the spot, and nothing as it is by default."""
 
@@ -162,6 +170,7 @@ class Runs:
     watched: Callable[..., Any]
     folder: Path
     wandb: dict[str, Any] = field(default_factory=dict)
+    trackio: dict[str, Any] = field(default_factory=dict)
     read: set[tuple[str, str]] = field(default_factory=set)
     """Class and name of every config field that something read while they went on."""
 
@@ -219,6 +228,7 @@ def runs(watched, tmp_path_factory) -> Iterator[Runs]:
     with pytest.MonkeyPatch.context() as patch:
         record_reading(patch, found.read)
         record_wandb(patch, found.wandb)
+        record_trackio(patch, found.trackio)
         yield found
 
 
@@ -285,6 +295,20 @@ def record_wandb(patch: pytest.MonkeyPatch, asked: dict[str, Any]) -> None:
         return Board()
 
     patch.setattr(wandb, "init", init)
+
+
+def record_trackio(patch: pytest.MonkeyPatch, asked: dict[str, Any]) -> None:
+    """What trackio is asked; that it does so is test_grpo_tracking's to see."""
+    import trackio
+
+    class NoRuns:
+        def runs(self, _project: str) -> list[object]:
+            return []
+
+    patch.setattr(trackio, "Api", NoRuns)
+    patch.setattr(trackio, "init", lambda **options: asked.setdefault("options", options))
+    patch.setattr(trackio, "log", lambda _row, step: asked.setdefault("steps", []).append(step))
+    patch.setattr(trackio, "finish", lambda: None)
 
 
 def files_config(folder: Path, checkpoint: Path) -> dict[str, Any]:
@@ -581,7 +605,16 @@ HELD: dict[str, Held] = {
     ),
     "tracking.wandb": lambda r: (r.built and r.wandb["options"]["mode"], "offline"),
     "tracking.wandb_project": lambda r: (r.built and r.wandb["options"]["project"], "p"),
-    "tracking.run_name": lambda r: (r.built and r.wandb["options"]["name"], "r"),
+    "tracking.trackio": lambda r: (r.built and "options" in r.trackio, True),
+    "tracking.trackio_project": lambda r: (r.built and r.trackio["options"]["project"], "q"),
+    "tracking.run_name": lambda r: (
+        r.built and [asked["options"]["name"] for asked in (r.wandb, r.trackio)],
+        ["r", "r"],
+    ),
+    "tracking.logging_steps": lambda r: (  # of four: the first, and 2 and 4, which are evaluated
+        r.built and r.trackio["steps"][:3],
+        [1, 2, 4],
+    ),
     "launch.nproc_per_node": lambda _: (after("--nproc-per-node", torchrun(**HOSTS)), "3"),
     "launch.nnodes": lambda _: (after("--nnodes", torchrun(**HOSTS)), "2"),
     "launch.node_rank": lambda _: (after("--node-rank", torchrun(**HOSTS)), "1"),

@@ -102,12 +102,22 @@ def test_plain_lines_off_a_terminal():
     assert "\x1b" not in shown(display)
 
 
-def test_every_nth_step_and_the_last_are_written():
-    display = plain(every=4)
-    for step in range(1, 11):
-        display.step(step, {"loss": 1.0})
-    written = [line.split()[1] for line in shown(display).splitlines()]
-    assert written == ["4/10", "8/10", "10/10"]
+def steps_written(display):
+    return [line.split()[1] for line in shown(display).splitlines() if line.startswith("step")]
+
+
+def test_every_nth_step_the_first_the_last_and_evaluated_ones_are_written():
+    with plain(every=4) as display:
+        for step in range(1, 11):
+            display.step(step, {"loss": 1.0, **({"eval/reward": 1.0} if step == 6 else {})})
+    assert steps_written(display) == ["1/10", "4/10", "6/10", "8/10", "10/10"]
+
+
+def test_a_run_that_ends_early_writes_its_last_step():
+    with plain(every=4) as display:
+        for step in range(1, 8):
+            display.step(step, {"loss": 1.0})
+    assert steps_written(display) == ["1/10", "4/10", "7/10"]
 
 
 def test_quiet_shows_nothing(capsys):

@@ -1,19 +1,20 @@
 import json
 import math
+import os
 import subprocess
 import sys
 
 import pytest
 
 from srl_data.command.errors import ConfigError, DataError
+from srl_data.command.wandb import stored_run_id
+from srl_grpo.config.train import TrackingSection
+from srl_grpo.run.dashboards import TensorBoardTracker, WandbTracker, free_name
 from srl_grpo.run.trackers import (
     MetricsFile,
-    TensorBoardTracker,
     Trackers,
-    TrackioTracker,
-    WandbTracker,
+    check_trackers,
     read_metrics,
-    stored_id,
 )
 
 
@@ -147,19 +148,40 @@ def test_tensorboard_holds_the_scalars_and_purges_at_resume(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("module", "make", "fix"),
-    [
-        ("wandb", lambda path: WandbTracker(path, project="p"), "--extra wandb"),
-        ("trackio", lambda path: TrackioTracker("p", path.name), "install trackio"),
-    ],
+    ("module", "asked"), [("wandb", {"wandb": "offline"}), ("trackio", {"trackio": True})]
 )
-def test_a_missing_backend_names_its_installation(tmp_path, monkeypatch, module, make, fix):
+def test_a_missing_backend_names_its_installation(monkeypatch, module, asked):
     monkeypatch.setitem(sys.modules, module, None)
+    check_trackers(TrackingSection())
+    fix = rf"uv sync --extra {module}` \(or `pip install 'srl-grpo\[{module}\]'`\)"
     with pytest.raises(ConfigError, match=fix):
-        make(tmp_path)
+        check_trackers(TrackingSection.model_validate(asked))
+
+
+def test_dashboards_are_thinned_and_the_record_is_not():
+    record, shown = Memory(), Memory()
+    trackers = Trackers(record, [shown], every=4)
+    for step in range(1, 12):
+        trackers.log(step, {"reward": step / 10, **({"eval/reward": 1.0} if step == 6 else {})})
+    assert [step for step, _ in shown.rows] == [1, 4, 6, 8]
+    trackers.close()
+    assert [step for step, _ in record.rows] == list(range(1, 12))
+    assert [step for step, _ in shown.rows] == [1, 4, 6, 8, 11]
+    assert [row for row in shown.rows if row not in record.rows] == []  # values of the step itself
+
+
+def test_the_last_step_is_sent_once_and_a_resumed_run_shows_its_first():
+    shown = Memory()
+    trackers = Trackers(Memory(), [shown], every=3)
+    for step in (5, 6):
+        trackers.log(step, {"reward": 0.5})
+    trackers.close()
+    assert [step for step, _ in shown.rows] == [5, 6]
 
 
 class FakeWandb:
+    Settings = dict
+
     def __init__(self):
         self.options, self.rows, self.finished = {}, [], False
 
@@ -180,13 +202,13 @@ class FakeWandb:
 def test_a_resumed_wandb_run_goes_on_under_its_id(tmp_path, monkeypatch):
     fake = FakeWandb()
     monkeypatch.setitem(sys.modules, "wandb", fake)
-    WandbTracker(tmp_path, project="p", mode="offline", config={"seed": 1}).close()
+    WandbTracker(tmp_path, "p", "the run", mode="offline", config={"seed": 1}).close()
     first = dict(fake.options)
-    again = WandbTracker(tmp_path, project="p", mode="offline", resume_step=40)
+    again = WandbTracker(tmp_path, "p", "the run", mode="offline", resume_step=40)
     again.log(41, {"reward": 0.5})
 
     assert first["mode"] == "offline"
-    assert first["name"] == tmp_path.name
+    assert first["name"] == "the run"
     assert first["config"] == {"seed": 1}
     assert fake.options["id"] == first["id"]
     assert fake.options["resume"] == "allow"
@@ -197,9 +219,73 @@ def test_a_resumed_wandb_run_goes_on_under_its_id(tmp_path, monkeypatch):
 
 def test_a_new_run_gets_a_new_id(tmp_path):
     path = tmp_path / "id"
-    first = stored_id(path, None)
-    assert stored_id(path, 10) == first
-    assert stored_id(path, None) != first
+    first = stored_run_id(path, resume=False)
+    assert stored_run_id(path, resume=True) == first
+    assert stored_run_id(path, resume=False) != first
+
+
+def test_a_taken_name_gets_a_number():
+    assert free_name("run", set()) == "run"
+    assert free_name("run", {"run", "run-2", "other"}) == "run-3"
+
+
+def trackio_rows(folder, script):
+    """What trackio holds after a script, read by another process: rows per run, in order."""
+    pytest.importorskip("trackio")
+    environment = {**os.environ, "TRACKIO_DIR": str(folder), "HF_HUB_OFFLINE": "1"}
+    for name in ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"):
+        environment.pop(name, None)
+    read = (
+        "import json, trackio\n"
+        "from trackio.sqlite_storage import SQLiteStorage\n"
+        "runs = {run.name: SQLiteStorage.get_logs('p', run.name, run_id=run.id)\n"
+        "        for run in trackio.Api().runs('p')}\n"
+        "print('@@' + json.dumps(runs))\n"
+    )
+    for code in (script, read):
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.rpartition("@@")[2])
+
+
+def test_trackio_holds_every_row_and_a_resumed_run_keeps_its_name(tmp_path):
+    script = f"""
+from pathlib import Path
+from srl_grpo.run.dashboards import TrackioTracker
+def run(folder, name, steps, resume=None):
+    tracker = TrackioTracker(Path({str(tmp_path)!r}) / folder, "p", name, resume, {{"seed": 1}})
+    for step in steps:
+        tracker.log(step, {{"reward": step / 4, "kl": float("nan")}})
+    tracker.close()
+run("a", "run", [1, 2, 3, 4])
+run("b", "run", [1])
+run("a", "renamed", [3, 4, 5], resume=2)
+"""
+    runs = trackio_rows(tmp_path / "trackio", script)
+    assert sorted(runs) == ["run", "run-2"]
+    rows = [(row["step"], row["reward"]) for row in runs["run"]]
+    assert rows == [(step, step / 4) for step in (1, 2, 3, 4, 3, 4, 5)]
+    assert [row["step"] for row in runs["run-2"]] == [1]
+
+
+@pytest.mark.slow
+def test_a_training_run_goes_to_trackio_thinned(tmp_path):
+    out = tmp_path / "out"
+    arguments = [
+        *("train", "--config", "smoke_test", "--num-steps", "5", "--output-dir", str(out)),
+        *("--trackio", "--trackio-project", "p", "--logging-steps", "4", "--eval-every", "0"),
+    ]
+    command = ["srl-grpo", *arguments]
+    script = f"import sys\nsys.argv = {command!r}\nfrom srl_grpo.cli import main\nmain()"
+    runs = trackio_rows(tmp_path / "trackio", script)
+    assert list(runs) == ["out"]
+    whole = {row["step"]: row for row in read_metrics(out / "metrics.jsonl")}
+    assert sorted(whole) == [1, 2, 3, 4, 5]
+    assert [row["step"] for row in runs["out"]] == [1, 4, 5]
+    assert [row["reward"] for row in runs["out"]] == [whole[n]["reward"] for n in (1, 4, 5)]
 
 
 def test_importing_tracking_loads_no_torch():

@@ -24,7 +24,7 @@ from srl_eval.problems import ProblemSet, load_problems
 from srl_eval.samples import WorkItem
 from srl_eval.solvers import Solver, StepwiseSolver, WholeSolver, step_sampling
 from srl_eval.tasks import TaskSpec
-from srl_eval.tracking import require_wandb
+from srl_eval.tracking import check_tracking
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Plan:
 
 def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) -> Plan:
     """Load problems and tokenizer, render prompts, settle the caps; no weights yet."""
-    require_wandb(config.tracking)
+    check_tracking(config.tracking)
     live = subject is not None
     if not live:
         check_model(config)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from srl_data.command.errors import ConfigError
 from srl_data.command.progress import Meter, meter
+from srl_data.command.wandb import RUN_ID_FILE
 from srl_data.files import write_json
 from srl_data.manifest import package_versions
 from srl_data.records import write_records
@@ -26,7 +27,7 @@ from srl_eval.plan import Plan, prepare, prompt_hash, run_name
 from srl_eval.samples import Sample, SampleLog, WorkItem
 from srl_eval.solvers import Answer
 from srl_eval.tasks import TaskSpec
-from srl_eval.tracking import PATIENCE_SECONDS, RUN_ID_FILE, forgive, send
+from srl_eval.tracking import PATIENCE_SECONDS, forgive, send
 
 
 class Runner:

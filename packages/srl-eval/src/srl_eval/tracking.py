@@ -1,26 +1,20 @@
 """A finished evaluation on Weights & Biases: its scores, and a table of samples.
 
 It is sent when all files are written, and nothing that goes wrong with it is the evaluation's
-failure. WANDB_MODE and W&B's other variables mean what they do everywhere; the account's key is
-W&B's own business.
+failure.
 """
 
 import importlib
 import threading
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol, cast
 
-from srl_data.command.errors import ConfigError
-from srl_data.files import write_text
+from srl_data.command.wandb import RUN_ID_FILE, open_run, require_library, stored_run_id
 from srl_eval.config import TrackingSection
 from srl_eval.metrics import Metrics
 from srl_eval.samples import Sample
 
-RUN_ID_FILE = "wandb_run_id.txt"
 PATIENCE_SECONDS = 120.0
 """How long a dashboard may take in all; W&B itself waits much longer for a dead network."""
 
@@ -32,23 +26,10 @@ _COLUMNS = (
 )
 
 
-class HostedRun(Protocol):
-    """The part of a W&B run that is used here."""
-
-    def log(self, data: Mapping[str, object]) -> None:
-        """Send a row."""
-
-    def finish(self) -> None:
-        """Upload what is left."""
-
-
-def require_wandb(tracking: TrackingSection) -> None:
+def check_tracking(tracking: TrackingSection) -> None:
     """ConfigError saying which extra gives W&B, where it is asked for and not installed."""
-    if tracking.wandb_project is not None and find_spec("wandb") is None:
-        raise ConfigError(
-            "W&B is asked for but not installed; install it with `uv sync --extra wandb` "
-            "(or `pip install 'srl-eval[wandb]'`), or leave --wandb-project out"
-        )
+    if tracking.wandb_project is not None:
+        require_library("wandb", "srl-eval", "leave --wandb-project out")
 
 
 def flat_metrics(metrics: Metrics) -> dict[str, float]:
@@ -83,14 +64,6 @@ def table_rows(samples: Sequence[Sample]) -> list[list[object]]:
     return rows
 
 
-def stored_run_id(folder: Path) -> str:
-    """The folder's W&B run: one that is run again goes on under its id."""
-    path = folder / RUN_ID_FILE
-    if not path.exists():
-        write_text(path, uuid.uuid4().hex[:12] + "\n")
-    return path.read_text(encoding="utf-8").strip()
-
-
 def send(
     tracking: TrackingSection,
     folder: Path,
@@ -100,21 +73,19 @@ def send(
     samples: Sequence[Sample],
 ) -> None:
     """Send a run, offline or online as W&B is set up; its errors are raised."""
-    wandb = importlib.import_module("wandb")
-    run = wandb.init(
+    run = open_run(
+        folder,
+        run_id=stored_run_id(folder / RUN_ID_FILE, resume=True),
         project=tracking.wandb_project,
         name=tracking.run_name or name,
-        id=stored_run_id(folder),
-        dir=str(folder),
+        config=config,
         job_type="eval",
-        resume="allow",
-        config=dict(config),
-        settings=wandb.Settings(console="off"),
+        console="off",
     )
-    hosted = cast(HostedRun, run)
-    hosted.log(flat_metrics(metrics))
-    hosted.log({"samples": wandb.Table(columns=list(_COLUMNS), data=table_rows(samples))})
-    hosted.finish()
+    table = importlib.import_module("wandb").Table
+    run.log(flat_metrics(metrics))
+    run.log({"samples": table(columns=list(_COLUMNS), data=table_rows(samples))})
+    run.finish()
 
 
 def forgive(action: Callable[[], None], patience: float, warn: Callable[[str], None]) -> None:

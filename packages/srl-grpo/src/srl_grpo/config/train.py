@@ -319,8 +319,15 @@ class TrackingSection(Section):
     """Weights & Biases mode; needs the wandb extra."""
     wandb_project: str = "srl"
     """Weights & Biases project."""
+    trackio: bool = False
+    """Log to trackio, whose dashboard is local; needs the trackio extra."""
+    trackio_project: str = "srl"
+    """trackio project."""
     run_name: str | None = None
     """Name of the run where it is shown; default the output folder's name."""
+    logging_steps: Positive = 1
+    """Steps per line in the terminal and per row in TensorBoard, W&B and trackio; the first, the
+    last and evaluated steps always. metrics.jsonl has every step."""
 
 
 class LaunchSection(Section):

@@ -17,6 +17,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
+from srl_grpo.run.logging_steps import is_shown
+
 Metrics = Mapping[str, float]
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -315,8 +317,9 @@ def plain_line(progress: Progress, step_time: float) -> str:
 class Display:
     """The run's face: a context manager told of phases, steps, evaluations and notes.
 
-    A live panel where `console` is a terminal, else a line every `every` steps (and for the last
-    one). `quiet` shows nothing: for all ranks but the first.
+    A live panel where `console` is a terminal, which is always up to date, else a line every
+    `every` steps and for the first, the last and evaluated ones. `quiet` shows nothing: for all
+    ranks but the first.
     """
 
     def __init__(
@@ -332,6 +335,8 @@ class Display:
         self.console = Console(stderr=False, quiet=quiet) if console is None else console
         self.progress = Progress(total_steps, start_step)
         self.every = max(1, every)
+        self.unshown = False
+        """Whether the last step has no line yet."""
         self.quiet = quiet
         live = self.console.is_terminal and not self.console.is_dumb_terminal and not quiet
         self.live = (
@@ -362,6 +367,8 @@ class Display:
         )
         if self.live:
             self.live.stop()
+        elif self.unshown:  # a run that ended early, whose last step nobody knew to be the last
+            self.step_line()
 
     def phase(self, name: str) -> None:
         """Say what runs from now on: rollout, score, update and so on."""
@@ -370,9 +377,18 @@ class Display:
     def step(self, step: int, metrics: Metrics) -> None:
         """Show a finished step."""
         self.progress.step(step, metrics)
-        if self.live is None and (step % self.every == 0 or step == self.progress.total):
-            seconds = metrics.get("step_time", self.progress.pace())
-            self.write(plain_line(self.progress, seconds))
+        if self.live is None:
+            first, last = self.progress.start + 1, self.progress.total
+            evaluated = any(name.startswith("eval/") for name in metrics)
+            self.unshown = True
+            if is_shown(step, self.every, first) or step == last or evaluated:
+                self.step_line()
+
+    def step_line(self) -> None:
+        """Write the last step's line."""
+        seconds = self.progress.latest.get("step_time", self.progress.pace())
+        self.write(plain_line(self.progress, seconds))
+        self.unshown = False
 
     def evaluated(self, step: int, metrics: Metrics) -> None:
         """Show results on held-out data; they stay until the next ones."""

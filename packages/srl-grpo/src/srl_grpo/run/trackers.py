@@ -1,32 +1,33 @@
-"""Where metrics go: metrics.jsonl always, TensorBoard, W&B and trackio beside it.
+"""Where metrics go: metrics.jsonl always, and the dashboards of `srl_grpo.run.dashboards`.
 
-One protocol, `Tracker`; `Trackers` sends each step to all of them. metrics.jsonl is the run's
-record, so its failure ends the run; any other backend's failure is warned of once. Every
-backend knows how to go on after `resume_step`, the last step that the resumed run keeps.
+One protocol, `Tracker`; `Trackers` sends steps to all of them. metrics.jsonl is the run's record:
+it has every step, and its failure ends the run. Dashboards are thinned by --logging-steps; a
+failure of theirs is warned of once. Every tracker knows how to resume after `resume_step`, the
+last step that the resumed run keeps.
 """
 
 import contextlib
-import importlib
 import logging
 import math
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import time
-from typing import BinaryIO, Literal, Protocol, cast
+from typing import BinaryIO, Protocol
 
-from srl_data.command.errors import ConfigError, DataError
-from srl_data.files import atomic_writer, write_text
+from srl_data.command.errors import DataError
+from srl_data.command.wandb import require_library
+from srl_data.files import atomic_writer
 from srl_data.records import parse_object
-from srl_grpo.config.train import TrainConfig
+from srl_grpo.config.train import TrackingSection, TrainConfig
+from srl_grpo.run.dashboards import TensorBoardTracker, TrackioTracker, WandbTracker
 from srl_grpo.run.directory import RunDirectory, json_line
+from srl_grpo.run.logging_steps import is_shown
 
 logger = logging.getLogger(__name__)
 
 Metrics = Mapping[str, float]
 Row = dict[str, float]
 """One line of metrics.jsonl: `step`, `time` in Unix seconds, and the metrics; null reads as NaN."""
-WandbMode = Literal["online", "offline", "disabled"]
 
 
 class Tracker(Protocol):
@@ -109,145 +110,53 @@ class MetricsFile:
         self._file.close()
 
 
-class TensorBoardTracker:
-    """TensorBoard event files; values that are not finite are left out."""
-
-    def __init__(self, folder: Path, resume_step: int | None = None) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        # Events at and after purge_step are hidden when the run is shown.
-        purge = None if resume_step is None else resume_step + 1
-        self._writer = SummaryWriter(log_dir=str(folder), purge_step=purge)
-
-    def log(self, step: int, metrics: Metrics) -> None:
-        """Add one scalar a metric."""
-        for name, value in metrics.items():
-            if math.isfinite(value):
-                self._writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        """Flush and close the event file."""
-        self._writer.close()
-
-
-class HostedRun(Protocol):
-    """The part of a W&B run object that is used here."""
-
-    def log(self, data: Mapping[str, float]) -> None:
-        """Send a row."""
-
-    def define_metric(self, name: str, step_metric: str | None = None) -> object:
-        """Say which metric is the x axis of another."""
-
-    def finish(self) -> None:
-        """Upload what is left."""
-
-
-def stored_id(path: Path, resume_step: int | None) -> str:
-    """The id kept at `path`: a resumed run finds its own again, a new one gets a new id."""
-    if resume_step is not None and path.exists():
-        return path.read_text(encoding="utf-8").strip()
-    fresh = uuid.uuid4().hex[:12]
-    write_text(path, fresh + "\n")
-    return fresh
-
-
-class WandbTracker:
-    """Weights & Biases, online or offline; a resumed run goes on under its own id.
-
-    Rows carry `step` as a metric of their own, the x axis of all others: W&B's built-in counter
-    refuses to go back, so that a run resumed from an earlier checkpoint would lose its rows.
-    """
-
-    def __init__(
-        self,
-        run_dir: Path,
-        project: str,
-        name: str | None = None,
-        mode: WandbMode = "online",
-        resume_step: int | None = None,
-        config: Mapping[str, object] | None = None,
-    ) -> None:
-        try:
-            wandb = importlib.import_module("wandb")
-        except ImportError as error:
-            raise ConfigError(
-                "W&B is asked for but not installed; install it with `uv sync --extra wandb` "
-                "(or `pip install 'srl-grpo[wandb]'`), or turn it off"
-            ) from error
-        run = wandb.init(
-            project=project,
-            name=name or run_dir.name,
-            id=stored_id(run_dir / "sys" / "wandb_run_id.txt", resume_step),
-            dir=str(run_dir),
-            mode=mode,
-            resume="allow",
-            config=dict(config or {}),
-        )
-        self._run = cast(HostedRun, run)
-        self._run.define_metric("step")
-        self._run.define_metric("*", step_metric="step")
-
-    def log(self, step: int, metrics: Metrics) -> None:
-        """Send one row."""
-        self._run.log({"step": step, **metrics})
-
-    def close(self) -> None:
-        """Wait for the upload and end the run."""
-        self._run.finish()
-
-
-class TrackioTracker:
-    """trackio, the local-first tracker; a resumed run goes on under its name."""
-
-    def __init__(self, project: str, name: str, config: Mapping[str, object] | None = None) -> None:
-        try:
-            self._trackio = importlib.import_module("trackio")
-        except ImportError as error:
-            raise ConfigError(
-                "trackio is asked for but not installed; install it with "
-                "`uv pip install trackio`, or turn it off"
-            ) from error
-        self._trackio.init(
-            project=project, name=name, config=dict(config or {}), resume="allow", embed=False
-        )
-
-    def log(self, step: int, metrics: Metrics) -> None:
-        """Send one row."""
-        self._trackio.log(dict(metrics), step=step)
-
-    def close(self) -> None:
-        """End the run."""
-        self._trackio.finish()
-
-
 class Trackers:
-    """All trackers of a run as one; `record`'s failure is raised, the others' warned of once."""
+    """All trackers of a run as one; `record`'s failure is raised, the others' warned of once.
+
+    `record` takes every step. The others are thinned: they take the first step they are given,
+    every `every`-th, the last one (when the trackers are closed) and every step with an evaluation.
+    A step that is taken is taken whole and alone: its values are not means over those left out.
+    """
 
     def __init__(
         self,
         record: Tracker,
         others: Sequence[Tracker] = (),
         warn: Callable[[str], None] = logger.warning,
+        every: int = 1,
     ) -> None:
         self._record = record
         self._others = others
         self._warn = warn
+        self._every = every
+        self._first: int | None = None
+        self._left_out: tuple[int, Metrics] | None = None
         self._warned: set[int] = set()
 
     def log(self, step: int, metrics: Metrics) -> None:
-        """Record `metrics` everywhere."""
+        """Record `metrics`, and send them on where the step is one that is shown."""
         self._record.log(step, metrics)
-        for tracker in self._others:
-            with self._forgiving(tracker):
-                tracker.log(step, metrics)
+        if self._first is None:
+            self._first = step
+        if is_shown(step, self._every, self._first) or has_evaluation(metrics):
+            self._left_out = None
+            self._send(step, metrics)
+        else:
+            self._left_out = step, dict(metrics)
 
     def close(self) -> None:
-        """Close every tracker, the record last."""
+        """Send the last step if it was left out, then close every tracker, the record last."""
+        if self._left_out is not None:
+            self._send(*self._left_out)
         for tracker in self._others:
             with self._forgiving(tracker):
                 tracker.close()
         self._record.close()
+
+    def _send(self, step: int, metrics: Metrics) -> None:
+        for tracker in self._others:
+            with self._forgiving(tracker):
+                tracker.log(step, metrics)
 
     @contextlib.contextmanager
     def _forgiving(self, tracker: Tracker) -> Iterator[None]:
@@ -262,6 +171,19 @@ class Trackers:
                 )
 
 
+def has_evaluation(metrics: Metrics) -> bool:
+    """Whether a step was evaluated on held-out data."""
+    return any(name.startswith("eval/") for name in metrics)
+
+
+def check_trackers(options: TrackingSection) -> None:
+    """ConfigError naming the extra of a tracker that is asked for and not installed."""
+    if options.wandb != "disabled":
+        require_library("wandb", "srl-grpo", "turn it off with --wandb disabled")
+    if options.trackio:
+        require_library("trackio", "srl-grpo", "leave --trackio out")
+
+
 def make_trackers(
     config: TrainConfig,
     directory: RunDirectory,
@@ -270,6 +192,8 @@ def make_trackers(
 ) -> Tracker:
     """metrics.jsonl and whatever else the config asks for."""
     options = config.tracking
+    name = options.run_name or directory.path.resolve().name
+    settings = config.model_dump(mode="json")
     others: list[Tracker] = []
     if options.tensorboard:
         others.append(TensorBoardTracker(directory.tensorboard, resume_step))
@@ -278,13 +202,24 @@ def make_trackers(
             WandbTracker(
                 directory.path,
                 project=options.wandb_project,
-                name=options.run_name,
+                name=name,
                 mode=options.wandb,
                 resume_step=resume_step,
-                config=config.model_dump(mode="json"),
+                config=settings,
             )
         )
-    return Trackers(MetricsFile(directory.metrics, resume_step), others, warn)
+    if options.trackio:
+        others.append(
+            TrackioTracker(
+                directory.path,
+                project=options.trackio_project,
+                name=name,
+                resume_step=resume_step,
+                config=settings,
+            )
+        )
+    record = MetricsFile(directory.metrics, resume_step)
+    return Trackers(record, others, warn, options.logging_steps)
 
 
 class NoTracker:

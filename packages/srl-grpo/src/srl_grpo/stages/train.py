@@ -20,6 +20,7 @@ from srl_grpo.run.display import Display
 from srl_grpo.run.resume import interrupted, resume_command
 from srl_grpo.run.session import Session, Setup
 from srl_grpo.run.start import StartingPoint, finished_already, starting_point_of
+from srl_grpo.run.trackers import check_trackers
 from srl_grpo.stages import rl
 from srl_grpo.stages.loop import Stage, train_stage
 from srl_grpo.stages.starvation import StarvedError
@@ -66,7 +67,13 @@ def prepared(
     began = monotonic()
     lock = held or FolderLock()
     start = found or starting_point_of(config, world, lock)
-    with Display(config.num_steps, start.state.step, quiet=not world.is_main) as display:
+    check_trackers(config.tracking)  # before a model is loaded
+    with Display(
+        config.num_steps,
+        start.state.step,
+        every=config.tracking.logging_steps,
+        quiet=not world.is_main,
+    ) as display:
         for note in start.notes:
             display.note(note)
         display.phase("load")

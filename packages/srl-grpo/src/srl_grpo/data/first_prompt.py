@@ -1,6 +1,7 @@
 """The first prompt that a training run would put to its model, as `train --dry-run` shows it."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from srl_data.arithmetic import problems
 from srl_data.first_prompt import EXAMPLE, first_prompt_lines
@@ -16,14 +17,17 @@ from srl_grpo.data.record_kinds import Needed, RecordKind, kind_of_run
 from srl_grpo.data.training_template import training_template, with_template
 
 
-def train_first_prompt(config: TrainConfig, needed: Needed) -> tuple[TrainConfig, list[str]]:
+def train_first_prompt(
+    config: TrainConfig, needed: Needed, resumed: Path | None = None
+) -> tuple[TrainConfig, list[str]]:
     """The config with its template, and the first prompt line by line.
 
-    `needed` are the columns that the rewards read. Where the data is not on this machine the record
-    is made up. Raises what opening the model or reading the data does.
+    `needed` are the columns that the rewards read, `resumed` is the folder of a run to continue.
+    Where the data is not on this machine the record is made up. Raises what opening the model or
+    reading the data does.
     """
     kind = kind_of_run(config, needed)
-    chosen = training_template(config, kind, None)
+    chosen = training_template(config, kind, resumed)
     lines = prompt_lines(config, kind, chosen.template)
     note = [f"# note: {chosen.note}"] if chosen.note else []
     return with_template(config, chosen.template), [*lines, *note]

@@ -33,7 +33,7 @@ def open_training_prompts(
     world: World,
     note: Callable[[str], None],
 ) -> PromptFormat:
-    """How records become prompts of `template`, by the config or as the resumed `checkpoint` records it.
+    """How records become prompts of `template`, by the config or as the `checkpoint` records it.
 
     A chat template from a file becomes the tokenizer's own, and the end of a turn an end token of
     the model's generation configuration, so that a checkpoint of either is used alike elsewhere.

@@ -287,10 +287,9 @@ def make_held_out(
         return make_prompt(0, name, columns, model.prompts)
 
     sampling, limit = sampling_of(config, model), config.data.max_prompt_length
-    start = config.evaluation.chain_start
-    return HeldOut(
-        found.prompts, scorer, next_prompt, sampling, limit, config.seed, setup.world, start
-    )
+    start, seed = config.evaluation.chain_start, config.seed
+    chained = next_prompt if model.prompts.template.stepwise else None
+    return HeldOut(found.prompts, scorer, chained, sampling, limit, seed, setup.world, start)
 
 
 def inputs_of(setup: Setup, model: PromptedModel, prompts: int, held_out: HeldOut | None) -> Inputs:

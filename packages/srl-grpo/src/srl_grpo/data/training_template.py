@@ -5,6 +5,7 @@ chat template (`srl_grpo.data.prompting`).
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from srl_data.command.errors import ConfigError
 from srl_data.own_templates import open_template
@@ -13,7 +14,9 @@ from srl_data.prompts import Template
 from srl_data.template_choice import ChosenTemplate, choose_template, recorded_template
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.data.record_kinds import SRL, RecordKind
-from srl_grpo.learner.distributed import World
+
+if TYPE_CHECKING:  # a dry run loads no torch
+    from srl_grpo.learner.distributed import World
 
 
 def folder_of(config: TrainConfig, checkpoint: Path | None) -> Path | None:
@@ -82,7 +85,7 @@ def fitting(chosen: ChosenTemplate, kind: RecordKind) -> ChosenTemplate:
 
 
 def same_on_all_ranks(
-    config: TrainConfig, kind: RecordKind, checkpoint: Path | None, world: World
+    config: TrainConfig, kind: RecordKind, checkpoint: Path | None, world: "World"
 ) -> ChosenTemplate:
     """The template that rank 0 finds, on every rank; a user's function is loaded on each."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import Field, ValidationError
 
+from srl_data.arithmetic import GRADER as ARITHMETIC_GRADER
 from srl_data.command.errors import CommandError, ConfigError, DataError
 from srl_eval.generate import Sampling
 from srl_grpo.config.train import AlgorithmSection, TrainConfig
@@ -24,7 +25,7 @@ from srl_grpo.data.prompts import (
     training_records,
 )
 from srl_grpo.data.record_kinds import RecordKind, kind_of_run, with_template
-from srl_grpo.heldout.evaluation import HeldOut, Values
+from srl_grpo.heldout.evaluation import DEFAULT_GRADER, HeldOut, Values
 from srl_grpo.learner.engine import prepare_deepspeed
 from srl_grpo.learner.finite import advice
 from srl_grpo.learner.policy import Policy, check_head
@@ -283,9 +284,17 @@ def make_held_out(
         return make_prompt(0, name, columns, model.prompts)
 
     sampling, limit = sampling_of(config, model), config.data.max_prompt_length
-    start = config.evaluation.chain_start
+    is_made = config.data.val_path is None  # on the spot, with the grader that its records name
     return HeldOut(
-        found.prompts, scorer, next_prompt, sampling, limit, config.seed, setup.world, start
+        found.prompts,
+        scorer,
+        next_prompt,
+        sampling,
+        limit,
+        config.seed,
+        setup.world,
+        config.evaluation.chain_start,
+        ARITHMETIC_GRADER if is_made else DEFAULT_GRADER,
     )
 
 

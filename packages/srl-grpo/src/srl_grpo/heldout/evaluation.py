@@ -207,6 +207,11 @@ def paired_interval(
     return float(low), float(high)
 
 
+def problem_of(prompt: TrainingPrompt) -> str:
+    """The problem that a held-out record belongs to: a step's, or the record itself."""
+    return problem_of_instance(prompt.id) if "step_index" in prompt.columns else prompt.id
+
+
 def problem_of_instance(instance_id: str) -> str:
     """The problem of an instance: its id up to the step (`s1k-00002/3` gives `s1k-00002`)."""
     return instance_id.rpartition("/")[0] or instance_id

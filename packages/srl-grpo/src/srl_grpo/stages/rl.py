@@ -17,6 +17,7 @@ from srl_grpo.config.train import AlgorithmSection, TrainConfig
 from srl_grpo.data.prompting import recorded_prompts, stops_of
 from srl_grpo.data.prompts import (
     TrainingPrompt,
+    graders_of,
     heldout_records,
     limited,
     load_prompts,
@@ -152,6 +153,7 @@ def prepared(setup: Setup) -> Iterator[tuple[Session, RLStage]]:
     prompts = load_prompts(records, config.data.path, config, model.prompts, note).prompts
     prepare_deepspeed()  # saving a model imports it too, with all it has to say
     world.of_main(lambda: model.check(prompts[0].text))  # only it saves
+    rewards.check_graders(graders_of(prompts))
     scorer = Scorer(rewards, model.tokenizer, world)
     held_out = make_held_out(setup, kind, model, scorer)
     inputs = inputs_of(setup, model, len(prompts), held_out)

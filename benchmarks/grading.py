@@ -1,4 +1,4 @@
-"""Grading beside a plain loop over math-verify: pairs a second, and where the verdicts differ.
+"""Grading beside a plain loop over math-verify: pairs per second, and where the verdicts differ.
 
 Contenders take turns over the same blocks of pairs in one run: our pool of killable processes with
 one and with two of them, and math-verify in this process as its documentation calls it, with its

@@ -1,4 +1,4 @@
-"""Hypothesis on shared machines: no deadline, since a busy machine is no failure."""
+"""Hypothesis on shared machines: no deadline, since a busy machine is not a failure."""
 
 from hypothesis import settings
 

@@ -288,7 +288,7 @@ def test_an_end_of_turn_that_is_no_token_is_said(end, shown):
     said = [note for note in prompts.notes if "ends a turn with" in note]
     assert bool(said) == (shown is not None or "###" in prompts.turn_end.text)
     if shown:
-        assert f"ends a turn with {shown}, which is no single token" in said[0]
+        assert f"ends a turn with {shown}, which is not a single token" in said[0]
 
 
 SWITCHED = {

@@ -17,7 +17,7 @@ from srl_data.command.frame import execute
 
 class Rollout(Section):
     group_size: int = Field(default=4, ge=2)
-    """Completions a prompt."""
+    """Completions per prompt."""
     temperatures: list[float] = Field(default_factory=lambda: [1.0])
 
 
@@ -128,7 +128,7 @@ def test_help_shows_docstrings_defaults_and_arguments(capsys):
     code, out, _ = run(capsys, "--help")
     assert code == 0
     assert "NAME" in out
-    assert "Completions a prompt. [default: 4]" in out
+    assert "Completions per prompt. [default: 4]" in out
 
 
 def failing(error):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import sys
 import types
 
@@ -15,6 +16,7 @@ from srl_data.cli import cli
 from srl_data.command import progress
 from srl_data.command.errors import DataError
 from srl_data.command.frame import execute
+from srl_data.command.progress import duration
 from srl_data.inspection import InspectConfig, histogram, inspect, quantiles, spread
 from srl_data.manifest import Source, beside, manifest_path, read_manifest, write_manifest
 from srl_data.prompt_record import record_of, write_record
@@ -255,7 +257,7 @@ def test_a_plain_line_says_how_long_it_will_take(capsys):
     meter = progress.PlainMeter("aime24", 8, "samples")
     meter.done, meter.note, meter.started = 2, "accuracy 0.500", meter.started - 30
     meter.line()
-    line = "aime24: 2/8 samples in 30 s, 0.1 samples/s, 0:01:30 left, accuracy 0.500\n"
+    line = "aime24: 2/8 samples in 30 s, 0.1 samples/s, 1:30 left, accuracy 0.500\n"
     assert capsys.readouterr().err == line
 
 
@@ -271,3 +273,11 @@ def test_a_note_stands_under_the_bar_where_there_is_no_room(width, lines):
     assert "640/960 samples" in shown[0]
     assert shown[0].rstrip().endswith("left") == (lines == 2)
     assert shown[-1].rstrip().endswith("68% cut off")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(9.4, "9 s"), (187, "3:07"), (43387, "12:03:07"), (math.nan, "–"), (math.inf, "–")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -242,7 +242,7 @@ def test_an_interrupt_leaves_a_resumable_run(
     process.send_signal(how)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted; go on with: srl-eval aime24 --model-path" in error
+    assert "interrupted; resume with: srl-eval aime24 --model-path" in error
     kept = len(results.read_bytes().splitlines())
     assert 0 < kept < 160
     assert run(args) == 0

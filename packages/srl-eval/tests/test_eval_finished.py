@@ -157,7 +157,7 @@ def test_a_grader_that_cannot_read_the_right_answers_is_refused(run: Run) -> Non
     problems.write_text(problems.read_text().replace('"3"', '"1/3"'))
     assert "1/3" in problems.read_text()
     before = (folder / "results.jsonl").read_bytes()
-    with pytest.raises(ConfigError, match=r"does not suit .*: answer '1/3' is no integer"):
+    with pytest.raises(ConfigError, match=r"does not suit .*: answer '1/3' is not an integer"):
         rescore(folder, "boxed_integer")
     assert (folder / "results.jsonl").read_bytes() == before
 
@@ -310,8 +310,8 @@ def test_a_suite_takes_data_by_any_name_of_its_task(tmp_path: Path, model_folder
     ("change", "reason"),
     [
         ({"models": [{"name": "a", "model": "x"}] * 2}, "two models are called 'a'"),
-        ({"models": [{"name": "../a", "model": "x"}]}, "'../a' is no folder"),
-        ({"models": [{"name": "..", "model": "x"}]}, "'..' is no folder"),
+        ({"models": [{"name": "../a", "model": "x"}]}, "'../a' is not a folder name"),
+        ({"models": [{"name": "..", "model": "x"}]}, "'..' is not a folder name"),
         ({"data": {"gsm8k": "x.jsonl"}}, "data for 'gsm8k', which is none of the tasks"),
         ({"tasks": ["aime42"]}, "unknown task 'aime42'"),
     ],

@@ -36,8 +36,8 @@ REFUSED = {
     "falcon": ({"alibi": True}, "Falcon with alibi positions"),
     "openai-gpt": ({}, "has no key-value cache"),
     "xlnet": ({}, "has no key-value cache"),
-    "t5": ({}, "is no causal language model"),
-    "clip": ({}, "is no causal language model"),
+    "t5": ({}, "is not a causal language model"),
+    "clip": ({}, "is not a causal language model"),
 }
 RUN = [
     "llama", "qwen2", "qwen3", "qwen3_moe", "mistral", "mixtral", "gemma", "gemma2", "gemma3",

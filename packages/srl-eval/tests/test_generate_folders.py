@@ -135,10 +135,10 @@ KINDS: dict[str, tuple[Spoil, str]] = {
         both(without("model.safetensors"), write("pytorch_model.bin")),
         "holds its weights as a pickle (pytorch_model.bin)",
     ),
-    "no weights": (without("model.safetensors"), "no whole model: model.safetensors missing"),
+    "no weights": (without("model.safetensors"), "not a whole model: model.safetensors missing"),
     "a shard missing": (
         write("model.safetensors.index.json", SHARD),
-        "no whole model: model-00001-of-00002.safetensors missing",
+        "not a whole model: model-00001-of-00002.safetensors missing",
     ),
     "damaged index": (write("model.safetensors.index.json", "{}"), "index.json is damaged"),
     "damaged config": (write("config.json", "{"), "config.json is damaged"),

@@ -178,7 +178,7 @@ def test_a_servers_answer_is_cut_where_the_string_is_complete() -> None:
         assert read_completion(reply(ids, "stop"), sampling, 0, decoder) == Completion(
             (1, 3, 12), (-0.5,) * 3, "stop", 0, "\n\nUser"
         )
-    with pytest.raises(ValueError, match="which is no stop token"):
+    with pytest.raises(ValueError, match="which is not a stop token"):
         read_completion(reply([1, 3], "stop"), sampling, 0, decoder)
 
 

@@ -3,7 +3,7 @@
 Also whole runs put together from a config and watched while they go (`watched`): a scripted engine
 writes the completions, and hooks of torch and DeepSpeed tell what the config became.
 
-No deadline for Hypothesis, since a busy machine is no failure.
+No deadline for Hypothesis, since a busy machine is not a failure.
 """
 
 import copy
@@ -313,7 +313,7 @@ class Watched:
 
     @property
     def rollouts(self) -> list[Call]:
-        """The calls that sample for training: those of several completions a prompt."""
+        """The calls that sample for training: those of several completions per prompt."""
         return [call for call in self.engine.calls if call.prompts[:1] * 2 == call.prompts[:2]]
 
     @property

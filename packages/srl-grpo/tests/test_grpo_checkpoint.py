@@ -175,7 +175,7 @@ def test_what_is_left_of_a_broken_write_is_cleared_away(saved, tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     folder = fake_checkpoint(tmp_path, 1)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(DataError, match=r"no whole checkpoint: model\.safetensors is missing"):
+    with pytest.raises(DataError, match=r"not a whole checkpoint: model\.safetensors is missing"):
         verify(folder)
 
 

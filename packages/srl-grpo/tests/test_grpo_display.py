@@ -14,7 +14,6 @@ from srl_grpo.run.display import (
     Panel,
     Progress,
     braille_curve,
-    duration,
     resample,
     sparkline,
 )
@@ -75,14 +74,6 @@ def test_pictures_have_their_size_whatever_the_values(values, width):
     assert len(sparkline(values, width)) <= width
     lines = braille_curve(values, width, 3)
     assert [len(line) for line in lines] == [width] * 3
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(9.4, "9 s"), (187, "3:07"), (43387, "12:03:07"), (math.nan, "–"), (math.inf, "–")],
-)
-def test_durations(seconds, text):
-    assert duration(seconds) == text
 
 
 def test_plain_lines_off_a_terminal():

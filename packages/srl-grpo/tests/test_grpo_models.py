@@ -115,7 +115,7 @@ KINDS = {
             ("cohere", {}, "logit_scale 0.0625"),
             ("granite", {"logits_scaling": 8.0}, "logits_scaling 8.0"),
             ("minicpm3", {}, "logits_scaling 10.0"),
-            ("t5", {}, "is no causal language model"),
+            ("t5", {}, "is not a causal language model"),
         )
     },
 }

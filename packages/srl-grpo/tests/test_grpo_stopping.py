@@ -77,7 +77,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint(tiny, environment, tmp_path, nu
     (step,) = steps_of(run)
     assert step == len(lines_of(run)) >= 2
     verify(run / f"step_{step}")
-    assert f"its checkpoint is step {step}; go on with: srl-grpo train" in errors
+    assert f"its checkpoint is step {step}; resume with: srl-grpo train" in errors
     assert "Traceback" not in errors
 
 

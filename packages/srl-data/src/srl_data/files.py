@@ -90,8 +90,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Atomically replace `path` by JSON that people can read."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    """Atomically replace `path` by JSON that people can read; lone surrogates are escaped."""
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    try:
+        write_text(path, text + "\n")
+    except UnicodeEncodeError:
+        write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def sha256_file(path: Path) -> str:

@@ -98,7 +98,7 @@ def kind_of(path: Path, on_error: OnError = "fail") -> tuple[type[Record], str]:
         refuse(path, number, reason, on_error, strangers.append)
     if strangers:
         raise DataError(f"{strangers[0]}; nor is any other line")
-    raise DataError(f"{path} holds no records; expected one JSON object a line")
+    raise DataError(f"{path} holds no records; expected one JSON object per line")
 
 
 def load_tokenizer(name: str) -> Tokenizer:

@@ -4,7 +4,6 @@
 build gives the same manifest, byte for byte.
 """
 
-import json
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from srl_data.command.errors import DataError
-from srl_data.files import sha256_file, write_text
+from srl_data.files import sha256_file, write_json
 
 
 class Source(BaseModel):
@@ -99,8 +98,7 @@ def write_manifest(
         sha256=sha256_file(data),
         versions=package_versions("srl-data", "srl-reward", "datasets"),
     )
-    text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False)
-    write_text(manifest_path(data), f"{text}\n")
+    write_json(manifest_path(data), manifest.model_dump(mode="json"))
     return manifest
 
 

@@ -176,7 +176,7 @@ def shape_notes(prompts: PromptFormat, trial: Sequence[Message]) -> list[str]:
         notes.append(f"the chat template prints the date, which stays {chat.date} for this run")
     if end.text and end.token_id is None:
         notes.append(
-            f"the chat template ends a turn with {end.text!r}, which is no single token: no "
+            f"the chat template ends a turn with {end.text!r}, which is not a single token: no "
             "completion stops there by itself; --stop with that text ends it there"
         )
     return notes

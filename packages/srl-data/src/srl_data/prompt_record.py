@@ -78,7 +78,7 @@ def chat_options(
     recorded: PromptRecord | None = None,
     today: dt.date | None = None,
 ) -> ChatOptions:
-    """The options of a command. Raises ConfigError for a chat template that is no file.
+    """The options of a command. Raises ConfigError for a chat template that is not a file.
 
     `today` is the day to freeze, by default the clock's; a recorded one goes before.
     """

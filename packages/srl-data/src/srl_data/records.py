@@ -4,6 +4,7 @@ The record types of the workspace live here; what makes them lives elsewhere.
 """
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -48,7 +49,7 @@ def check_target(step: str) -> str:
     fault = target_fault(step)
     if fault is not None:
         raise ValueError(
-            f"can never be rewarded: an exact copy of it is no valid output of a model ({fault}); "
+            f"can never be rewarded: an exact copy of it is not a valid model output ({fault}); "
             "give one step, without thinking"
         )
     return step
@@ -260,6 +261,24 @@ def encode_object(fields: Mapping[str, object]) -> bytes:
         return json.dumps(fields, ensure_ascii=False).encode("utf-8") + b"\n"
     except UnicodeEncodeError:
         return json.dumps(fields).encode("ascii") + b"\n"
+
+
+def finite_line(fields: Mapping[str, object]) -> bytes:
+    """`encode_object` of numbers that may be NaN or infinite: these become null."""
+    clean = without_infinities(fields)
+    assert isinstance(clean, dict)
+    return encode_object(clean)
+
+
+def without_infinities(value: object) -> object:
+    """`value` with NaN and infinities, at any depth, replaced by None; JSON has neither."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): without_infinities(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_infinities(item) for item in value]
+    return value
 
 
 def write_records(path: Path, records: Iterable[BaseModel]) -> int:

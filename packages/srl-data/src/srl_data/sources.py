@@ -46,7 +46,7 @@ def read_json_array(path: Path, on_error: OnError, skipped: Skipped) -> Numbered
         try:
             items = json.load(file)
         except (ValueError, RecursionError) as error:
-            msg = f"{path}: not JSON: {error}; for one object a line, name the file .jsonl"
+            msg = f"{path}: not JSON: {error}; for one object per line, name the file .jsonl"
             raise DataError(msg) from error
     if not isinstance(items, list):
         msg = f"{path}: expected an array of objects at the top, found {type(items).__name__}"
@@ -55,7 +55,7 @@ def read_json_array(path: Path, on_error: OnError, skipped: Skipped) -> Numbered
         if isinstance(item, dict):
             yield index, item
             continue
-        reason = f"{path}: item {index} is no object but {type(item).__name__}"
+        reason = f"{path}: item {index} is not an object but {type(item).__name__}"
         if on_error == "fail":
             raise DataError(f"{reason}; mend it or pass --on-error skip")
         skipped(reason)

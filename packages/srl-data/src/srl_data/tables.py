@@ -1,4 +1,4 @@
-"""What commands print when they are done: tables on standard output, plain where it is no terminal.
+"""What commands print when they are done: tables on standard output, plain in a log.
 
 Only presentation; the numbers come from `srl_data.build` and `srl_data.inspection`.
 """
@@ -14,7 +14,7 @@ from srl_data.inspection import Findings, first_lines, histogram, quantiles
 from srl_data.solutions import REASONS
 
 PLAIN_WIDTH = 120
-"""Columns where the output is no terminal, so that tables in logs are not squeezed."""
+"""Columns where the output is not a terminal, so that tables in logs are not squeezed."""
 
 
 def new_console() -> Console:

@@ -21,7 +21,7 @@ MARKUP = re.compile(r"(<[^<>\s]+>|\[[^\[\]\s]+\])")
 class TurnEnd:
     """What a chat template writes behind an assistant's answer.
 
-    `text` is empty where it writes nothing; `token_id` None where that is no single token.
+    `text` is empty where it writes nothing; `token_id` None where that is not a single token.
     """
 
     text: str = ""
@@ -51,7 +51,7 @@ def find_turn_end(chat: ChatFormat, trial: Sequence[Message]) -> TurnEnd:
 def opens_turn(messages: Sequence[Message], prompt: str, end: TurnEnd) -> bool:
     """Whether anything but the end of a turn stands behind the last of the `messages`.
 
-    An end that is no token may as well be what opens the next turn, so it counts as that.
+    An end that is not a token may as well be what opens the next turn, so it counts as that.
     """
     behind = squeezed(prompt).rpartition(squeezed(said(messages[-1])))[2].strip()
     return behind != "" and (end.token_id is None or behind != end.text)

@@ -79,7 +79,7 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        raise InterruptedRunError(f"interrupted; go on with: {resume_command()}") from error
+        raise InterruptedRunError(f"interrupted; resume with: {resume_command()}") from error
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -110,7 +110,7 @@ class DecodingSection(Section):
     """How answers are drawn."""
 
     mode: str = "greedy"
-    """greedy, avgN (N samples a problem: avg1, avg32, ...), or stepwise (greedy, step by step)."""
+    """greedy, avgN (N samples per problem: avg1, avg32, ...), or stepwise (greedy, in steps)."""
     temperature: float | None = Field(default=None, ge=0.0)
     """Sampling temperature; by default 0 for greedy, 0.6 for averages."""
     top_p: float | None = Field(default=None, gt=0.0, le=1.0)
@@ -122,7 +122,7 @@ class DecodingSection(Section):
     max_new_tokens: int = Field(default=32768, ge=1)
     """Longest answer, all steps together; one completion also has to fit the model's window."""
     stop: StopStrings = ()
-    """Text that ends an answer where it first appears, and is no part of it; --stop again for
+    """Text that ends an answer where it first appears, and is not part of it; --stop again for
     another. Stop tokens are the model's own."""
     seed: int = 0
     """Base of all seeds."""

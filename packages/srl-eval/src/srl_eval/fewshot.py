@@ -169,7 +169,7 @@ def plain_text(turns: Sequence[Message]) -> str:
 def next_turn_marks(prompts: PromptFormat) -> tuple[str, ...]:
     """Texts at which an answer to a plain prompt with examples is over: the next problem begins.
 
-    A base model goes on with a problem of its own invention, whose box is not the answer. With a
+    A base model continues with a problem of its own invention, whose box is not the answer. With a
     chat template the end of a turn is a token, and there is no such text.
     """
     if prompts.chat.is_chat:

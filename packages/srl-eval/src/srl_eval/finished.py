@@ -85,7 +85,7 @@ def read_run(folder: Path) -> FinishedRun:
     samples = read_samples(folder / "results.jsonl")
     if len(samples) != expected:
         raise IncompleteError(
-            f"{folder} has {len(samples)} of {expected} samples; run its command again to go on"
+            f"{folder} has {len(samples)} of {expected} samples; run its command again to resume"
         )
     return FinishedRun(folder, record, problems, samples)
 

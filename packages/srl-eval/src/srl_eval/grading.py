@@ -100,7 +100,7 @@ def _right(equal: bool) -> Verdict:
 def _integer_gold(answer: str) -> str:
     found = plain_integer(answer)
     if found is None:
-        raise ValueError(f"answer {answer!r} is no integer")
+        raise ValueError(f"answer {answer!r} is not an integer")
     return found
 
 

@@ -102,7 +102,7 @@ def open_subject(
     `template` goes before the configuration's and the checkpoint's.
 
     Raises ConfigError where none or an absent backend is named, DataError for a path or hub id that
-    is no model.
+    is not a model.
     """
     section, backend = config.model, config.backend
     check_model(config)
@@ -147,7 +147,7 @@ def check_model(config: EvalConfig) -> None:
 
 
 def check_folder(section: ModelSection, backend: Backend) -> None:
-    """DataError in one line for a local path that is no model folder for this backend."""
+    """DataError in one line for a local path that is not a model folder for this backend."""
     check_files(source_of(section), weights=backend != "server", quantised=backend != "hf")
 
 

@@ -119,7 +119,7 @@ def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) 
     notes = [*data_notes(task, data, fewshot), *subject.prompts.notes, *spelt_notes(asked)]
     room = token_cap(config, subject, prompt_ids, notes, stepwise=stepwise)
     sampling = resolve_sampling(config.decoding, room, subject.stop_token_ids)
-    if not live:  # a live engine may have no tokenizer; the solver cuts what it goes on to write
+    if not live:  # a live engine may have no tokenizer; the solver cuts what it writes further
         sampling = replace(sampling, stop=(*sampling.stop, *ends))
     prompts = [prompt.text for prompt in asked]
     check_round_trip(subject.tokenizer, prompts[0], subject.label)
@@ -281,7 +281,7 @@ def make_solver(
     *,
     stepwise: bool,
 ) -> Solver:
-    """The way answers are had."""
+    """How answers are made: sampled whole, or written step by step."""
     if not stepwise:
         return WholeSolver(subject.prompts, sampling, ends)
     return StepwiseSolver(

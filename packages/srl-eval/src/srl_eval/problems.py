@@ -70,7 +70,7 @@ def load_problems(
         problems = to_problems(task, rows)
         sha256 = content_digest(problems)
     if not problems:
-        raise DataError(f"{source}: no problems in it, expected one JSON object a line")
+        raise DataError(f"{source}: no problems in it, expected one JSON object per line")
     refuse_twins(problems, source)
     fingerprints = frozenset(fingerprint(problem.problem) for problem in problems)
     steps = {
@@ -135,7 +135,7 @@ def to_problems(task: TaskSpec, rows: Iterable[tuple[str, Row]]) -> list[PromptA
 
 
 def to_problem(task: TaskSpec, row: Row, place: int) -> PromptAnswer:
-    """One row; ValueError with the reason where it is no problem with an answer."""
+    """One row; ValueError with the reason where it is not a problem with an answer."""
     text = problem_text(row)
     ids = (row[name] for name in _ID_FIELDS if row.get(name) is not None)
     grader = get_grader(task.grader)
@@ -185,13 +185,13 @@ def grading_notes(row: Row) -> dict[str, object]:
     if row.get("error"):
         tolerance = parse_number(str(row["error"]))
         if tolerance is None:
-            raise ValueError(f"error {row['error']!r} is no number")
+            raise ValueError(f"error {row['error']!r} is not a number")
         notes["tolerance"] = float(tolerance)
     return notes
 
 
 def content_digest(problems: Iterable[PromptAnswer]) -> str:
-    """SHA-256 over texts and answers, for data that is no local file."""
+    """SHA-256 over texts and answers, for data that is not a local file."""
     digest = hashlib.sha256()
     for problem in problems:
         digest.update(json.dumps([problem.problem, problem.answer]).encode() + b"\n")

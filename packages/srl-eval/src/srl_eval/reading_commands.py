@@ -11,7 +11,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.argument("folder", type=FOLDER)
 @click.option("--output", type=click.Path(path_type=Path), help="File to write instead.")
 def report(folder: Path, output: Path | None) -> None:
-    """Write a run's report.html: scores, a strip of samples a problem, searchable samples."""
+    """Write a run's report.html: scores, a strip of samples per problem, searchable samples."""
     from srl_eval.report import write_report
 
     click.echo(f"wrote {write_report(folder, output)}")

@@ -1,4 +1,4 @@
-"""results.jsonl: one sample a line, appended a chunk at a time, and taken up again after a break.
+"""results.jsonl: one sample per line, appended chunk by chunk, and taken up again after a break.
 
 A chunk is written in one piece and synced. What a break leaves behind is cut back to whole chunks,
 and those are believed only if their lines are the work list's; so an interrupted and resumed run
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from srl_data.command.errors import ConfigError, DataError
+from srl_data.records import encode_object
 from srl_eval.generate.sampling import FinishReason
 from srl_eval.grading import Verdict
 
@@ -55,12 +56,8 @@ class Sample:
 
 
 def encode_sample(sample: Sample) -> bytes:
-    """A line of UTF-8 JSON; lone surrogates are escaped, since UTF-8 has none."""
-    text = json.dumps(asdict(sample), ensure_ascii=False)
-    try:
-        return text.encode() + b"\n"
-    except UnicodeEncodeError:
-        return json.dumps(asdict(sample)).encode() + b"\n"
+    """A line of UTF-8 JSON."""
+    return encode_object(asdict(sample))
 
 
 def decode_sample(line: bytes) -> Sample:

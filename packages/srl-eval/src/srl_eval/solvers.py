@@ -99,7 +99,7 @@ class _Course:
 
     @property
     def given(self) -> list[str]:
-        """The expert's steps that the model goes on from."""
+        """The expert's steps that the model continues from."""
         steps = self.columns.get("previous_steps")
         return list(steps) if isinstance(steps, Sequence) else []
 

@@ -1,8 +1,8 @@
 """Scores of repeated samples, and how sure one can be of them.
 
 Problems are the clusters: samples of one problem are alike, so every error and interval is over
-problems. All functions are pure; `correct_PN` is a boolean array, a row a problem, a column a
-sample.
+problems. All functions are pure; `correct_PN` is a boolean array with one row per problem and one
+column per sample.
 """
 
 from collections import Counter

@@ -60,7 +60,7 @@ class SuiteConfig(Section):
             if names.count(name) > 1:
                 raise ValueError(f"two models are called {name!r}")
             if not _FOLDER.fullmatch(name):
-                raise ValueError(f"name {name!r} is no folder: letters, digits and ._+- only")
+                raise ValueError(f"name {name!r} is not a folder name: use letters, digits, ._+-")
         return models
 
     @model_validator(mode="after")

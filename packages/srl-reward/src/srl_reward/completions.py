@@ -39,7 +39,7 @@ def read_samples(
         think_prefilled: Overrides what the columns say.
 
     Raises:
-        TypeError: `completions` or a column is no list of what it should hold.
+        TypeError: `completions` or a column is not a list of what it should hold.
         ValueError: A column has another length than the completions.
     """
     check_completions(completions)
@@ -57,7 +57,7 @@ def check_completions(completions: object) -> None:
     """Refuse anything but a list of texts and message lists.
 
     Raises:
-        TypeError: `completions` is no list, or one of them neither text nor messages.
+        TypeError: `completions` is not a list, or one of them neither text nor messages.
     """
     if isinstance(completions, str | bytes | Mapping) or not isinstance(completions, Collection):
         raise TypeError(f"completions is {_short(completions)}, expected a list of completions")
@@ -77,7 +77,7 @@ def is_completion(value: object) -> bool:
 
 
 def read_column(columns: Mapping[str, object], name: str, count: int, reader: str) -> list[object]:
-    """Return the column that `reader` needs, one value a completion.
+    """Return the column that `reader` needs, one value per completion.
 
     Raises:
         TypeError: The column is absent.
@@ -191,7 +191,7 @@ def _flag(value: object, name: str) -> bool:
 
 
 def _spread(values: object, name: str, count: int) -> list[object]:
-    """Return one value a completion; a single flag or text stands for all."""
+    """Return one value per completion; a single flag or text stands for all."""
     if values is None or isinstance(values, str | bool):
         return [values] * count
     if not isinstance(values, Sequence):

@@ -23,7 +23,7 @@ GRADERS: tuple[Grader, ...] = get_args(Grader)
 
 CACHE_SIZE = 1 << 16
 MAX_CHARS = 2_000
-"""A longer answer is no answer."""
+"""A longer answer is not an answer."""
 
 
 class Verdict(StrEnum):

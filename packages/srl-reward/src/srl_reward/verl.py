@@ -40,7 +40,7 @@ def compute_score(
         `score`, which verl optimises; `exact` and `invalid` (0 or 1) and `reason`, which it logs.
 
     Raises:
-        ValueError: The reward is unknown, or `ground_truth` is no text.
+        ValueError: The reward is unknown, or `ground_truth` is not text.
     """
     info = extra_info or {}
     chosen = _reward(str(info.get("reward") or reward or _for_source(data_source)))

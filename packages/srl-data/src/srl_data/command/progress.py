@@ -3,11 +3,11 @@
 Everything goes to standard error, so that standard output stays a command's result.
 """
 
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import TypeVar
 
 from rich.columns import Columns
@@ -86,8 +86,15 @@ class PlainMeter(Meter):
 
 
 def duration(seconds: float) -> str:
-    """Whole seconds as `h:mm:ss`."""
-    return str(timedelta(seconds=round(seconds)))
+    """`9 s`, `3:07` or `12:03:07`; a dash where it is not known."""
+    if not math.isfinite(seconds):
+        return "–"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class NotedProgress(Progress):

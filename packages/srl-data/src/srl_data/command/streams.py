@@ -1,7 +1,7 @@
 """Standard streams that outlive their readers: long work does not end because nobody looks.
 
 `train | head`, a terminal that was closed, a full disk under a log: what is written to such a
-stream is lost, the work goes on. For work whose result is the output itself, a broken pipe should
+stream is lost, the work continues. For work whose result is the output itself, a broken pipe should
 end it: that is `srl_data.command.frame`'s.
 """
 

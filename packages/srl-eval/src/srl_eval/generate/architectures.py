@@ -50,7 +50,7 @@ def unsupported(config: "PreTrainedConfig") -> str | None:
     """Why the transformers engine cannot sample from such a model; None where it can."""
     model_class = causal_class(config)
     if model_class is None:
-        return "is no causal language model that transformers knows"
+        return "is not a causal language model that transformers knows"
     kinds = state_kinds(config)
     if kinds or getattr(model_class, "_is_stateful", False):
         shown = ", ".join(kinds) or "recurrent"

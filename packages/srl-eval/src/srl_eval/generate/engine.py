@@ -1,6 +1,6 @@
 """The seam between those who want completions and those who make them.
 
-An engine takes token ids, a `Sampling` and one seed a row, and gives one `Completion` a row, in
+An engine takes token ids, a `Sampling` and one seed per row, and gives one `Completion` per row, in
 order. `submit` and `collect` lie beneath `generate`, so that work can overlap with training where
 an engine is able to. The unit of work is a chunk: consecutive rows of the work list, `chunk_size`
 at a time. Batch shape moves logits by about 1e-7 and so may flip a token; since a chunk's

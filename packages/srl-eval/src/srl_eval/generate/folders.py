@@ -1,7 +1,7 @@
 """What stands at a model's path, seen from its files alone: cheap, and before anything is loaded.
 
-Each kind of folder or file that is no whole model is told as what it is, with what to do. Hub ids
-pass: what they hold is seen when they are loaded (`loading.py`). Nothing heavy is imported here.
+Each kind of folder or file that is not a whole model is named, with what to do. Hub ids pass:
+what they hold is seen when they are loaded (`weights.py`). Nothing heavy is imported here.
 """
 
 import json
@@ -57,7 +57,7 @@ class ModelSource:
 
 
 def check_files(source: ModelSource, *, weights: bool = True, quantised: bool = False) -> None:
-    """DataError in one line where a local path is no whole model, saying what it is instead.
+    """DataError in one line where a local path is not a whole model, saying what it is instead.
 
     Without `weights` it only has to say which model it is: they are elsewhere. `quantised` weights
     pass where something else than transformers reads them.
@@ -111,7 +111,7 @@ def _method(settings: object) -> str:
 
 
 def _no_folder(path: Path) -> str:
-    """Why a path is no folder."""
+    """Why a path is not a folder."""
     if path.suffix == ".gguf" and path.is_file():
         return f"model {str(path)!r} is a GGUF file: {_GGUF}"
     if path.is_file():
@@ -199,4 +199,4 @@ def _check_weights(folder: Path) -> set[str]:
             f"which can run code when it is read; {_TO_SAFETENSORS}"
         )
     shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-    raise DataError(f"model folder {str(folder)!r} is no whole model: {shown} missing")
+    raise DataError(f"model folder {str(folder)!r} is not a whole model: {shown} missing")

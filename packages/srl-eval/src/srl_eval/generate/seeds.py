@@ -1,7 +1,7 @@
 """Counter-based randomness: a draw depends on its name, not on what was drawn before or beside it.
 
 A row has a 64-bit seed made from a path such as (base, "aime24", document, sample); the uniform of
-its token `i` is a function of (seed, i) alone. So a run that was interrupted goes on with the same
+its token `i` is a function of (seed, i) alone. So a run that was interrupted resumes with the same
 draws, and a row draws the same whatever rows share its batch.
 """
 

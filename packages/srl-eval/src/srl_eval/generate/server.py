@@ -205,7 +205,7 @@ def read_completion(
     if end is None and (choice.finish_reason != "length" or length != sampling.max_new_tokens):
         raise ValueError(
             f"it ended ({choice.finish_reason[:40]!r}) after {length} of "
-            f"{sampling.max_new_tokens} tokens at token {tokens[-1]}, which is no stop token"
+            f"{sampling.max_new_tokens} tokens at token {tokens[-1]}, which is not a stop token"
         )
     return Completion(
         tuple(tokens[:length]), tuple(logprobs[:length]), reason, weights_version, text

@@ -20,7 +20,7 @@ _LONGEST_HEADER = 100_000_000
 def quantised_weight(path: Path) -> tuple[str, str] | None:
     """Key and type of the first weight that is not stored as plain floats; None where all are.
 
-    None also for a file that is no safetensors file: what loads it says so.
+    None also for a file that is not a safetensors file: what loads it says so.
     """
     types = {key: dtype for key, dtype in stored_types(path).items() if key.endswith(".weight")}
     return next(((key, types[key]) for key in sorted(types) if types[key] not in PLAIN), None)

@@ -1,6 +1,6 @@
 """The engine for any causal language model of transformers, in the process that may also train it.
 
-Its own decode loop, since `model.generate` has no seed a row: equal neighbouring prompts are
+Its own decode loop, since `model.generate` has no seed per row: equal neighbouring prompts are
 computed once, prompts are padded on the left, rows that have ended leave the batch. Nothing of
 `generation_config` is read. It leaves out speculative decoding, paged attention and continuous
 batching: those are vLLM's.

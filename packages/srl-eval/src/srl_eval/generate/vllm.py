@@ -1,4 +1,4 @@
-"""The engine over vLLM in this process: token ids in and out, a seed a row.
+"""The engine over vLLM in this process: token ids in and out, one seed per row.
 
 vLLM batches continuously, so a row's neighbours, and with them the last bits of its logits, are up
 to its scheduler: equal seeds give equal draws up to such near-ties. Its own defaults from a

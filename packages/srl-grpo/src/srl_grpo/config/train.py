@@ -121,7 +121,7 @@ class WarmStartSection(Section):
     steps: Annotated[int, Field(ge=0), Flag("warm-start-steps")] = 0
     """Supervised steps on an endless sloppy stream; 0 for none."""
     batch_size: Annotated[int, Field(ge=1), Flag("warm-start-batch-size")] = 64
-    """Pairs a supervised step."""
+    """Pairs per supervised step."""
     learning_rate: Annotated[float, Field(gt=0), Flag("warm-start-lr")] = 4e-3
     """Peak learning rate of the supervised steps; decays linearly to 0."""
     forget_carry: Annotated[float, Field(ge=0, le=1), Flag("warm-start-forget-carry")] = 0.7
@@ -194,7 +194,7 @@ class AlgorithmSection(Section):
     ppo_steps: Positive = 1
     """Passes over a rollout batch."""
     train_batch_size: Positive | None = None
-    """Completions an optimizer step; default all of a rollout batch."""
+    """Completions per optimizer step; default all of a rollout batch."""
     baseline: Literal["group", "none"] = "group"
     """What a reward is compared with: the other completions of its prompt, or nothing
     (REINFORCE), which trains on every completion and allows a group size of 1."""
@@ -203,7 +203,7 @@ class AlgorithmSection(Section):
     sampler_cap: Annotated[float, Field(gt=0)] | None = None
     """Cap of the importance weight that corrects a sampler unlike the trainer; off by default."""
     max_logprob_difference: Annotated[float, Field(ge=0)] | None = None
-    """Mean difference of sampler and trainer, in nats a token, that stops the run; 0 for never.
+    """Mean difference of sampler and trainer, in nats per token, that stops the run; 0 for never.
     Default: 1e-3 in float32, 0.25 in bfloat16."""
 
     @model_validator(mode="before")
@@ -254,7 +254,7 @@ class EngineSection(Section):
     """ZeRO stage: 1 shards optimizer state, 2 gradients too, 3 parameters too; in bfloat16 0 is
     run as 1."""
     micro_batch_tokens: Positive = 16384
-    """Padded tokens a forward pass holds."""
+    """Padded tokens per forward pass."""
     offload_optimizer: bool = False
     """Keep the optimizer's state in host memory (ZeRO 1 to 3)."""
     deepspeed: dict[str, object] = Field(default_factory=dict)
@@ -415,6 +415,6 @@ class TrainConfig(Section):
 
     @property
     def train_batch_size(self) -> int:
-        """Completions an optimizer step."""
+        """Completions per optimizer step."""
         whole = self.rollout.batch_size * self.rollout.group_size
         return self.algorithm.train_batch_size or whole

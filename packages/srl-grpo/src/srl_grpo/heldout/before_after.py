@@ -13,7 +13,7 @@ from time import monotonic
 from rich.console import Console
 from rich.table import Table
 
-from srl_data.files import write_text
+from srl_data.files import write_json, write_text
 from srl_grpo.heldout.evaluation import (
     HeldOut,
     Values,
@@ -93,7 +93,7 @@ class BeforeAfter:
                 "problems": len(self.held_out.problems),
                 "seconds": {name: round(value, 2) for name, value in self.seconds.items()},
             }
-            write_text(session.directory.summary, json.dumps(summary, indent=2) + "\n")
+            write_json(session.directory.summary, summary)
 
     def show(self) -> None:
         """Print the table of before and after, and where the run lies."""
@@ -118,7 +118,7 @@ def intervals(before: Values, after: Values, held_out: HeldOut) -> dict[str, tup
 def summary_table(
     before: dict[str, float], after: dict[str, float], spans: dict[str, tuple[float, float]]
 ) -> Table:
-    """Before, after, change and its interval, a metric a row."""
+    """Before, after, change and its interval, one row per metric."""
     table = Table(title="held-out, before and after", title_justify="left", box=None)
     table.add_column("metric")
     for heading in ("before", "after", "change", "95 % interval"):

@@ -78,7 +78,7 @@ class HeldOut:
         self._chain_start = chain_start
 
     def evaluate(self, rollout: PolicyRollout) -> Values:
-        """Sampled and greedy values an instance, `final_answer` a problem. Collective.
+        """Sampled and greedy values per instance, `final_answer` per problem. Collective.
 
         Names: `reward`, `exact`, `invalid` (sampled); `greedy_reward`, `greedy_exact`; with several
         rewards `reward/NAME` (sampled) of each that applies throughout; and, where problems have

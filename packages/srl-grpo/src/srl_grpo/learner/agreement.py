@@ -13,7 +13,7 @@ from torch import Tensor
 from srl_data.command.errors import CommandError
 
 LIMITS = {torch.float32: 1e-3, torch.bfloat16: 0.25}
-"""Greatest mean difference, in nats a token, of a run that is let go on. Healthy runs lie far
+"""Greatest mean difference, in nats per token, at which a run continues. Healthy runs lie far
 below: SmolLM2-135M lies at 4e-6 in float32 and 0.056 in bfloat16 on a CPU."""
 
 DIFFERENCE = "sampling/logprob_difference"
@@ -44,7 +44,7 @@ def check_agreement(metrics: dict[str, float], limit: float, step: int, dtype: t
         return
     name = str(dtype).removeprefix("torch.")
     raise CommandError(
-        f"step {step}: the sampler's log-probabilities lie {found:.3g} nats a token from the "
+        f"step {step}: the sampler's log-probabilities lie {found:.3g} nats per token from the "
         f"trainer's, where a healthy run in {name} stays far below {LIMITS.get(dtype, limit):g}: "
         "the model that samples is not the one that is trained (noise in training mode, weights or "
         "buffers that were not copied, an attention that differs: try --attention eager); this "

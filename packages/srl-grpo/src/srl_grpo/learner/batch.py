@@ -99,7 +99,7 @@ class MicroBatch:
         )
 
     def split(self, values_N: Tensor) -> list[tuple[float, ...]]:
-        """Per-token values cut back into one tuple a row."""
+        """Per-token values cut back into one tuple per row."""
         parts = values_N.detach().float().cpu().split(list(self.lengths)) if self.lengths else ()
         return [tuple(part.tolist()) for part in parts]
 

@@ -62,7 +62,7 @@ def check_savable(
     """CommandError where weights, optimizer state or the model's outputs are not finite.
 
     `weights` are the whole model's on rank 0, as `TrainingEngine.model_state` gives them. Size and
-    outputs count too: weights of 1e10 are finite, and no run goes on from them. Collective.
+    outputs count too: weights of 1e10 are finite, and no run can continue from them. Collective.
     """
     own = first_not_finite(weights.items())
     own = own or first_overgrown(weights) or first_not_finite(engine.optimizer_tensors())

@@ -36,7 +36,7 @@ def switch_off_noise(model: PreTrainedModel, note: Note = lambda _: None) -> Non
     """Make the model's training mode compute what its evaluation mode does.
 
     `model.config` keeps its values, for the checkpoints; modules get a copy of it with zeros. A
-    module that goes on drawing is kept in evaluation mode with all of its class, and named through
+    module that still draws is kept in evaluation mode with all of its class, and named through
     `note`. DataError naming the module where that does not help.
     """
     zero_numbers(model)

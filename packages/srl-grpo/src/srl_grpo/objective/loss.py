@@ -41,7 +41,7 @@ def token_weights(lengths: list[int], normalisation: Normalisation) -> list[floa
         lengths: completion lengths in tokens, of the whole global batch.
 
     Returns:
-        One weight a sequence: that of each of its tokens.
+        One weight per sequence: that of each of its tokens.
     """
     total = denominator(lengths, normalisation)
     if normalisation == "token-mean":

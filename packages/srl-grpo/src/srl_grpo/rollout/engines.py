@@ -56,7 +56,7 @@ def generate_round(
 ) -> list[Completion]:
     """`group_size` completions of each prompt, on every rank, in the order of the work list.
 
-    `seeds` holds one seed a completion. The chunk size is a multiple of the group size, so the
+    `seeds` holds one seed per completion. The chunk size is a multiple of the group size, so the
     members of a group share a chunk and its prompt is computed once. Raises FloatingPointError, on
     every rank, where the model's numbers are not finite on one.
     """
@@ -93,7 +93,7 @@ def round_seeds(
 def regroup(
     prompts: Sequence[TrainingPrompt], scored: Sequence[Scored], group_size: int
 ) -> list[Group]:
-    """Scored completions in work-list order, as one group a prompt."""
+    """Scored completions in work-list order, as one group per prompt."""
     return [
         Group(
             prompt.index, prompt.ids, tuple(scored[place * group_size : (place + 1) * group_size])

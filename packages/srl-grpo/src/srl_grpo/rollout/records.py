@@ -10,7 +10,7 @@ from srl_grpo.rollout.groups import Group, Selection
 def rollout_records(
     step: int, selection: Selection, prompts: Sequence[TrainingPrompt], algorithm: Algorithm
 ) -> Iterator[dict[str, object]]:
-    """One record a completion of `step`, kept groups and dropped ones alike."""
+    """One record per completion of `step`, kept groups and dropped ones alike."""
     kept = {id(group) for group in selection.kept}
     rows = algorithm.advantages(selection.sampled)
     for group, advantage_G in zip(selection.sampled, rows, strict=True):
@@ -20,7 +20,7 @@ def rollout_records(
 def group_records(
     step: int, group: Group, prompt: TrainingPrompt, kept: bool, advantage_G: Sequence[float]
 ) -> Iterator[dict[str, object]]:
-    """One record a member of a group; the advantage only where it was trained on."""
+    """One record per member of a group; the advantage only where it was trained on."""
     target = "target_step" if "target_step" in prompt.columns else "answer"
     columns = {name: value for name, value in prompt.columns.items() if name != target}
     for number, (member, advantage) in enumerate(zip(group.members, advantage_G, strict=True)):

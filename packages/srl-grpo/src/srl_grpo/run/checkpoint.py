@@ -5,7 +5,6 @@ manifest, with sizes and SHA-256 of every file, is written last. Nothing is unpi
 `srl_grpo.learner.engine`. Left out: when to write one.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase
 
 from srl_data.command.errors import CommandError, ConfigError, DataError
-from srl_data.files import fsync_folder, sha256_file, write_text
+from srl_data.files import fsync_folder, sha256_file, write_json, write_text
 from srl_data.prompt_record import PromptRecord, write_record
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.engine import TrainingEngine
@@ -132,7 +131,7 @@ def replace_folder(work: Path, final: Path) -> None:
 
 
 def rewind(run: Path, state: TrainerState) -> None:
-    """Rename checkpoints after the state's step: a run that goes on from it leaves their course.
+    """Rename checkpoints after the state's step: a run resumed from it would write them anew.
 
     They stay loadable under their new names, no `--resume auto` finds them, and `best.json` names
     the best step up to there.
@@ -212,13 +211,13 @@ def seal(folder: Path, step: int) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a checkpoint folder; DataError saying why the folder is no checkpoint."""
+    """The manifest of a checkpoint folder; DataError saying why the folder is not a checkpoint."""
     path = folder / MANIFEST
     if not folder.is_dir():
         raise DataError(f"no checkpoint folder at {folder}")
     if not path.is_file():
         raise DataError(
-            f"{folder} is no checkpoint: it has no {MANIFEST} (was its writing cut short?)"
+            f"{folder} is not a checkpoint: it has no {MANIFEST} (was its writing cut short?)"
         )
     try:
         return Manifest.model_validate_json(path.read_bytes())
@@ -239,7 +238,7 @@ def verify(folder: Path, contents: bool = True) -> Manifest:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise DataError(f"{folder / MANIFEST} names a file outside the checkpoint: {name!r}")
         if not path.is_file():
-            raise DataError(f"{folder} is no whole checkpoint: {name} is missing")
+            raise DataError(f"{folder} is not a whole checkpoint: {name} is missing")
         size = path.stat().st_size
         if size != entry.bytes:
             raise DataError(f"{folder}: {name} has {size} bytes, the manifest says {entry.bytes}")
@@ -327,13 +326,13 @@ def load_checkpoint(folder: Path, engine: TrainingEngine, world: World) -> None:
 def mark_best(run: Path, step: int, reward: float) -> None:
     """Write `best.json`: which checkpoint had the highest held-out reward."""
     best = {"step": step, "metric": "eval/reward", "value": reward, "path": f"step_{step}"}
-    write_text(run / BEST, json.dumps(best, indent=2) + "\n")
+    write_json(run / BEST, best)
 
 
 def prune(run: Path, keep_last: int | None, best_step: int | None) -> None:
     """Remove all but the newest `keep_last` checkpoints and the best one.
 
-    A folder loses its manifest first, so that a half-removed one is no checkpoint.
+    A folder loses its manifest first, so that a half-removed one is not a checkpoint.
     """
     if keep_last is None:
         return

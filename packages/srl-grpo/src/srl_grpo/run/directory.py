@@ -1,13 +1,11 @@
 """The folder of one training run: what lies where, how it is begun, resumed and read back.
 
 `config.yaml` is the resolved config, `sys/` says where and with what the run was made, `rollouts/`
-holds what the model wrote, a file a step. Metrics are `srl_grpo.run.trackers`'s, checkpoints the
-trainer's; whether a resumed config still fits is the trainer's to judge as well.
+holds what the model wrote, one file per step. Metrics are `srl_grpo.run.trackers`'s, checkpoints
+the trainer's; whether a resumed config still fits is the trainer's to judge as well.
 """
 
 import io
-import json
-import math
 import os
 import platform
 import re
@@ -25,9 +23,9 @@ import zstandard
 
 from srl_data.command.config import Section, dump_yaml
 from srl_data.command.errors import ConfigError, DataError
-from srl_data.files import atomic_writer, write_text
+from srl_data.files import atomic_writer, write_json, write_text
 from srl_data.lock import FolderLock
-from srl_data.records import numbered_lines, parse_object
+from srl_data.records import finite_line, numbered_lines, parse_object
 
 ROLLOUT_FILE = re.compile(r"step_(\d+)\.jsonl\.zst")
 MAX_WINDOW = 1 << 27
@@ -46,26 +44,6 @@ SECRET_VALUE = re.compile(
 Rollout = dict[str, object]
 """One line of a rollout file: step, id, sample, prompt, completion, thinking, action, target,
 reward, advantage, reason (why the output is invalid), finish_reason, kept, columns."""
-
-
-def finite(value: object) -> object:
-    """`value` with NaN and infinities replaced by None, which JSON can hold."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return value
-
-
-def json_line(record: Mapping[str, object]) -> bytes:
-    """One record as a line of UTF-8 JSON; lone surrogates are escaped, since UTF-8 has none."""
-    clean = finite(record)
-    try:
-        return json.dumps(clean, ensure_ascii=False).encode() + b"\n"
-    except UnicodeEncodeError:
-        return json.dumps(clean).encode("ascii") + b"\n"
 
 
 @dataclass(frozen=True)
@@ -173,7 +151,7 @@ def begin_run(
 
 
 def resume_run(path: Path, config: Section, step: int) -> RunDirectory:
-    """Reopen a run that goes on after `step`: later rollouts are removed, the config rewritten.
+    """Reopen a run that is resumed after `step`: later rollouts are removed, the config rewritten.
 
     The environment of the first start stay; those of this one lie beside them, in
     `sys/resumed_<UTC stamp>/`.
@@ -206,7 +184,7 @@ def write_rollouts(path: Path, records: Iterable[Mapping[str, object]]) -> int:
     compressor = zstandard.ZstdCompressor(write_checksum=True)
     with atomic_writer(path) as file, compressor.stream_writer(file, closefd=False) as packed:
         for record in records:
-            packed.write(json_line(record))
+            packed.write(finite_line(record))
             count += 1
     return count
 
@@ -326,11 +304,6 @@ def hardware() -> dict[str, object]:
         "gpus": gpus(),
         "cuda": torch.version.cuda if torch is not None else None,
     }
-
-
-def write_json(path: Path, value: Mapping[str, object]) -> None:
-    """Atomically write `value` as indented JSON."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=True) + "\n")
 
 
 def write_environment(folder: Path) -> None:

@@ -17,6 +17,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
+from srl_data.command.progress import duration
 from srl_grpo.run.logging_steps import is_shown
 
 Metrics = Mapping[str, float]
@@ -42,18 +43,6 @@ NUMBERS = {
     "grad_norm": ("grad", "{:.2f}"),
     "learning_rate": ("lr", "{:.1e}"),
 }
-
-
-def duration(seconds: float) -> str:
-    """`9 s`, `3:07` or `12:03:07`; a dash where it is not known."""
-    if not math.isfinite(seconds):
-        return "–"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def resample(values: Sequence[float], width: int) -> list[float]:

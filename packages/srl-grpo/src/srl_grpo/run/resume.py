@@ -119,7 +119,7 @@ def flat(tree: ConfigTree, prefix: str = "") -> dict[str, object]:
 
 
 def changed_keys(before: ConfigTree, config: Section) -> list[str]:
-    """`key: old -> new` for what a resumed run trains otherwise than before."""
+    """`key: old -> new` for each option of a resumed run that differs from before."""
     old, new = flat(before), flat(config.model_dump(mode="json"))
     return [
         f"{key}: {old.get(key)} -> {new.get(key)}"
@@ -132,4 +132,4 @@ def interrupted(run: Path, step: int) -> InterruptedRunError:
     """The error that ends a run stopped by a signal; `step` is that of its newest checkpoint."""
     command = resume_command(run, sys.argv[1:])
     kept = f"its checkpoint is step {step}" if step else "it had no checkpoint yet"
-    return InterruptedRunError(f"stopped; {kept}; go on with: {command}")
+    return InterruptedRunError(f"stopped; {kept}; resume with: {command}")

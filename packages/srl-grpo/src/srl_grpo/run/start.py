@@ -39,7 +39,7 @@ class StartingPoint:
 
     @property
     def resume_step(self) -> int | None:
-        """The step that the run goes on from; None for a fresh run."""
+        """The step that the run resumes from; None for a fresh run."""
         return None if self.checkpoint is None else self.state.step
 
     def home(self, config: TrainConfig) -> Path | None:
@@ -104,7 +104,7 @@ def refuse_other_run(checkpoint: Path, home: Path | None) -> None:
 def finished_already(config: TrainConfig, start: StartingPoint) -> str | None:
     """What to say where nothing is left to do: the checkpoint is at or past the last step.
 
-    CommandError where no step of it made an update: such a run is no success when asked again.
+    CommandError where no step of it made an update: such a run is not a success when asked again.
     """
     home, step = start.home(config), start.state.step
     if start.checkpoint is None or home is None or step < config.num_steps:
@@ -125,7 +125,7 @@ def finished_already(config: TrainConfig, start: StartingPoint) -> str | None:
 def begin_or_resume(
     config: TrainConfig, start: StartingPoint, lock: FolderLock, note: Note
 ) -> RunDirectory:
-    """The run's folder, locked: a new one, or the one that goes on."""
+    """The run's folder, locked: a new one, or the one that is resumed."""
     home = start.home(config)
     if start.checkpoint is not None:  # which one "auto" was, for whoever reads the config later
         kept = {"resume": str(start.checkpoint.resolve())}

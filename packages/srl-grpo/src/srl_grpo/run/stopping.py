@@ -27,14 +27,14 @@ def end_at_once() -> None:
 
 @contextmanager
 def stop_requested() -> Iterator[Callable[[], bool]]:
-    """Turn the signals into a wish to stop after the step; a second Ctrl-C ends it at once.
+    """Turn the signals into a request to stop after the step; a second Ctrl-C ends it at once.
 
-    Yields a function that tells whether the wish was uttered.
+    Yields a function that returns whether a signal has asked the run to stop.
     """
     asked = threading.Event()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
-        # A launcher sends SIGTERM after the terminal's SIGINT: that is no second wish.
+        # A launcher sends SIGTERM after the terminal's SIGINT: that is not a second request.
         if asked.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked.set()

@@ -17,10 +17,10 @@ from typing import BinaryIO, Protocol
 from srl_data.command.errors import DataError
 from srl_data.command.wandb import require_library
 from srl_data.files import atomic_writer
-from srl_data.records import parse_object
+from srl_data.records import finite_line, parse_object
 from srl_grpo.config.train import TrackingSection, TrainConfig
 from srl_grpo.run.dashboards import TensorBoardTracker, TrackioTracker, WandbTracker
-from srl_grpo.run.directory import RunDirectory, json_line
+from srl_grpo.run.directory import RunDirectory
 from srl_grpo.run.logging_steps import is_shown
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def truncate_metrics(path: Path, resume_step: int) -> None:
 
 
 class MetricsFile:
-    """metrics.jsonl, a JSON object a line, flushed with each; NaN and infinities become null."""
+    """metrics.jsonl, one JSON object per line, each flushed; NaN and infinities become null."""
 
     def __init__(self, path: Path, resume_step: int | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ class MetricsFile:
     def log(self, step: int, metrics: Metrics) -> None:
         """Append one line; OSError (naming the file) where the disk refuses it."""
         values = {name: float(value) for name, value in metrics.items()}
-        line = json_line({"step": step, "time": round(time(), 3), **values})
+        line = finite_line({"step": step, "time": round(time(), 3), **values})
         try:
             written = self._file.write(line)
             if written < len(line):
@@ -167,7 +167,7 @@ class Trackers:
                 self._warned.add(id(tracker))
                 kind = type(tracker).__name__
                 self._warn(
-                    f"{kind} failed: {error!r}; training goes on, later failures stay unsaid"
+                    f"{kind} failed: {error!r}; training continues, later failures are not reported"
                 )
 
 

@@ -48,7 +48,7 @@ def warm_start(
     pad_id: int,
     progress: Progress = lambda _step, _loss: None,
 ) -> float:
-    """Train `policy` on `options.steps` batches of `stream`; returns the last loss, nats a token.
+    """Train `policy` on `options.steps` batches of `stream`; returns the last loss, nats per token.
 
     The learning rate falls linearly to 0. Every rank makes the same updates.
     """

@@ -19,7 +19,7 @@ from srl_grpo.rollout.scoring import Scorer
 from srl_reward import ParsedOutput, extract_boxed, parse_step_output
 
 MakePrompt = Callable[[str, dict[str, object]], TrainingPrompt]
-"""Renders a prompt from an id and columns."""
+"""Renders the next prompt of a chain from an id and columns."""
 
 Values = dict[str, list[float]]
 """Per-item values of each metric; their means are what is reported."""
@@ -57,13 +57,16 @@ class Chain:
 
 
 class HeldOut:
-    """A held-out set and how to evaluate a policy on it."""
+    """A held-out set and how to evaluate a policy on it.
+
+    Without `make_prompt`, where no prompt shows the steps so far, no problem is solved in steps.
+    """
 
     def __init__(
         self,
         prompts: Sequence[TrainingPrompt],
         scorer: Scorer,
-        make_prompt: MakePrompt,
+        make_prompt: MakePrompt | None,
         sampling: Sampling,
         max_prompt_length: int,
         seed: int,
@@ -71,7 +74,7 @@ class HeldOut:
         chain_start: int = 1,
     ) -> None:
         self.prompts = list(prompts)
-        self.problems = problems_of(prompts)
+        self.problems = problems_of(prompts) if make_prompt else []
         self._scorer, self._make_prompt = scorer, make_prompt
         self._sampling, self._greedy = sampling, replace(sampling, temperature=0.0, top_p=1.0)
         self._max_prompt_length, self._seed, self._world = max_prompt_length, seed, world
@@ -138,6 +141,7 @@ class HeldOut:
             "step_index": len(chain.steps) + 1,
             "title": None,
         }
+        assert self._make_prompt is not None
         return self._make_prompt(chain.problem.id, columns)
 
 

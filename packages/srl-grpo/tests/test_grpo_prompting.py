@@ -11,10 +11,16 @@ import transformers
 import yaml
 
 from srl_data.command.frame import execute
+from srl_data.own_templates import open_template
 from srl_data.prompt_record import read_record
-from srl_data.records import SrlInstance, write_records
+from srl_data.prompts import TEMPLATES
+from srl_data.records import PromptAnswer, SrlInstance, write_records
+from srl_eval import EvalConfig, get_task
+from srl_eval.plan import prepare
 from srl_grpo.cli import cli
+from srl_grpo.config.train import TrainConfig
 from srl_grpo.learner import distributed
+from srl_grpo.stages.train import prepared
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -220,3 +226,164 @@ def test_a_dry_run_shows_the_prompt_of_a_model_made_on_the_spot(capsys):
     out = capsys.readouterr().out
     assert "without a chat template of the model made on the spot" in out
     assert "# an answer ends with: '<|end|>' (0)" in out
+
+
+OWN_TEXT = "Own words: {problem}\n\\boxed{{…}}\n"
+OWN_STEPS = "{problem}\n\n{previous_steps}\n\nStep {step_index}:"
+OWN_FUNCTION = """
+def ask(fields):
+    steps = " ".join(fields["previous_steps"])
+    rules = {"role": "system", "content": f"Go on with step {fields['step_index']}."}
+    return [rules, {"role": "user", "content": f"{fields['problem']} {steps}"}]
+"""
+
+
+@pytest.fixture
+def own_templates(tmp_path, monkeypatch):
+    """Templates of a user's own in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    files = {"own.txt": OWN_TEXT, "own_steps.txt": OWN_STEPS, "own.py": OWN_FUNCTION}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+QUESTION = "What is \\frac{12}{34} & {problem} <|im_end|>?"
+STEPS = ["1. **Ones** {2} + 4 = 6", "2. **Tens** 4"]
+
+
+@pytest.mark.parametrize("chat_template", [CHATML, None], ids=["chat-template", "none"])
+@pytest.mark.parametrize("name", [*TEMPLATES, "own.txt", "own_steps.txt", "own.py:ask"])
+def test_a_question_has_the_same_prompt_ids_in_training_and_in_evaluation(
+    name, chat_template, own_templates, model_with, world
+):
+    """Put together from the config by both commands: the evaluation knows the checkpoint alone."""
+    folder, stepwise = own_templates, open_template(name).stepwise
+    step = {"previous_steps": STEPS[:1], "target_step": STEPS[1], "step_index": 2, "num_steps": 2}
+    record = (
+        SrlInstance(id="q/2", problem=QUESTION, **step)
+        if stepwise
+        else PromptAnswer(id="q", problem=QUESTION, answer="7")
+    )
+    write_records(folder / "data.jsonl", [record])
+    tree = {
+        "output_dir": "run",
+        "model": {"path": str(model_with(folder / "m", chat_template))},
+        "data": {"path": "data.jsonl", "template": name, "max_prompt_length": 1500},
+        "reward": {"reward": ["step" if stepwise else "exact"]},
+        "rollout": {"max_new_tokens": 4},
+        "tracking": {"tensorboard": False},
+    }
+    with prepared(TrainConfig.model_validate(tree), world) as (session, stage, _):
+        trained = [list(prompt.ids) for prompt in stage.source.prompts]
+        session.state.step = 1
+        session.save()
+    (folder / "own.txt").unlink()
+    (folder / "own_steps.txt").unlink()
+    problem = {"problem": QUESTION, "answer": "7", "steps": STEPS}
+    (folder / "problems.jsonl").write_text(json.dumps(problem) + "\n")
+    tree = {
+        "model": {"model_path": folder / "run" / "step_1"},
+        "data": {"data_path": "problems.jsonl"},
+        "prompt": {"chain_start": 2 if stepwise else 1},
+    }
+    plan = prepare(get_task("gsm8k"), EvalConfig.model_validate(tree))
+    assert plan.subject.template.name == name
+    assert plan.prompt_ids == trained
+    assert read_record(folder / "run" / "step_1") == plan.subject.prompts.record
+
+
+def test_the_words_of_one_stage_are_those_of_the_next(call, own_templates, model_with, tmp_path):
+    model = model_with(tmp_path / "m")
+    code, _, err = call("--model", model, "--output-dir", "a", "--template", "own_steps.txt")
+    assert code == 0, err
+    first, shown = tmp_path / "a" / "step_1", "Step 2:<|im_end|>"
+    assert read_record(first).text == OWN_STEPS
+    (tmp_path / "own_steps.txt").unlink()
+    code, out, err = call("--model", first, "--output-dir", "b")
+    assert code == 0, err
+    note = f"template 'own_steps.txt', as {first} records it"
+    assert note in " ".join(out.split())
+    assert read_record(tmp_path / "b" / "step_1").text == OWN_STEPS
+    out = call("--model", first, "--dry-run")[1]
+    assert shown in out
+    assert f"# note: {note}" in out
+    assert yaml.safe_load(out)["data"]["template"] == "own_steps.txt"
+    out = call("--model", first, "--dry-run", "--template", "srl")[1]
+    assert f"# note: template 'srl', although {first} was trained with 'own_steps.txt'" in out
+    (tmp_path / "own_steps.txt").write_text("Anew: {problem} {previous_steps}")
+    out = call("--model", first, "--dry-run")[1]
+    assert shown in out
+    out = call("--model", first, "--dry-run", "--template", "own_steps.txt")[1]
+    assert "# | Anew: What is" in out
+    assert f"'own_steps.txt' is not the same as when {first} was trained with it" in out
+
+
+def test_a_resumed_run_keeps_its_words(call, own_templates, model_with, tmp_path):
+    model = model_with(tmp_path / "m")
+    begin = ("--model", model, "--output-dir", "run", "--template", "own_steps.txt")
+    assert call(*begin)[0] == 0
+    again = ("--output-dir", "run", "--num-steps", 2, "--resume", "auto")
+    (tmp_path / "own_steps.txt").write_text("Anew: {problem} {previous_steps}")
+    assert "Step 2:<|im_end|>" in call(*again, "--dry-run")[1]
+    code, out, err = call(*again)
+    assert code == 0, err
+    assert "own_steps.txt has changed; the run keeps the text that it began with" in out
+    first, second = (read_record(tmp_path / "run" / f"step_{n}") for n in (1, 2))
+    assert first == second
+    (tmp_path / "own_steps.txt").unlink()
+    code, _, err = call(*again[:2], "--num-steps", 3, *again[4:])
+    assert code == 0, err
+    code, _, err = call(*again[:2], "--num-steps", 4, *again[4:], "--template", "srl")
+    assert code == 2
+    assert "its prompts would change (name: own_steps.txt -> srl;" in err
+
+
+def test_a_function_that_changed_is_not_trained_with_unasked(
+    call, own_templates, model_with, tmp_path
+):
+    model = model_with(tmp_path / "m")
+    code, _, err = call("--model", model, "--output-dir", "run", "--template", "own.py:ask")
+    assert code == 0, err
+    checkpoint = tmp_path / "run" / "step_1"
+    assert call("--model", checkpoint, "--output-dir", "next")[0] == 0
+    (tmp_path / "own.py").write_text(OWN_FUNCTION.replace("Go on", "Continue"))
+    code, _, err = call("--model", checkpoint, "--output-dir", "other")
+    assert code == 3
+    assert "trained with template 'own.py:ask', which has changed since; restore it, or" in err
+    again = ("--output-dir", "run", "--num-steps", 2, "--resume", "auto")
+    code, _, err = call(*again)
+    assert code == 2
+    assert "its prompts would change (function_sha256: " in err
+    named = ("--output-dir", "other", "--template", "own.py:ask")
+    code, out, err = call("--model", checkpoint, *named)
+    assert code == 0, err
+    assert "is not the same as when" in " ".join(out.split())
+    (tmp_path / "own.py").unlink()
+    code, _, err = call("--model", checkpoint, "--output-dir", "last")
+    assert code == 3
+    assert err.count("\n") == 1
+    assert "which cannot be had: --template 'own.py:ask' cannot be loaded: no such file" in err
+
+
+def test_what_does_not_fit_the_records_is_said_with_what_does(call, model_with, tmp_path):
+    model = model_with(tmp_path / "m")
+    code, _, err = call("--model", model, "--output-dir", "run", "--template", "chat")
+    assert code == 3
+    assert err.count("\n") == 1
+    assert "record 'p/2': template 'chat' shows the problem alone, and the record has 1 " in err
+    assert "previous step; use --template srl" in err
+    (tmp_path / "own.txt").write_text("{problem} {previous_steps}")
+    write_records(tmp_path / "a.jsonl", [PromptAnswer(id="q", problem="1+1?", answer="2")])
+    answers = ("--data", "a.jsonl", "--reward", "exact")
+    code, _, err = call("--model", model, *answers, "--template", "own.txt")
+    assert code == 2
+    assert "--template own.txt asks for another answer than prompt-answer records hold" in err
+    code, _, err = call("--model", model, *answers, "--template", "chat", "--output-dir", "chat")
+    assert code == 0, err
+    chat = tmp_path / "chat" / "step_1"
+    code, out, err = call("--model", chat, "--dry-run")
+    assert code == 0, err
+    assert "# note: template 'srl': that of" in out
+    assert "asks for another answer than SRL instances hold" in out
+    assert call("--model", chat, *answers, "--dry-run")[1].count("boxed") == 0

@@ -225,5 +225,5 @@ def test_an_expert_without_an_answer_that_can_be_graded_is_no_problem(world: Wor
 
     columns = {**last_step().columns, "target_step": "3. **C** \\boxed{}"}
     prompt = TrainingPrompt(0, "p/3", "", (5,), False, columns)
-    held_out = HeldOut([prompt], None, None, Sampling(4), 99, 0, world)  # type: ignore[arg-type]
+    held_out = HeldOut([prompt], None, print, Sampling(4), 99, 0, world)  # type: ignore[arg-type]
     assert held_out.problems == []

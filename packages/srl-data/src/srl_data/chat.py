@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from srl_data.command.errors import ConfigError, DataError
-from srl_data.prompts import Message, transcript, without_system
+from srl_data.prompts import Message, with_roles, without_system
 
 ChatKwargs = Mapping[str, object]
 """Arguments of a chat template beside the messages, such as `enable_thinking`."""
@@ -119,7 +119,7 @@ class ChatFormat:
 
     `name` says whose format it is, in messages to the user. `template` is the chat template's text,
     None where none is used: then `plain` joins the contents by blank lines and adds nothing, and
-    without it they are a transcript with role names.
+    without it they are plain text with role names.
     """
 
     tokenizer: Tokenizer
@@ -143,7 +143,7 @@ class ChatFormat:
         if self.plain:
             return "\n\n".join(message["content"] for message in messages)
         if self.template is None:
-            return transcript(messages)
+            return with_roles(messages)
         text = self.apply(messages)
         lost = lost_text(self.shape.messages(messages), text)
         if lost is not None:

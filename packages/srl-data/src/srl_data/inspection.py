@@ -21,7 +21,7 @@ from srl_data.manifest import manifest_path, read_manifest
 from srl_data.own_templates import open_template
 from srl_data.prompt_format import PromptFormat, open_prompts
 from srl_data.prompt_record import ChatSection, PromptRecord, chat_options, read_record
-from srl_data.prompts import RAW_PROMPT, Template, transcript
+from srl_data.prompts import RAW_PROMPT, Template, with_roles
 from srl_data.records import (
     OnError,
     PromptAnswer,
@@ -168,7 +168,7 @@ def plain_prompt(config: InspectConfig, template: Template, record: Record) -> s
         raise DataError(f"record {record.id!r}: {error}") from error
     if template.chat is False or config.chat_template == "off":
         return "\n\n".join(message["content"] for message in messages)
-    return transcript(messages)
+    return with_roles(messages)
 
 
 def spread(count: int, show: int) -> set[int]:

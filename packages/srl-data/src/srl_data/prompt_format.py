@@ -161,7 +161,7 @@ def shape_notes(prompts: PromptFormat, trial: Sequence[Message]) -> list[str]:
     """How the messages were put, where that is not as they are."""
     chat, end = prompts.chat, prompts.turn_end
     if not chat.is_chat:
-        plain = "without a chat template: prompts are a transcript with role names"
+        plain = "without a chat template: prompts are plain text with role names"
         return [] if chat.plain else [f"{chat.name} comes {plain}"]
     notes = []
     if chat.shape.folded:

@@ -185,7 +185,7 @@ def get_template(name: str) -> Template:
     )
 
 
-def transcript(messages: Sequence[Message]) -> str:
+def with_roles(messages: Sequence[Message]) -> str:
     """Messages as plain text with role names: the fallback where there is no chat template."""
     parts = [f"{message['role'].capitalize()}: {message['content']}" for message in messages]
     return "\n\n".join([*parts, "Assistant:"])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.prompt_format import PromptFormat
-from srl_data.prompts import Columns, Message, transcript, user
+from srl_data.prompts import Columns, Message, user, with_roles
 from srl_eval.config import EvalConfig
 from srl_eval.generate.seeds import seed_for
 from srl_eval.problems import ProblemSet, fingerprint, problem_text
@@ -161,7 +161,7 @@ def _rules(message: Message) -> bool:
 def plain_text(turns: Sequence[Message]) -> str:
     """Turns as one text; a template that writes its own roles keeps them."""
     if not turns[-1]["content"].endswith(_OPEN_TURN):
-        return transcript(turns)
+        return with_roles(turns)
     gaps = {"user": " ", "assistant": "\n\n", "system": "\n\n"}
     return "".join(turn["content"] + gaps[turn["role"]] for turn in turns).rstrip(" ")
 

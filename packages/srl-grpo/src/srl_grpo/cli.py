@@ -29,7 +29,10 @@ def train(config: TrainConfig, dry_run: bool) -> None:
     if dry_run:
         from srl_grpo.data.first_prompt import train_first_prompt
 
-        config, lines = train_first_prompt(config, rewards.required_columns)
+        resume = config.checkpoint.resume
+        earlier = config_of_run(resume, config.output_dir) if resume else None
+        run = earlier.parent if earlier else None
+        config, lines = train_first_prompt(config, rewards.required_columns, run)
         print_plan(config, plan_of(config), lines)
         return
     from srl_grpo.launch import launch_or_train

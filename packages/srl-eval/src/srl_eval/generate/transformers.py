@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
-from srl_eval.generate.choice import choose
+from srl_eval.generate.draw import draw_token
 from srl_eval.generate.engine import ChunkedEngine, Prompt
 from srl_eval.generate.kv_cache import make_cache, only_full_attention, select_rows
 from srl_eval.generate.sampling import Completion, Sampling
@@ -164,7 +164,7 @@ class TransformersEngine(ChunkedEngine):
         stops = torch.tensor(sampling.stop_token_ids, dtype=torch.long, device=self.device)
         stream = _UniformStream(seeds, sampling, self.device)
         for t in range(sampling.max_new_tokens):
-            token_B, logprob_B = choose(logits_BV, sampling, stream.at(t, batch.rows))
+            token_B, logprob_B = draw_token(logits_BV, sampling, stream.at(t, batch.rows))
             drawn.add(batch.rows, token_B, logprob_B)
             last = t == sampling.max_new_tokens - 1
             looks = t % self._check_every == 0

@@ -85,8 +85,8 @@ class DataSection(ChatSection):
     val_path: Annotated[Path | None, Flag("val-data")] = None
     """Held-out records of the same kind for evaluation while training."""
     template: str | None = None
-    """Name of the prompt template; default the one that the model was trained with, else by the
-    records: srl for SRL instances, boxed for prompt-answer records."""
+    """Prompt template: a name, a text file with {problem}, or module:function. Default: the one
+    that the model was trained with, else srl for SRL instances, boxed for prompt-answer records."""
     max_prompt_length: Positive = 2048
     """Longest prompt in tokens; longer ones are left out and counted, never cut."""
     on_error: Literal["fail", "skip"] = "fail"

@@ -6,45 +6,46 @@ from pathlib import Path
 from srl_data.arithmetic import problems
 from srl_data.first_prompt import EXAMPLE, first_prompt_lines
 from srl_data.prompt_format import open_prompts
-from srl_data.prompt_record import PromptRecord, chat_options, read_record
-from srl_data.prompts import get_template
+from srl_data.prompt_record import chat_options
+from srl_data.prompts import Template
 from srl_data.records import Record, read_records
 from srl_eval.config import EvalConfig
 from srl_eval.first_prompt import Asked, model_first_prompt
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.data.prompts import made_records
-from srl_grpo.data.record_kinds import Needed, RecordKind, kind_of_run, with_template
+from srl_grpo.data.record_kinds import Needed, RecordKind, kind_of_run
+from srl_grpo.data.training_template import training_template, with_template
 
 
-def train_first_prompt(config: TrainConfig, needed: Needed) -> tuple[TrainConfig, list[str]]:
+def train_first_prompt(
+    config: TrainConfig, needed: Needed, resumed: Path | None = None
+) -> tuple[TrainConfig, list[str]]:
     """The config with its template, and the first prompt line by line.
 
-    `needed` are the columns that the rewards read. Where the data is not on this machine the record
-    is made up. Raises what opening the model or reading the data does.
+    `needed` are the columns that the rewards read, `resumed` is the folder of a run to continue.
+    Where the data is not on this machine the record is made up. Raises what opening the model or
+    reading the data does.
     """
     kind = kind_of_run(config, needed)
-    config = with_template(config, kind, record_beside(config.model.path))
-    return config, prompt_lines(config, kind)
+    chosen = training_template(config, kind, resumed)
+    lines = prompt_lines(config, kind, chosen.template)
+    note = [f"# note: {chosen.note}"] if chosen.note else []
+    return with_template(config, chosen.template), [*lines, *note]
 
 
-def record_beside(model: str | None) -> PromptRecord | None:
-    """How the model in a folder was prompted, where it records that."""
-    return read_record(Path(model)) if model and Path(model).is_dir() else None
-
-
-def prompt_lines(config: TrainConfig, kind: RecordKind) -> list[str]:
-    """The first prompt of a config that names its template."""
+def prompt_lines(config: TrainConfig, kind: RecordKind, template: Template) -> list[str]:
+    """The first prompt of a config in the words of `template`."""
     if config.model.build is not None:
-        return built_first_prompt(config, *first_record(config, kind))
+        return built_first_prompt(config, template, *first_record(config, kind))
     tree = {
         "model": {"model": config.model.path, "revision": config.model.revision},
         "prompt": {
-            "template": config.data.template,
             "chat_template": config.data.chat_template,
             "chat_template_kwargs": config.data.chat_template_kwargs,
         },
     }
-    return model_first_prompt(EvalConfig.model_validate(tree), lambda: first_record(config, kind))
+    evaluation = EvalConfig.model_validate(tree)
+    return model_first_prompt(evaluation, lambda: first_record(config, kind), template)
 
 
 def first_record(config: TrainConfig, kind: RecordKind) -> Asked:
@@ -63,12 +64,14 @@ def first_record(config: TrainConfig, kind: RecordKind) -> Asked:
     return record.model_dump(exclude={"id", "meta"}), f"of {record.id!r}"
 
 
-def built_first_prompt(config: TrainConfig, columns: Mapping[str, object], whose: str) -> list[str]:
+def built_first_prompt(
+    config: TrainConfig, template: Template, columns: Mapping[str, object], whose: str
+) -> list[str]:
     """That of a model made on the spot, whose tokenizer is made as in the run."""
     assert config.model.build is not None
     from srl_grpo.toy.characters import CharacterCoder, alphabet_named, character_core
 
     tokenizer = CharacterCoder(character_core(alphabet_named(config.model.build.alphabet)))
     name, options = "the model made on the spot", chat_options(config.data)
-    prompts = open_prompts(tokenizer, get_template(str(config.data.template)), options, name)
+    prompts = open_prompts(tokenizer, template, options, name)
     return first_prompt_lines(prompts, columns, (0,), whose)

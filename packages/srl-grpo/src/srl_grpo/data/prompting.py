@@ -16,23 +16,24 @@ from srl_data.prompt_record import (
     PromptRecord,
     chat_options,
     differences,
-    read_record,
 )
-from srl_data.prompts import get_template
+from srl_data.prompts import Template
 from srl_eval.generate import stop_token_ids
 from srl_grpo.config.train import TrainConfig
+from srl_grpo.data.training_template import recorded_prompts
 from srl_grpo.learner.distributed import World
 
 
 def open_training_prompts(
     config: TrainConfig,
+    template: Template,
     tokenizer: PreTrainedTokenizerBase,
     model: PreTrainedModel,
     checkpoint: Path | None,
     world: World,
     note: Callable[[str], None],
 ) -> PromptFormat:
-    """How records become prompts, by the config or as the resumed `checkpoint` records it.
+    """How records become prompts of `template`, by the config or as the `checkpoint` records it.
 
     A chat template from a file becomes the tokenizer's own, and the end of a turn an end token of
     the model's generation configuration, so that a checkpoint of either is used alike elsewhere.
@@ -41,7 +42,7 @@ def open_training_prompts(
     recorded = recorded_prompts(config, checkpoint)
     options: ChatOptions = world.from_main(chat_options(config.data, recorded))
     name = config.model.path or "the model made on the spot"
-    prompts = open_prompts(tokenizer, get_template(template_of(config)), options, name)
+    prompts = open_prompts(tokenizer, template, options, name)
     if checkpoint is not None and recorded is not None:
         check_unchanged(checkpoint, recorded, prompts.record)
     if options.text is not None:
@@ -50,20 +51,6 @@ def open_training_prompts(
     for line in (*prompts.notes, *([added] if added else [])):
         note(line)
     return prompts
-
-
-def template_of(config: TrainConfig) -> str:
-    """The name of the template, which `with_template` has filled in."""
-    assert config.data.template is not None
-    return config.data.template
-
-
-def recorded_prompts(config: TrainConfig, checkpoint: Path | None) -> PromptRecord | None:
-    """What the checkpoint to resume from records of its prompts, else the model's folder."""
-    if checkpoint is not None:
-        return read_record(checkpoint)
-    folder = Path(config.model.path) if config.model.path else None
-    return read_record(folder) if folder is not None and folder.is_dir() else None
 
 
 def check_unchanged(checkpoint: Path, before: PromptRecord, now: PromptRecord) -> None:

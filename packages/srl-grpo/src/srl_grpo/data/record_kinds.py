@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srl_data.command.errors import ConfigError, DataError
-from srl_data.prompt_record import PromptRecord
 from srl_data.records import PromptAnswer, Record, SrlInstance, read_objects
 from srl_grpo.config.train import TrainConfig
 
@@ -82,23 +81,3 @@ def kind_of_run(config: TrainConfig, needed: Needed) -> RecordKind:
             )
         kinds = (found,)
     return kinds[0]
-
-
-def with_template(
-    config: TrainConfig, kind: RecordKind, recorded: PromptRecord | None
-) -> TrainConfig:
-    """The config with a prompt template: its own, the recorded one, or that of the records.
-
-    A recorded one that does not suit the records is passed over. Raises ConfigError where the
-    config's own does not.
-    """
-    name = config.data.template
-    if name is None:
-        fits = recorded is not None and recorded.name not in kind.unfit
-        name = recorded.name if recorded is not None and fits else kind.template
-    elif name in kind.unfit:
-        raise ConfigError(
-            f"--template {name} asks for another answer than {kind.name} hold; leave it out for "
-            f"{kind.template!r}, or give another that suits them"
-        )
-    return config.model_copy(update={"data": config.data.model_copy(update={"template": name})})

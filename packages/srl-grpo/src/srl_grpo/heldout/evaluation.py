@@ -23,7 +23,7 @@ DEFAULT_GRADER = "math"
 """Compares answers as expressions, as `srl-eval` does where records name no grader."""
 
 MakePrompt = Callable[[str, dict[str, object]], TrainingPrompt]
-"""Renders a prompt from an id and columns."""
+"""Renders the next prompt of a chain from an id and columns."""
 
 Values = dict[str, list[float]]
 """Per-item values of each metric; their means are what is reported."""
@@ -60,13 +60,16 @@ class Chain:
 
 
 class HeldOut:
-    """A held-out set and how to evaluate a policy on it."""
+    """A held-out set and how to evaluate a policy on it.
+
+    Without `make_prompt`, where no prompt shows the steps so far, no problem is solved in steps.
+    """
 
     def __init__(
         self,
         prompts: Sequence[TrainingPrompt],
         scorer: Scorer,
-        make_prompt: MakePrompt,
+        make_prompt: MakePrompt | None,
         sampling: Sampling,
         max_prompt_length: int,
         seed: int,
@@ -76,7 +79,8 @@ class HeldOut:
     ) -> None:
         self._grader = get_grader(grader)
         self.prompts = list(prompts)
-        self.problems = [each for each in problems_of(prompts) if has_gold(self._grader, each)]
+        found = problems_of(prompts) if make_prompt else []
+        self.problems = [each for each in found if has_gold(self._grader, each)]
         self._scorer, self._make_prompt = scorer, make_prompt
         self._sampling, self._greedy = sampling, replace(sampling, temperature=0.0, top_p=1.0)
         self._max_prompt_length, self._seed, self._world = max_prompt_length, seed, world
@@ -161,6 +165,7 @@ class HeldOut:
             "step_index": len(chain.steps) + 1,
             "title": None,
         }
+        assert self._make_prompt is not None
         return self._make_prompt(chain.problem.id, columns)
 
 
@@ -237,6 +242,11 @@ def paired_interval(
     means_R = sums_C[draws_RC].sum(axis=1) / sizes_C[draws_RC].sum(axis=1)
     low, high = np.quantile(means_R, [0.025, 0.975])
     return float(low), float(high)
+
+
+def problem_of(prompt: TrainingPrompt) -> str:
+    """The problem that a held-out record belongs to: a step's, or the record itself."""
+    return problem_of_instance(prompt.id) if "step_index" in prompt.columns else prompt.id
 
 
 def problem_of_instance(instance_id: str) -> str:

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srl_data.command.errors import ConfigError
 from srl_data.prompt_format import PromptFormat
+from srl_data.prompts import Template
 from srl_eval.generate.architectures import vocabulary_size
 from srl_eval.generate.tokenizers import check_marks, check_round_trip, padding_id
 from srl_grpo.config.train import ModelSection, TrainConfig
@@ -69,15 +70,16 @@ def make_model(
 
 
 def open_model(
-    config: TrainConfig, start: StartingPoint, world: World, note: Note
+    config: TrainConfig, template: Template, start: StartingPoint, world: World, note: Note
 ) -> PromptedModel:
-    """The model and tokenizer of the config, or those of the checkpoint to resume from."""
+    """The model and tokenizer of the config, or of the checkpoint to resume from, with prompts."""
     section = model_section(config, start)
     model, tokenizer = make_model(section, world.device, config.seed, note)
     mend_generation_config(model, note)
     use_one_thread_if_small(model)
     check_lengths(config, model)
-    prompts = open_training_prompts(config, tokenizer, model, start.checkpoint, world, note)
+    checkpoint = start.checkpoint
+    prompts = open_training_prompts(config, template, tokenizer, model, checkpoint, world, note)
     return PromptedModel(model, tokenizer, prompts, section.path or "made on the spot")
 
 

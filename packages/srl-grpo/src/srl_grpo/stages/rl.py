@@ -13,18 +13,21 @@ from pydantic import Field, ValidationError
 
 from srl_data.arithmetic import GRADER as ARITHMETIC_GRADER
 from srl_data.command.errors import CommandError, ConfigError, DataError
+from srl_data.prompts import Template
 from srl_eval.generate import Sampling
 from srl_grpo.config.train import AlgorithmSection, TrainConfig
-from srl_grpo.data.prompting import recorded_prompts, stops_of
+from srl_grpo.data.prompting import stops_of
 from srl_grpo.data.prompts import (
     TrainingPrompt,
+    graders_of,
     heldout_records,
     limited,
     load_prompts,
     make_prompt,
     training_records,
 )
-from srl_grpo.data.record_kinds import RecordKind, kind_of_run, with_template
+from srl_grpo.data.record_kinds import RecordKind, kind_of_run
+from srl_grpo.data.training_template import same_on_all_ranks, with_template
 from srl_grpo.heldout.evaluation import DEFAULT_GRADER, HeldOut, Values
 from srl_grpo.learner.engine import prepare_deepspeed
 from srl_grpo.learner.finite import advice
@@ -36,7 +39,7 @@ from srl_grpo.rollout.algorithm import algorithm_of, samples_of
 from srl_grpo.rollout.engines import transformers_rollout
 from srl_grpo.rollout.groups import Selection, completion_metrics
 from srl_grpo.rollout.records import rollout_records
-from srl_grpo.rollout.rewards import Rewards, make_rewards
+from srl_grpo.rollout.rewards import make_rewards
 from srl_grpo.rollout.scoring import Scorer
 from srl_grpo.rollout.source import RolloutSource, SourceState
 from srl_grpo.run.inputs import Inputs, check_inputs, describe_inputs
@@ -146,13 +149,15 @@ def prepared(setup: Setup) -> Iterator[tuple[Session, RLStage]]:
     """A session and its stage, ready to start; trackers are closed at the end."""
     rewards = make_rewards(setup.config.reward)
     check_given(setup)
-    setup, kind = for_records(setup, rewards)
+    kind = kind_of_run(setup.config, rewards.required_columns)
+    setup, template = with_words(setup, kind)
     config, world, note = setup.config, setup.world, setup.display.note
-    model = open_model(config, setup.start, world, note)
+    model = open_model(config, template, setup.start, world, note)
     records = training_records(config, kind, note)
     prompts = load_prompts(records, config.data.path, config, model.prompts, note).prompts
     prepare_deepspeed()  # saving a model imports it too, with all it has to say
     world.of_main(lambda: model.check(prompts[0].text))  # only it saves
+    rewards.check_graders(graders_of(prompts))
     scorer = Scorer(rewards, model.tokenizer, world)
     held_out = make_held_out(setup, kind, model, scorer)
     inputs = inputs_of(setup, model, len(prompts), held_out)
@@ -163,11 +168,12 @@ def prepared(setup: Setup) -> Iterator[tuple[Session, RLStage]]:
         yield session, make_stage(session, prompts, scorer, held_out, reference)
 
 
-def for_records(setup: Setup, rewards: Rewards) -> tuple[Setup, RecordKind]:
-    """The kind of record that the run reads, and the setup with the template that suits it."""
-    kind = kind_of_run(setup.config, rewards.required_columns)
-    recorded = recorded_prompts(setup.config, setup.start.checkpoint)
-    return replace(setup, config=with_template(setup.config, kind, recorded)), kind
+def with_words(setup: Setup, kind: RecordKind) -> tuple[Setup, Template]:
+    """The prompt template for a kind of record, and the setup that names it."""
+    chosen = same_on_all_ranks(setup.config, kind, setup.start.checkpoint, setup.world)
+    if chosen.note:
+        setup.display.note(chosen.note)
+    return replace(setup, config=with_template(setup.config, chosen.template)), chosen.template
 
 
 def make_stage(
@@ -284,11 +290,12 @@ def make_held_out(
         return make_prompt(0, name, columns, model.prompts)
 
     sampling, limit = sampling_of(config, model), config.data.max_prompt_length
+    chained = next_prompt if model.prompts.template.stepwise else None
     is_made = config.data.val_path is None  # on the spot, with the grader that its records name
     return HeldOut(
         found.prompts,
         scorer,
-        next_prompt,
+        chained,
         sampling,
         limit,
         config.seed,

@@ -11,7 +11,7 @@ from torch import Tensor
 from srl_eval.generate.sampling import Sampling
 
 
-def choose(
+def draw_token(
     logits_BV: Tensor, sampling: Sampling, uniform_B: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Token ids (B, int64) and their log-probabilities (B, float32).

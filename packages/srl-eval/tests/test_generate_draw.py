@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srl_eval.generate import Sampling, seed_array, seed_for, uniforms
-from srl_eval.generate.choice import choose
+from srl_eval.generate.draw import draw_token
 
 
 def reference_distribution(logits: list[float], sampling: Sampling) -> dict[int, float]:
@@ -67,7 +67,7 @@ def test_choice_equals_the_plain_reference(
         return
     expected = reference_distribution(logits, sampling)
     grid = torch.tensor([u, *[(n + 0.5) / 64 for n in range(64)]], dtype=torch.float64)
-    token, logprob = choose(torch.tensor([logits]).expand(65, -1), sampling, grid)
+    token, logprob = draw_token(torch.tensor([logits]).expand(65, -1), sampling, grid)
     assert set(token.tolist()) <= set(expected)
     for chosen, value in zip(token.tolist(), logprob.tolist(), strict=True):
         assert value == pytest.approx(math.log(expected[chosen]), abs=1e-5)
@@ -80,7 +80,7 @@ def test_choice_equals_the_plain_reference(
 @settings(deadline=None)
 @given(st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=9))
 def test_greedy_takes_the_first_maximum_and_reports_temperature_one(logits: list[float]) -> None:
-    token, logprob = choose(torch.tensor([logits]), Sampling(1, 0.0, top_p=0.1), None)
+    token, logprob = draw_token(torch.tensor([logits]), Sampling(1, 0.0, top_p=0.1), None)
     best = logits.index(max(logits))
     assert token.tolist() == [best]
     expected = torch.tensor(logits, dtype=torch.float64).log_softmax(-1)[best]
@@ -90,7 +90,7 @@ def test_greedy_takes_the_first_maximum_and_reports_temperature_one(logits: list
 def test_a_token_of_probability_zero_is_never_drawn_at_the_edges() -> None:
     logits = torch.tensor([[-torch.inf, 0.0, -torch.inf, 0.0, -torch.inf]])
     edges = torch.tensor([0.0, 0.5, 1.0 - 2.0**-52], dtype=torch.float64)
-    token, _ = choose(logits.expand(3, -1), Sampling(1), edges)
+    token, _ = draw_token(logits.expand(3, -1), Sampling(1), edges)
     assert token.tolist() == [1, 3, 3]
 
 
@@ -98,7 +98,7 @@ def test_sampled_frequencies_match_the_softmax() -> None:
     logits = torch.tensor([0.3, -1.2, 2.0, 0.0, 1.1, -0.4])
     rows = 20_000
     u = uniforms(seed_array([seed_for(5, row) for row in range(rows)]), 3, 1)[:, 0]
-    token, _ = choose(logits.expand(rows, -1), Sampling(1, 0.8), torch.from_numpy(u))
+    token, _ = draw_token(logits.expand(rows, -1), Sampling(1, 0.8), torch.from_numpy(u))
     expected = (logits / 0.8).softmax(-1).double().numpy() * rows
     counts = np.bincount(token.numpy(), minlength=6)
     chi_square = float(((counts - expected) ** 2 / expected).sum())
@@ -109,6 +109,6 @@ def test_a_large_vocabulary_is_drawn_from_without_drift() -> None:
     vocabulary = 150_000
     logits = torch.zeros(1, vocabulary)
     u = torch.tensor([0.0, 0.25, 0.5, 0.999999], dtype=torch.float64)
-    token, logprob = choose(logits.expand(4, -1), Sampling(1), u)
+    token, logprob = draw_token(logits.expand(4, -1), Sampling(1), u)
     assert token.tolist() == [0, 37_500, 75_000, 149_999]
     assert logprob.tolist() == pytest.approx([-math.log(vocabulary)] * 4, abs=1e-5)

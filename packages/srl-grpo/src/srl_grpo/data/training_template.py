@@ -1,0 +1,104 @@
+"""The prompt template of a run: the config's, else the checkpoint's own, else that of the records.
+
+Left out: what a record of it holds (`srl_data.prompt_record`) and how it goes through the model's
+chat template (`srl_grpo.data.prompting`).
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srl_data.command.errors import ConfigError
+from srl_data.own_templates import open_template
+from srl_data.prompt_record import PromptRecord, read_record, record_of
+from srl_data.prompts import Template
+from srl_data.template_choice import ChosenTemplate, choose_template, recorded_template
+from srl_grpo.config.train import TrainConfig
+from srl_grpo.data.record_kinds import SRL, RecordKind
+
+if TYPE_CHECKING:  # a dry run loads no torch
+    from srl_grpo.learner.distributed import World
+
+
+def folder_of(config: TrainConfig, checkpoint: Path | None) -> Path | None:
+    """Where the prompts of a run may be recorded: the checkpoint to resume from, else the model."""
+    if checkpoint is not None:
+        return checkpoint
+    folder = Path(config.model.path) if config.model.path else None
+    return folder if folder is not None and folder.is_dir() else None
+
+
+def recorded_prompts(config: TrainConfig, checkpoint: Path | None) -> PromptRecord | None:
+    """What the checkpoint to resume from records of its prompts, else the model's folder."""
+    folder = folder_of(config, checkpoint)
+    return None if folder is None else read_record(folder)
+
+
+def training_template(
+    config: TrainConfig, kind: RecordKind, checkpoint: Path | None
+) -> ChosenTemplate:
+    """The template to train with; a run that is resumed from `checkpoint` keeps its words.
+
+    A recorded one that does not suit the records is passed over with a note. Raises ConfigError
+    where the config's own does not suit them, DataError where a recorded one cannot be had.
+    """
+    given, folder = config.data.template, folder_of(config, checkpoint)
+    recorded = recorded_prompts(config, checkpoint)
+    if folder is None or recorded is None:
+        return fitting(ChosenTemplate(open_template(given or kind.template)), kind)
+    if checkpoint is not None:
+        return resumed_template(given, recorded, checkpoint)
+    chosen = choose_template(given, recorded, folder, kind.template)
+    if given is not None:
+        return fitting(chosen, kind)
+    if chosen.template.stepwise == (kind is SRL):
+        return chosen
+    note = (
+        f"template {kind.template!r}: that of {folder}, {recorded.name!r}, asks for another answer "
+        f"than {kind.name} hold"
+    )
+    return ChosenTemplate(open_template(kind.template), note)
+
+
+def resumed_template(given: str | None, recorded: PromptRecord, checkpoint: Path) -> ChosenTemplate:
+    """The template of a run that is resumed: its own text, whatever its file says by now."""
+    if given is not None and given != recorded.name:
+        return ChosenTemplate(open_template(given))
+    if recorded.function_sha256 is not None:  # a changed one is refused with all that differs
+        return ChosenTemplate(open_template(recorded.name))
+    template = recorded_template(checkpoint, recorded)
+    if template.text is None or not Path(recorded.name).is_file():
+        return ChosenTemplate(template)
+    changed = open_template(recorded.name).text != template.text
+    note = f"{recorded.name} has changed; the run keeps the text that it began with"
+    return ChosenTemplate(template, note if changed else None)
+
+
+def fitting(chosen: ChosenTemplate, kind: RecordKind) -> ChosenTemplate:
+    """A template that was asked for; ConfigError where it asks for another kind of answer."""
+    template = chosen.template
+    if template.name in kind.unfit or (template.stepwise and kind is not SRL):
+        raise ConfigError(
+            f"--template {template.name} asks for another answer than {kind.name} hold; leave it "
+            f"out for {kind.template!r}, or give another that suits them"
+        )
+    return chosen
+
+
+def same_on_all_ranks(
+    config: TrainConfig, kind: RecordKind, checkpoint: Path | None, world: "World"
+) -> ChosenTemplate:
+    """The template that rank 0 finds, on every rank; a user's function is loaded on each."""
+
+    def find() -> tuple[PromptRecord, str | None]:
+        chosen = training_template(config, kind, checkpoint)
+        return record_of(chosen.template), chosen.note
+
+    record, note = world.of_main(find)
+    place = checkpoint or Path(config.model.path or "")
+    return ChosenTemplate(recorded_template(place, record), note)
+
+
+def with_template(config: TrainConfig, template: Template) -> TrainConfig:
+    """The config with the name of the template that was chosen."""
+    data = config.data.model_copy(update={"template": template.name})
+    return config.model_copy(update={"data": data})

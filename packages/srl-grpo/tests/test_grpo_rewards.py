@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from srl_data.command.config import validate
 from srl_data.command.errors import ConfigError
-from srl_data.prompt_record import PromptRecord
+from srl_data.prompt_record import record_of, write_record
+from srl_data.prompts import TEMPLATES
 from srl_data.records import PromptAnswer, write_records
 from srl_grpo.config.reward import RewardSection
 from srl_grpo.config.train import TrainConfig
-from srl_grpo.data.record_kinds import ANSWER, SRL, with_template
+from srl_grpo.data.record_kinds import ANSWER, SRL
+from srl_grpo.data.training_template import training_template
 from srl_grpo.rollout.rewards import NamedReward, RewardError, Rewards, make_rewards
 from srl_grpo.run.directory import RunDirectory
 from srl_reward import FunctionReward
@@ -356,23 +358,23 @@ def test_a_reward_is_asked_once_for_all_processes(run_command, tmp_path, own) ->
     assert sum(int(count) for _, count in calls) == len(rows)
 
 
-SRL_RECORD = PromptRecord(name="srl", version=1)
-
-
 @pytest.mark.parametrize(
     ("given", "recorded", "kind", "expected"),
     [
         (None, None, SRL, "srl"),
         (None, None, ANSWER, "boxed"),
-        (None, PromptRecord(name="bare", version=1), SRL, "bare"),
-        (None, SRL_RECORD, ANSWER, "boxed"),
-        ("question_only", SRL_RECORD, ANSWER, "question_only"),
+        (None, "bare", SRL, "bare"),
+        (None, "srl", ANSWER, "boxed"),
+        ("question_only", "srl", ANSWER, "question_only"),
         ("question_only", None, SRL, "question_only"),
     ],
 )
-def test_the_template_follows_the_records(given, recorded, kind, expected: str) -> None:
-    config = TrainConfig.model_validate({**RUN, "data": {**RUN["data"], "template": given}})
-    assert with_template(config, kind, recorded).data.template == expected
+def test_the_template_follows_the_records(tmp_path, given, recorded, kind, expected: str) -> None:
+    if recorded is not None:
+        write_record(tmp_path, record_of(TEMPLATES[recorded]))
+    tree = {"model": {"path": str(tmp_path)}, "data": {**RUN["data"], "template": given}}
+    config = TrainConfig.model_validate({**RUN, **tree})
+    assert training_template(config, kind, None).template.name == expected
 
 
 def test_a_prompt_of_answers_asks_for_a_box_unless_told_otherwise(call, tiny, tmp_path) -> None:

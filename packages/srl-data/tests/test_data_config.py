@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import pytest
 import rich_click as click
+import yaml
 from pydantic import Field, model_validator
 
 from srl_data.command.config import Flag, Positional, Section, dump_yaml, load_config
@@ -168,3 +169,10 @@ def test_a_command_s_own_exit_code_is_kept():
         context.exit(4)
 
     assert execute(command, "p", []) == 4
+
+
+def test_a_list_of_numbers_is_given_number_by_number_or_as_yaml(capsys):
+    for argv in (["--temperatures", "[0.5, 1]"], ["--temperatures", "0.5", "--temperatures", "1"]):
+        code, out, _ = run(capsys, "x", *argv, "--dry-run")
+        assert code == 0
+        assert yaml.safe_load(out)["rollout"]["temperatures"] == [0.5, 1.0]

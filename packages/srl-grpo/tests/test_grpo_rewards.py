@@ -6,18 +6,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from srl_data.command.config import validate
 from srl_data.command.errors import ConfigError
+from srl_data.prompt_record import record_of, write_record
+from srl_data.prompts import TEMPLATES
 from srl_data.records import PromptAnswer, write_records
 from srl_grpo.config.reward import RewardSection
+from srl_grpo.config.train import TrainConfig
+from srl_grpo.data.record_kinds import ANSWER, SRL
+from srl_grpo.data.training_template import training_template
 from srl_grpo.rollout.rewards import NamedReward, RewardError, Rewards, make_rewards
+from srl_grpo.run.directory import RunDirectory
 from srl_reward import FunctionReward
 
 OWN = """
 import math
+import os
+import random
 
 def shorter(completions, **columns):
     return [1.0 / (1 + len(text)) if "<think>" in text else None for text in completions]
@@ -45,6 +54,11 @@ def words(completions, **columns):
 
 def nothing(completions, **columns):
     return None
+
+def chance(completions, **columns):
+    with open(os.environ["ASKED"], "a") as file:
+        file.write(f"{os.getpid()} {len(completions)}\\n")
+    return [random.random() for _ in completions]
 
 def late(completions, **columns):
     late.calls += 1
@@ -153,7 +167,7 @@ def test_what_cannot_be_loaded_is_refused(own: Path, names: list[str], message: 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("raises", "raised KeyError: 'nowhere' (own.py:17); its columns are problem"),
+        ("raises", "raised KeyError: 'nowhere' (own.py:19); its columns are problem"),
         ("short", "returned 1 values for 2 completions"),
         ("infinite", "returned inf, expected a finite number"),
         ("words", "returned 'good', expected a number"),
@@ -305,3 +319,94 @@ def test_records_of_another_kind_than_the_reward_reads_are_named(call, tiny, tmp
     assert code == 3
     assert "its first record is one of the prompt-answer records, and the run reads" in err
     assert "SRL instances (--reward step)" in err
+
+
+def test_the_quickstarts_model_is_trained_on_two_rewards(call, tmp_path, own) -> None:
+    options = ("--num-steps", 2, "--num-heldout", 2, "--eval-every", 0, "--no-before-after")
+    rewards = ("--reward", "step", "--reward", f"{own}:carries", "--reward-weights", "1")
+    run = ("train", "--config", "smoke_test", *options, *rewards, "--reward-weights", "-0.25")
+    code, _, err = call(*run, "--output-dir", tmp_path / "run")
+    assert code == 0, err
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    directory = RunDirectory(tmp_path / "run")
+    for metrics in map(json.loads, lines):
+        rows = list(directory.read_rollouts(metrics["step"]))
+        step, carries = ([row["rewards"][name] for row in rows] for name in ("step", "carries"))
+        assert len(set(step)) > 1, "a model that was warmed up writes steps"
+        assert [row["reward"] for row in rows] == [
+            a - 0.25 * b for a, b in zip(step, carries, strict=True)
+        ]
+        assert metrics["reward/step"] == pytest.approx(sum(step) / len(step))
+        assert metrics["reward/carries"] == pytest.approx(sum(carries) / len(carries))
+        assert metrics["reward/invalid"] == sum(r["reason"] is not None for r in rows) / len(rows)
+
+
+@pytest.mark.slow
+def test_a_reward_is_asked_once_for_all_processes(run_command, tmp_path, own) -> None:
+    """Its answer is another every time: asked on both ranks, they would keep other groups."""
+    asked = tmp_path / "asked"
+    options = ("--num-steps", 2, "--num-heldout", 2, "--eval-every", 0, "--no-before-after")
+    arguments = ("train", "--config", "smoke_test", *options, "--warm-start-steps", 0)
+    rewards = ("--reward", f"{own}:chance", "--nproc-per-node", 2, "--output-dir", tmp_path / "run")
+    own.write_text(own.read_text().replace('os.environ["ASKED"]', repr(str(asked))))
+    done = run_command(*arguments, *rewards)
+    assert done.returncode == 0, done.stderr
+    calls = [line.split() for line in asked.read_text().splitlines()]
+    assert len({process for process, _ in calls}) == 1
+    directory = RunDirectory(tmp_path / "run")
+    rows = [row for step in (1, 2) for row in directory.read_rollouts(step)]
+    assert sum(int(count) for _, count in calls) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("given", "recorded", "kind", "expected"),
+    [
+        (None, None, SRL, "srl"),
+        (None, None, ANSWER, "boxed"),
+        (None, "bare", SRL, "bare"),
+        (None, "srl", ANSWER, "boxed"),
+        ("question_only", "srl", ANSWER, "question_only"),
+        ("question_only", None, SRL, "question_only"),
+    ],
+)
+def test_the_template_follows_the_records(tmp_path, given, recorded, kind, expected: str) -> None:
+    if recorded is not None:
+        write_record(tmp_path, record_of(TEMPLATES[recorded]))
+    tree = {"model": {"path": str(tmp_path)}, "data": {**RUN["data"], "template": given}}
+    config = TrainConfig.model_validate({**RUN, **tree})
+    assert training_template(config, kind, None).template.name == expected
+
+
+def test_a_prompt_of_answers_asks_for_a_box_unless_told_otherwise(call, tiny, tmp_path) -> None:
+    path = tmp_path / "answers.jsonl"
+    write_records(path, [PromptAnswer(id="a", problem="Is it 1+1?", answer="2")])
+    model = {"path": "nowhere/model", "build": None}
+    config = tiny(model=model, synthetic=None, data={"path": str(path), "template": None})
+    code, out, err = call("train", "--config", config, "--reward", "exact", "--dry-run")
+    assert (code, err) == (0, "")
+    assert yaml.safe_load(out)["data"]["template"] == "boxed"
+    assert yaml.safe_load(out)["reward"]["reward"] == ["exact"]
+
+
+@pytest.mark.parametrize("reward", ["answer", "format"])
+def test_a_grader_that_nobody_has_is_found_before_the_first_step(
+    call, tiny, tmp_path, reward: str
+) -> None:
+    path = tmp_path / "answers.jsonl"
+    records = [
+        PromptAnswer(id=name, problem="1+1=?", answer="2", grader=grader)
+        for name, grader in (("first", "exact"), ("second", "abacus"))
+    ]
+    write_records(path, records)
+    data = {"path": str(path), "template": "question_only"}
+    config = tiny(num_steps=1, synthetic=None, data=data, reward={"reward": reward})
+    code, _, err = call("train", "--config", config)
+    assert code == (3 if reward == "answer" else 0)
+    assert ("record 'second': grader is 'abacus'" in err) == (reward == "answer")
+
+
+def test_records_without_a_grader_are_compared_as_mathematics(own) -> None:
+    rewards = make_rewards(section(reward="answer"))
+    columns = {"answer": ["7", "7"], "grader": [None, "exact"]}
+    values = [judged and judged.reward for judged in rewards.score(["\\boxed{7}"] * 2, **columns)]
+    assert values == [1.0, 1.0]

@@ -174,3 +174,56 @@ def test_the_run_hands_chain_start_over(tmp_path: Path, world: World) -> None:
     with prepared(config, world) as (_, stage, _):
         assert stage.held_out is not None
         assert stage.held_out._chain_start == 2
+
+
+@pytest.mark.parametrize(
+    ("grader", "gold", "written", "solved"),
+    [
+        ("math", "7", "7", 1.0),
+        ("math", "7", "8", 0.0),
+        ("math", "\\frac{1}{2}", "0.5", 1.0),  # equal, and written otherwise
+        ("math", "x+1", "1+x", 1.0),
+        ("boxed_integer", "7", "07", 1.0),
+        ("boxed_integer", "7", "7.5", 0.0),
+    ],
+)
+def test_the_answer_of_a_chain_is_graded_not_compared_as_text(
+    grader: str,
+    gold: str,
+    written: str,
+    solved: float,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from srl_eval.generate import Sampling
+
+    def make_prompt(name: str, columns: dict[str, object]) -> TrainingPrompt:
+        return TrainingPrompt(0, name, "", (5,), False, columns)
+
+    def generate(_: object, prompts: list[TrainingPrompt], *__: object) -> list[Completion]:
+        return [Completion((7,), (-1.0,), "stop", 0) for _ in prompts]
+
+    def scorer(_: object, completions: list[Completion]) -> list[Scored]:
+        text = f"<think>t</think>1. **C** \\boxed{{{written}}}"
+        return [Scored(c, text, 1.0) for c in completions]
+
+    columns: dict[str, object] = {
+        "problem": "P",
+        "previous_steps": [],
+        "target_step": f"1. **C** \\boxed{{{gold}}}",
+        "step_index": 1,
+        "num_steps": 1,
+    }
+    last = TrainingPrompt(0, "p/1", "", (5,), False, columns)
+    monkeypatch.setattr("srl_grpo.heldout.evaluation.generate_round", generate)
+    held_out = HeldOut([last], scorer, make_prompt, Sampling(4), 99, 0, world, 1, grader)  # type: ignore[arg-type]
+    assert held_out.evaluate(None)["final_answer"] == [solved]  # type: ignore[arg-type]
+
+
+def test_an_expert_without_an_answer_that_can_be_graded_is_no_problem(world: World) -> None:
+    from srl_eval.generate import Sampling
+
+    columns = {**last_step().columns, "target_step": "3. **C** \\boxed{}"}
+    prompt = TrainingPrompt(0, "p/3", "", (5,), False, columns)
+    held_out = HeldOut([prompt], None, print, Sampling(4), 99, 0, world)  # type: ignore[arg-type]
+    assert held_out.problems == []

@@ -213,4 +213,4 @@ def test_a_chain_ends_at_an_answer_at_an_invalid_step_and_at_its_cap() -> None:
     endless.take("2. b")
     chains = (right, wrong, broken, endless)
     assert [chain.running for chain in chains] == [False] * 4
-    assert [chain.solved for chain in chains] == [True, False, False, False]
+    assert [chain.answered for chain in chains] == [True, True, False, False]

@@ -82,6 +82,84 @@ def test_a_function_that_returns_nonsense_is_refused_at_its_call() -> None:
     assert issubclass(FunctionReward, Reward)
 
 
+def test_a_users_file_is_run_once_as_a_script_there_would_be(tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("FACTOR = 2\n")
+    file = tmp_path / "kept.py"
+    file.write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "from beside import FACTOR\n"
+        "runs = []\n"
+        "runs.append(1)\n"
+        "@dataclass\n"
+        "class Scale:\n"
+        "    factor: float = FACTOR\n"
+        "def scaled(completions, **_): return [Scale().factor * len(c) for c in completions]\n"
+        "def count(completions, **_): return [len(runs)] * len(completions)\n"
+        "anonymous = lambda completions, **_: [0.5] * len(completions)\n"
+    )
+    assert make_reward(f"{file}:scaled")(["abc"]) == [6.0]
+    assert make_reward(f"{file}:count")(["abc"]) == [1.0]
+    assert make_reward(f"{file}:anonymous").__name__ == "anonymous"
+    assert not [folder for folder in sys.path if folder == str(tmp_path)]
+
+
+def test_a_module_of_the_working_folder_is_found(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "of_this_folder.py").write_text(
+        "def one(completions): return [1] * len(completions)"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder])
+    assert make_reward("of_this_folder:one")(["a"], answer=["b"]) == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def f(:", "raised SyntaxError: .*broken.py"),
+        ("import nowhere_at_all", "No module named 'nowhere_at_all'"),
+        ("x = 1\n1 / 0", r"raised ZeroDivisionError: division by zero \(broken.py:2\)"),
+        ("raise SystemExit(2)", r"raised SystemExit: 2 \(broken.py:1\)"),
+        (
+            "from srl_reward import Reward\nclass f(Reward): pass",
+            "its constructor raised TypeError: .*abstract",
+        ),
+    ],
+)
+def test_a_users_file_that_fails_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        make_reward(f"{file}:f")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_function_is_given_the_columns_that_it_takes() -> None:
+    def one(completions, answer, weight=2.0):
+        return [weight * (text == right) for text, right in zip(completions, answer, strict=True)]
+
+    reward = FunctionReward(one)
+    assert reward.required_columns == ("answer",)
+    assert reward(["a", "b"], answer=["a", "a"], problem=["?", "?"]) == [2.0, 0.0]
+    assert FunctionReward(lambda completions, **columns: [len(columns)])(["a"], x=[1]) == [1.0]
+
+
+def test_an_array_is_as_good_as_a_list() -> None:
+    numpy = pytest.importorskip("numpy")
+    reward = FunctionReward(lambda completions: numpy.ones(len(completions), dtype="float32"))
+    assert reward(["a", "b"]) == [1.0, 1.0]
+    for value in ("text", None, {"a": 1.0}, 0.5):
+        with pytest.raises(TypeError, match="expected a list with a number or None"):
+            FunctionReward(lambda completions, value=value: value)(["a"])
+
+
+def test_required_columns_are_those_that_a_reward_is_constructed_with() -> None:
+    assert make_reward("step", target="gold").required_columns == ("gold",)
+    assert make_reward("format").required_columns == ()
+    for name in ("answer", "exact", "boxed_think", "r1_zero"):
+        assert make_reward(name, answer="key").required_columns == ("key",)
+
+
 def test_the_package_imports_light() -> None:
     code = (
         "import sys; import srl_reward; heavy = {'torch', 'numpy', 'rapidfuzz', 'math_verify', "

@@ -24,7 +24,7 @@ class AnswerReward(Reward):
     Args:
         answer: The column with the gold answer; where it is None, so is the reward.
         grader: "exact", "aime", "boxed_integer", "gsm8k" or "math" (math-verify); None reads the
-            column `grader`, and takes "math" where there is none.
+            column `grader`, and takes "math" where that is absent or None.
         correct: The reward of a right answer.
         wrong: The reward of a wrong one, or none.
         seconds: Hard limit for comparing one pair of expressions.
@@ -81,9 +81,10 @@ class AnswerReward(Reward):
         if "grader" not in columns:
             return ["math"] * count
         names = read_column(columns, "grader", count, type(self).__name__)
-        for name in set(names):
-            check_grader(str(name))
-        return [cast(Grader, name) for name in names]
+        graders = ["math" if name is None else str(name) for name in names]
+        for grader in set(graders):
+            check_grader(grader)
+        return [cast(Grader, grader) for grader in graders]
 
     def _verdicts(
         self, graders: Sequence[Grader], golds: Sequence[str | None], answers: Sequence["_Answer"]

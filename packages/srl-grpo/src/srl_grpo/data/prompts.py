@@ -171,3 +171,15 @@ def load_prompts(
             f"{', '.join(map(repr, spelling[0].spelt))} in record {spelling[0].id!r}"
         )
     return found
+
+
+def graders_of(prompts: Iterable[TrainingPrompt]) -> dict[str, str]:
+    """The graders that records name, math where one names none, each with the first record's id.
+
+    Empty for records without answers.
+    """
+    found: dict[str, str] = {}
+    for prompt in prompts:
+        if "answer" in prompt.columns:
+            found.setdefault(str(prompt.columns.get("grader") or "math"), prompt.id)
+    return found

@@ -14,7 +14,14 @@ from rich.console import Console
 from rich.table import Table
 
 from srl_data.files import write_json, write_text
-from srl_grpo.heldout.evaluation import HeldOut, Values, means, paired_interval, problem_of_instance
+from srl_grpo.heldout.evaluation import (
+    HeldOut,
+    Values,
+    means,
+    paired_interval,
+    problem_of,
+    problem_of_instance,
+)
 from srl_grpo.run.session import Session
 
 BEFORE = "before.json"
@@ -99,7 +106,7 @@ class BeforeAfter:
 
 def intervals(before: Values, after: Values, held_out: HeldOut) -> dict[str, tuple[float, float]]:
     """Paired 95 % intervals of each metric's change, clustered by problem."""
-    steps = [problem_of_instance(prompt.id) for prompt in held_out.prompts]
+    steps = [problem_of(prompt) for prompt in held_out.prompts]
     whole = [problem_of_instance(problem.id) for problem in held_out.problems]
     return {
         name: paired_interval(before[name], after[name], whole if name == "final_answer" else steps)

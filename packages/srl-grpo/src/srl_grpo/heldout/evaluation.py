@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from srl_eval.generate import Sampling, seed_for
+from srl_eval.grading import Candidate, Gold, Grader, Verdict, get_grader, judge
 from srl_grpo.data.prompts import TrainingPrompt
 from srl_grpo.learner.distributed import World
 from srl_grpo.rollout.engines import PolicyRollout, generate_round
@@ -17,6 +18,9 @@ from srl_grpo.rollout.groups import Scored
 from srl_grpo.rollout.rewards import RewardError
 from srl_grpo.rollout.scoring import Scorer
 from srl_reward import ParsedOutput, extract_boxed, parse_step_output
+
+DEFAULT_GRADER = "math"
+"""Compares answers as expressions, as `srl-eval` does where records name no grader."""
 
 MakePrompt = Callable[[str, dict[str, object]], TrainingPrompt]
 """Renders the next prompt of a chain from an id and columns."""
@@ -42,7 +46,8 @@ class Chain:
     problem: Problem
     steps: list[str] = field(default_factory=list)
     running: bool = True
-    solved: bool = False
+    answered: bool = False
+    """Whether the last step holds a boxed answer of the model's own."""
 
     def take(self, step: str | None) -> None:
         """Add a step, None for an invalid one; ends the chain at an answer or at the cap."""
@@ -50,10 +55,8 @@ class Chain:
             self.running = False
             return
         self.steps.append(step)
-        answer = extract_boxed(step)
-        if answer is not None:
-            self.solved = answer == self.problem.answer
-        self.running = answer is None and len(self.steps) < self.problem.max_steps
+        self.answered = extract_boxed(step) is not None
+        self.running = not self.answered and len(self.steps) < self.problem.max_steps
 
 
 class HeldOut:
@@ -72,9 +75,12 @@ class HeldOut:
         seed: int,
         world: World,
         chain_start: int = 1,
+        grader: str = DEFAULT_GRADER,
     ) -> None:
+        self._grader = get_grader(grader)
         self.prompts = list(prompts)
-        self.problems = problems_of(prompts) if make_prompt else []
+        found = problems_of(prompts) if make_prompt else []
+        self.problems = [each for each in found if has_gold(self._grader, each)]
         self._scorer, self._make_prompt = scorer, make_prompt
         self._sampling, self._greedy = sampling, replace(sampling, temperature=0.0, top_p=1.0)
         self._max_prompt_length, self._seed, self._world = max_prompt_length, seed, world
@@ -118,7 +124,7 @@ class HeldOut:
             raise
 
     def _solve(self, rollout: PolicyRollout) -> list[float]:
-        """Whether each problem's chain of greedy steps ends in the right boxed answer.
+        """Whether each problem's chain of greedy steps ends in an answer that is graded right.
 
         A chain ends unsolved at an invalid step, at the cap on steps, and where its next prompt
         would be longer than prompts may be.
@@ -132,7 +138,25 @@ class HeldOut:
             outputs = self._score(rollout, [prompt for _, prompt in fitting], self._greedy)
             for (chain, prompt), output in zip(fitting, outputs, strict=True):
                 chain.take(step_of(output, prompt.think_prefilled))
-        return [float(chain.solved) for chain in chains]
+        return self._world.from_main(self._graded(chains) if self._world.is_main else [])
+
+    def _graded(self, chains: Sequence[Chain]) -> list[float]:
+        """1 for each chain whose answer the grader takes for right, else 0."""
+        answered = [chain for chain in chains if chain.answered]
+        found = iter(
+            judge(
+                self._grader,
+                [
+                    Candidate(
+                        chain.steps[-1], "stop", Gold(self._grader.gold(chain.problem.answer))
+                    )
+                    for chain in answered
+                ],
+            )
+        )
+        return [
+            float(chain.answered and next(found).verdict is Verdict.CORRECT) for chain in chains
+        ]
 
     def _next_prompt(self, chain: "Chain") -> TrainingPrompt:
         columns = {
@@ -155,6 +179,15 @@ def reward_values(sampled: Sequence[Scored]) -> Values:
         for name, values in rows.items()
         if None not in values
     }
+
+
+def has_gold(grader: Grader, problem: Problem) -> bool:
+    """Whether the expert's boxed answer is one that the grader can compare with."""
+    try:
+        grader.gold(problem.answer)
+    except ValueError:
+        return False
+    return True
 
 
 def given_steps(problem: Problem, chain_start: int) -> list[str]:
@@ -209,6 +242,11 @@ def paired_interval(
     means_R = sums_C[draws_RC].sum(axis=1) / sizes_C[draws_RC].sum(axis=1)
     low, high = np.quantile(means_R, [0.025, 0.975])
     return float(low), float(high)
+
+
+def problem_of(prompt: TrainingPrompt) -> str:
+    """The problem that a held-out record belongs to: a step's, or the record itself."""
+    return problem_of_instance(prompt.id) if "step_index" in prompt.columns else prompt.id
 
 
 def problem_of_instance(instance_id: str) -> str:

@@ -146,7 +146,7 @@ def fact(config: Mapping[str, object], label: str, keys: Iterable[str]) -> tuple
             return label, f"made on the spot, {value} dimensions, {layers} layers"
         if key == "synthetic.num_problems":
             return label, f"{value} arithmetic problems"
-        return label, str(value)
+        return label, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return None
 
 

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 
-from srl_data.command.errors import CommandError, ConfigError
+from srl_data.command.errors import CommandError, ConfigError, DataError
 from srl_grpo.config.reward import RewardSection
-from srl_reward import FunctionReward, Reward, Scored, make_reward
+from srl_reward import AnswerReward, FunctionReward, Reward, Scored, make_reward
 from srl_reward.custom import failure, source_file
+from srl_reward.grading import check_grader
 
 RESERVED = ("exact", "invalid")
 """Names of shares under `reward/`; a reward of such a name is logged as `exact_reward`."""
@@ -109,6 +110,24 @@ class Rewards:
     def required_columns(self) -> dict[str, str]:
         """The columns that they cannot do without, each with the reward that reads it."""
         return {column: part.spec for part in self.parts for column in part.reward.required_columns}
+
+    def check_graders(self, graders: Mapping[str, str]) -> None:
+        """DataError for a grader that a record names and a reward would ask, but cannot.
+
+        `graders` holds, by what the records say, the id of a record that says so. Raises
+        CommandError where an optional library is missing.
+        """
+        if not any(
+            isinstance(p.reward, AnswerReward) and p.reward.grader is None for p in self.parts
+        ):
+            return
+        for grader, record in graders.items():
+            try:
+                check_grader(grader)
+            except ValueError as error:
+                raise DataError(f"record {record!r}: {error}") from error
+            except ImportError as error:
+                raise CommandError(f"record {record!r}: {error}") from error
 
     def score(self, completions: Sequence[str], **columns: object) -> list[Judged | None]:
         """Judge each completion; None where no reward applies.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import Field, ValidationError
 
+from srl_data.arithmetic import GRADER as ARITHMETIC_GRADER
 from srl_data.command.errors import CommandError, ConfigError, DataError
 from srl_data.prompts import Template
 from srl_eval.generate import Sampling
@@ -18,6 +19,7 @@ from srl_grpo.config.train import AlgorithmSection, TrainConfig
 from srl_grpo.data.prompting import stops_of
 from srl_grpo.data.prompts import (
     TrainingPrompt,
+    graders_of,
     heldout_records,
     limited,
     load_prompts,
@@ -26,7 +28,7 @@ from srl_grpo.data.prompts import (
 )
 from srl_grpo.data.record_kinds import RecordKind, kind_of_run
 from srl_grpo.data.training_template import same_on_all_ranks, with_template
-from srl_grpo.heldout.evaluation import HeldOut, Values
+from srl_grpo.heldout.evaluation import DEFAULT_GRADER, HeldOut, Values
 from srl_grpo.learner.engine import prepare_deepspeed
 from srl_grpo.learner.finite import advice
 from srl_grpo.learner.policy import Policy, check_head
@@ -155,6 +157,7 @@ def prepared(setup: Setup) -> Iterator[tuple[Session, RLStage]]:
     prompts = load_prompts(records, config.data.path, config, model.prompts, note).prompts
     prepare_deepspeed()  # saving a model imports it too, with all it has to say
     world.of_main(lambda: model.check(prompts[0].text))  # only it saves
+    rewards.check_graders(graders_of(prompts))
     scorer = Scorer(rewards, model.tokenizer, world)
     held_out = make_held_out(setup, kind, model, scorer)
     inputs = inputs_of(setup, model, len(prompts), held_out)
@@ -287,9 +290,19 @@ def make_held_out(
         return make_prompt(0, name, columns, model.prompts)
 
     sampling, limit = sampling_of(config, model), config.data.max_prompt_length
-    start, seed = config.evaluation.chain_start, config.seed
     chained = next_prompt if model.prompts.template.stepwise else None
-    return HeldOut(found.prompts, scorer, chained, sampling, limit, seed, setup.world, start)
+    is_made = config.data.val_path is None  # on the spot, with the grader that its records name
+    return HeldOut(
+        found.prompts,
+        scorer,
+        chained,
+        sampling,
+        limit,
+        config.seed,
+        setup.world,
+        config.evaluation.chain_start,
+        ARITHMETIC_GRADER if is_made else DEFAULT_GRADER,
+    )
 
 
 def inputs_of(setup: Setup, model: PromptedModel, prompts: int, held_out: HeldOut | None) -> Inputs:

@@ -91,6 +91,26 @@ def test_caps_on_tokens_and_window_end_a_course(
     assert (full.steps, full.finish_reason) == (3, "length")
 
 
+def test_each_problem_has_its_own_cap_on_steps(
+    tokenizer: PreTrainedTokenizerFast, scripted: MakeEngine
+) -> None:
+    solver = StepwiseSolver(
+        opened(tokenizer, "bare"),
+        Sampling(60, 0.0, stop_token_ids=(0,)),
+        max_steps=4,
+        max_tokens=1000,
+        steps_allowed=lambda columns: int(str(columns["problem"])),
+    )
+    columns: list[dict[str, object]] = [{"problem": text} for text in ("2", "1", "9")]
+    engine = scripted(lambda _prompt, _seed: "<think>t</think>\ngo on")
+    answers = solver.solve(engine, columns, [1, 2, 3])
+    assert [(answer.steps, answer.finish_reason) for answer in answers] == [
+        (2, "length"),
+        (1, "length"),
+        (4, "length"),
+    ]
+
+
 def test_seeds_differ_by_step_and_problem(
     tokenizer: PreTrainedTokenizerFast, scripted: MakeEngine
 ) -> None:

@@ -389,14 +389,14 @@ def watched(world: World) -> Watch:
         before: Callable[[Any], None] = lambda _trainer: None,
         ends: type[Exception] | None = None,
     ) -> Watched:
-        from srl_grpo.stages.train import prepared, train_and_compare
+        from srl_grpo.stages.train import open_run, train_and_compare
 
         config = TrainConfig.model_validate({**tree, "output_dir": path})
         seen = Watched(path)
         with pytest.MonkeyPatch.context() as patch:
             hooks, lock = hooks_of(seen, patch), FolderLock()
             try:
-                with prepared(config, world, held=lock) as (session, stage, comparison):
+                with open_run(config, world, held=lock) as (session, stage, comparison):
                     trainer = seen.trainer = parts_of(session, stage)
                     seen.warm_steps, seen.warm_forwards = len(seen.steps), len(seen.forwards)
                     seen.layers = 0

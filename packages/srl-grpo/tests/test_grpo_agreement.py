@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from srl_data.command.errors import CommandError
 from srl_eval.generate import Sampling, TransformersEngine
-from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimizerSection
+from srl_grpo.config.sections import EngineSection, OptimizerSection
+from srl_grpo.config.train import AlgorithmSection
 from srl_grpo.learner.agreement import LIMITS, limit_of, unexplained
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.model import cast_parameters
@@ -17,7 +18,7 @@ from srl_grpo.learner.policy import Policy
 from srl_grpo.learner.updater import UpdateOptions, Updater
 from srl_grpo.rollout.algorithm import GroupRelative, samples_of
 from srl_grpo.rollout.groups import Group, Scored
-from srl_grpo.stages.rl import loss_of
+from srl_grpo.stages.rl_setup import loss_of
 
 PROMPTS = [(5, 6, 7), (9,), (11, 12), (14, 3)]
 

@@ -6,7 +6,8 @@ import torch
 from srl_data.command.errors import ConfigError
 from srl_data.lock import FolderLock
 from srl_data.prompt_record import PromptRecord
-from srl_grpo.config.train import EngineSection, OptimizerSection, TrainConfig
+from srl_grpo.config.sections import EngineSection, OptimizerSection
+from srl_grpo.config.train import TrainConfig
 from srl_grpo.learner.batch import MicroBatch
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.model import cast_parameters

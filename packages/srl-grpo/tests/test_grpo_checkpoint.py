@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.prompt_record import PromptRecord, read_record
-from srl_grpo.config.train import EngineSection, OptimizerSection
+from srl_grpo.config.sections import EngineSection, OptimizerSection
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.policy import Policy
 from srl_grpo.learner.updater import UpdateOptions, Updater

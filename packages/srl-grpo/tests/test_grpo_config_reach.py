@@ -22,7 +22,8 @@ from srl_data.command.config import Section, leaves, section_of
 from srl_data.command.errors import CommandError
 from srl_data.records import SrlInstance
 from srl_eval.generate import seed_for
-from srl_grpo.config.train import AlgorithmSection, LaunchSection, TrainConfig
+from srl_grpo.config.sections import LaunchSection
+from srl_grpo.config.train import AlgorithmSection, TrainConfig
 from srl_grpo.launch import torchrun_arguments
 from srl_reward import ratio, render_step_output, strip_step_number
 

@@ -6,7 +6,7 @@ from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 
 from srl_data.prompt_record import PromptRecord
 from srl_eval.generate import Sampling
-from srl_grpo.config.train import EngineSection, OptimizerSection
+from srl_grpo.config.sections import EngineSection, OptimizerSection
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.model import cast_parameters
 from srl_grpo.learner.policy import Policy

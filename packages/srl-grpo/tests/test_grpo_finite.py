@@ -10,7 +10,8 @@ from srl_data.command.config import load_config
 from srl_data.command.errors import CommandError
 from srl_data.prompt_record import PromptRecord
 from srl_eval.generate import Sampling
-from srl_grpo.config.train import EngineSection, OptimizerSection, TrainConfig
+from srl_grpo.config.sections import EngineSection, OptimizerSection
+from srl_grpo.config.train import TrainConfig
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.finite import first_not_finite
 from srl_grpo.learner.model import cast_parameters
@@ -20,7 +21,7 @@ from srl_grpo.objective.loss import LossOptions, PolicyLoss
 from srl_grpo.rollout.algorithm import GroupRelative, samples_of
 from srl_grpo.rollout.engines import generate_round, transformers_rollout
 from srl_grpo.run.checkpoint import TrainerState, save_checkpoint, steps_of
-from srl_grpo.stages.train import prepared, train_and_compare
+from srl_grpo.stages.train import open_run, train_and_compare
 from srl_grpo.toy.model import character_tokenizer
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -167,7 +168,7 @@ def test_sampling_from_a_model_that_is_not_finite_is_one_line(make_engine, world
 def test_a_run_that_cannot_sample_names_step_rank_and_weight(tiny, tmp_path, world, value, blamed):
     overrides = {("output_dir",): tmp_path / "run"}
     config = load_config(TrainConfig, str(tiny()), overrides)
-    with prepared(config, world) as (session, stage, comparison):
+    with open_run(config, world) as (session, stage, comparison):
         session.state.step = 1
         session.engine.policy.model.get_parameter(NORM).data.fill_(value)
         with pytest.raises(CommandError) as caught:
@@ -183,7 +184,7 @@ def test_a_resumed_run_names_the_checkpoint_that_it_came_from(call, tiny, tmp_pa
     assert call("train", "--config", config, "--output-dir", run)[0] == 0
     overrides = {("output_dir",): run, ("checkpoint", "resume"): "auto", ("num_steps",): 4}
     resumed = load_config(TrainConfig, str(config), overrides)
-    with prepared(resumed, world) as (session, stage, comparison):
+    with open_run(resumed, world) as (session, stage, comparison):
         session.engine.policy.model.get_parameter(NORM).data.fill_(math.nan)
         with pytest.raises(CommandError, match="continue from step 2 with --resume auto"):
             train_and_compare(session, stage, comparison)

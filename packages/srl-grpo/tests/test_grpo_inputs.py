@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from srl_data.records import SrlInstance
-from srl_grpo.config.train import BuildSection
+from srl_grpo.config.sections import BuildSection
 from srl_grpo.run.checkpoint import read_state
 from srl_grpo.toy.model import build_model
 

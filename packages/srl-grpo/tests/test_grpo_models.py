@@ -250,6 +250,6 @@ def test_a_model_that_passed_when_it_was_begun_passes_when_it_is_resumed(model, 
     def refuse(_policy):
         pytest.fail("what depends on the weights is asked again")
 
-    monkeypatch.setattr("srl_grpo.stages.rl.check_head", refuse)
+    monkeypatch.setattr("srl_grpo.stages.rl_setup.check_head", refuse)
     code, _, errors = train(model, "--num-steps", 3, "--resume", "auto")
     assert code == 0, errors

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from transformers import CohereConfig, CohereForCausalLM, Qwen2ForSequenceClassification
 
 from srl_data.command.errors import DataError
-from srl_grpo.config.train import BuildSection, ModelSection
+from srl_grpo.config.sections import BuildSection, ModelSection
 from srl_grpo.learner.batch import MicroBatch
 from srl_grpo.learner.model import prepare_model
 from srl_grpo.learner.policy import Policy, check_head

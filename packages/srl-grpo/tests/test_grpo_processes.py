@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from srl_eval.generate import Completion
-from srl_grpo.config.train import EngineSection, OptimizerSection
+from srl_grpo.config.sections import EngineSection, OptimizerSection
 from srl_grpo.learner import distributed
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.policy import Policy

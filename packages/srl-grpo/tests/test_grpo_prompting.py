@@ -20,7 +20,7 @@ from srl_eval.plan import prepare
 from srl_grpo.cli import cli
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.learner import distributed
-from srl_grpo.stages.train import prepared
+from srl_grpo.stages.train import open_run
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -274,7 +274,7 @@ def test_a_question_has_the_same_prompt_ids_in_training_and_in_evaluation(
         "rollout": {"max_new_tokens": 4},
         "tracking": {"tensorboard": False},
     }
-    with prepared(TrainConfig.model_validate(tree), world) as (session, stage, _):
+    with open_run(TrainConfig.model_validate(tree), world) as (session, stage, _):
         trained = [list(prompt.ids) for prompt in stage.source.prompts]
         session.state.step = 1
         session.save()

@@ -1,19 +1,24 @@
 """`--stop` and `--chain-start` reach a run: what is sampled, scored, written and chained."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from srl_data.command.config import load_config
 from srl_data.command.frame import execute
-from srl_eval.generate import Completion
+from srl_data.prompt_format import Prompt
+from srl_eval.generate import Completion, Sampling
+from srl_eval.grading import get_grader
 from srl_grpo.cli import cli
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.data.prompts import TrainingPrompt
-from srl_grpo.heldout.evaluation import HeldOut, given_steps, problems_of
+from srl_grpo.heldout.chains import Chains, given_steps, problems_of
 from srl_grpo.learner.distributed import World
-from srl_grpo.rollout.groups import Scored
-from srl_grpo.stages.train import prepared
+from srl_grpo.rollout.engines import PolicyRollout
+from srl_grpo.rollout.sync import SharedWeights
+from srl_grpo.stages.train import open_run
 from srl_reward import StepReward
 
 STEPS = ["1. **A** a", "2. **B** b", "3. **C** \\boxed{7}"]
@@ -29,7 +34,7 @@ def test_rollouts_end_at_a_stop_string_which_the_reward_does_not_see(
     tmp_path: Path, world: World
 ) -> None:
     config = smoke(tmp_path, rollout__stop=["=", "*"], rollout__temperature=1.0)
-    with prepared(config, world) as (session, stage, _):
+    with open_run(config, world) as (session, stage, _):
         assert stage.source.sampling.stop == ("=", "*")
         assert stage.held_out is not None
         assert stage.held_out._greedy.stop == ("=", "*")
@@ -103,32 +108,60 @@ def test_a_chain_begins_after_the_experts_first_steps(start: int, given: list[st
     assert given_steps(problem, start) == given
 
 
+@dataclass
+class Written:
+    """Prompts, tokenizer and engine in one: remembers what was asked, writes the next step."""
+
+    write: Callable[[list[str]], str]
+    opened: str = ""
+    finish: str = "stop"
+    width: int = 1
+    """Tokens of a prompt with steps in it; others have one."""
+    asked: list[tuple[object, list[str]]] = field(default_factory=list)
+    weights_version: int = 0
+    chunk_size: int = 8
+
+    @property
+    def tokenizer(self) -> "Written":
+        return self
+
+    def prompt(self, **columns: object) -> Prompt:
+        steps = list(columns["previous_steps"])  # type: ignore[call-overload]
+        self.asked.append((columns["step_index"], steps))
+        ids = (5,) * (self.width if steps else 1)
+        return Prompt(f"Q{self.opened}", ids)
+
+    def generate(self, prompts: Sequence[Sequence[int]], *_: object) -> list[Completion]:
+        assert all(len(ids) <= 4 for ids in prompts), "a prompt over the limit"
+        return [Completion((7,), (-1.0,), self.finish, 0) for _ in prompts]  # type: ignore[arg-type]
+
+    def decode(self, _ids: object, **_: object) -> str:
+        return self.write(self.asked[-1][1])
+
+
+def solve(
+    written: Written, world: World, prompt: TrainingPrompt, grader: str, start: int
+) -> object:
+    chains = Chains(written, Sampling(4), 4, get_grader(grader), start)  # type: ignore[arg-type]
+    problems = chains.problems([prompt])
+    return chains.solve(problems, PolicyRollout(written, SharedWeights()), world)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("start", "seen"), [(1, [[], STEPS[:1], STEPS[:2]]), (2, [STEPS[:1], STEPS[:2]])]
 )
 def test_the_model_is_asked_for_the_steps_from_there_on(
-    start: int, seen: list[list[str]], world: World, monkeypatch: pytest.MonkeyPatch
+    start: int, seen: list[list[str]], world: World
 ) -> None:
-    asked: list[tuple[object, object]] = []
+    written = Written(lambda steps: f"<think>t</think>{STEPS[len(steps)]}")
+    assert solve(written, world, last_step(), "math", start) == [1.0]
+    assert written.asked == [(len(steps) + 1, steps) for steps in seen]
 
-    def make_prompt(name: str, columns: dict[str, object]) -> TrainingPrompt:
-        asked.append((columns["step_index"], list(columns["previous_steps"])))  # type: ignore[call-overload]
-        return TrainingPrompt(0, name, "", (5,), False, columns)
 
-    def perfect(_: object, prompts: list[TrainingPrompt], *__: object) -> list[Completion]:
-        return [Completion((7,), (-1.0,), "stop", 0) for _ in prompts]
-
-    def scorer(prompts: list[TrainingPrompt], completions: list[Completion]) -> list[Scored]:
-        texts = [f"<think>t</think>{STEPS[int(str(p.columns['step_index'])) - 1]}" for p in prompts]
-        return [Scored(c, text, 1.0) for c, text in zip(completions, texts, strict=True)]
-
-    monkeypatch.setattr("srl_grpo.heldout.evaluation.generate_round", perfect)
-    from srl_eval.generate import Sampling
-
-    held_out = HeldOut([last_step()], scorer, make_prompt, Sampling(4), 99, 0, world, start)  # type: ignore[arg-type]
-    values = held_out.evaluate(None)  # type: ignore[arg-type]
-    assert values["final_answer"] == [1.0]
-    assert asked == [(len(steps) + 1, steps) for steps in seen]
+def test_a_chain_that_does_not_answer_ends_two_steps_past_the_experts(world: World) -> None:
+    written = Written(lambda steps: f"<think>t</think>{len(steps) + 1}. **A** more")
+    assert solve(written, world, last_step(), "math", 2) == [0.0]
+    assert [index for index, _ in written.asked] == [2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(
@@ -142,38 +175,19 @@ def test_the_model_is_asked_for_the_steps_from_there_on(
     ],
 )
 def test_a_chains_steps_are_read_as_their_prompt_and_their_end_say(
-    opening: str,
-    prefilled: bool,
-    finish: str,
-    width: int,
-    solved: float,
-    world: World,
-    monkeypatch: pytest.MonkeyPatch,
+    opening: str, prefilled: bool, finish: str, width: int, solved: float, world: World
 ) -> None:
-    from srl_eval.generate import Sampling
-
-    def make_prompt(name: str, columns: dict[str, object]) -> TrainingPrompt:
-        ids = (5,) * (width if columns["previous_steps"] else 1)
-        return TrainingPrompt(0, name, "", ids, prefilled, columns)
-
-    def generate(_: object, prompts: list[TrainingPrompt], *__: object) -> list[Completion]:
-        assert all(len(prompt.ids) <= 4 for prompt in prompts), "a prompt over the limit"
-        return [Completion((7,), (-1.0,), finish, 0) for _ in prompts]  # type: ignore[arg-type]
-
-    def scorer(prompts: list[TrainingPrompt], completions: list[Completion]) -> list[Scored]:
-        texts = [f"{opening}{STEPS[int(str(p.columns['step_index'])) - 1]}" for p in prompts]
-        return [Scored(c, text, 1.0) for c, text in zip(completions, texts, strict=True)]
-
-    monkeypatch.setattr("srl_grpo.heldout.evaluation.generate_round", generate)
-    held_out = HeldOut([last_step()], scorer, make_prompt, Sampling(4), 4, 0, world)  # type: ignore[arg-type]
-    assert held_out.evaluate(None)["final_answer"] == [solved]  # type: ignore[arg-type]
+    written = Written(
+        lambda steps: f"{opening}{STEPS[len(steps)]}", "<think>" * prefilled, finish, width
+    )
+    assert solve(written, world, last_step(), "math", 1) == [solved]
 
 
 def test_the_run_hands_chain_start_over(tmp_path: Path, world: World) -> None:
     config = smoke(tmp_path, evaluation__chain_start=2)
-    with prepared(config, world) as (_, stage, _):
+    with open_run(config, world) as (_, stage, _):
         assert stage.held_out is not None
-        assert stage.held_out._chain_start == 2
+        assert stage.held_out.chains.start == 2
 
 
 @pytest.mark.parametrize(
@@ -188,25 +202,8 @@ def test_the_run_hands_chain_start_over(tmp_path: Path, world: World) -> None:
     ],
 )
 def test_the_answer_of_a_chain_is_graded_not_compared_as_text(
-    grader: str,
-    gold: str,
-    written: str,
-    solved: float,
-    world: World,
-    monkeypatch: pytest.MonkeyPatch,
+    grader: str, gold: str, written: str, solved: float, world: World
 ) -> None:
-    from srl_eval.generate import Sampling
-
-    def make_prompt(name: str, columns: dict[str, object]) -> TrainingPrompt:
-        return TrainingPrompt(0, name, "", (5,), False, columns)
-
-    def generate(_: object, prompts: list[TrainingPrompt], *__: object) -> list[Completion]:
-        return [Completion((7,), (-1.0,), "stop", 0) for _ in prompts]
-
-    def scorer(_: object, completions: list[Completion]) -> list[Scored]:
-        text = f"<think>t</think>1. **C** \\boxed{{{written}}}"
-        return [Scored(c, text, 1.0) for c in completions]
-
     columns: dict[str, object] = {
         "problem": "P",
         "previous_steps": [],
@@ -215,15 +212,13 @@ def test_the_answer_of_a_chain_is_graded_not_compared_as_text(
         "num_steps": 1,
     }
     last = TrainingPrompt(0, "p/1", "", (5,), False, columns)
-    monkeypatch.setattr("srl_grpo.heldout.evaluation.generate_round", generate)
-    held_out = HeldOut([last], scorer, make_prompt, Sampling(4), 99, 0, world, 1, grader)  # type: ignore[arg-type]
-    assert held_out.evaluate(None)["final_answer"] == [solved]  # type: ignore[arg-type]
+    model = Written(lambda _: f"<think>t</think>1. **C** \\boxed{{{written}}}")
+    assert solve(model, world, last, grader, 1) == [solved]
 
 
-def test_an_expert_without_an_answer_that_can_be_graded_is_no_problem(world: World) -> None:
-    from srl_eval.generate import Sampling
-
+def test_an_expert_without_an_answer_that_can_be_graded_is_no_problem() -> None:
     columns = {**last_step().columns, "target_step": "3. **C** \\boxed{}"}
     prompt = TrainingPrompt(0, "p/3", "", (5,), False, columns)
-    held_out = HeldOut([prompt], None, print, Sampling(4), 99, 0, world)  # type: ignore[arg-type]
-    assert held_out.problems == []
+    chains = Chains(None, Sampling(4), 99, get_grader("math"))  # type: ignore[arg-type]
+    assert chains.problems([prompt]) == []
+    assert chains.problems([last_step()]) != []

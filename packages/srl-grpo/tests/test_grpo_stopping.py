@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from srl_grpo.config.train import LaunchSection
+from srl_grpo.config.sections import LaunchSection
 from srl_grpo.launch import torchrun_arguments
 from srl_grpo.run.checkpoint import steps_of, verify
 from srl_grpo.run.stopping import stop_requested

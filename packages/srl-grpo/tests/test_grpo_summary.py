@@ -16,13 +16,11 @@ from srl_data.command.errors import InterruptedRunError
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.data.prompts import TrainingPrompt
 from srl_grpo.heldout.before_after import summary_table
+from srl_grpo.heldout.chains import problems_of
 from srl_grpo.heldout.evaluation import (
-    Chain,
-    Problem,
     means,
     paired_interval,
     problem_of_instance,
-    problems_of,
 )
 from srl_grpo.rollout.algorithm import GroupRelative
 from srl_grpo.rollout.groups import Selection
@@ -108,7 +106,7 @@ def test_problems_are_those_whose_boxed_last_step_is_there():
         TrainingPrompt(0, "other", "", (5,), False, {"answer": "3"}),
     ]
     found = problems_of(prompts)
-    assert [(p.id, p.answer, p.max_steps) for p in found] == [("p/3", "12", 5)]
+    assert [(p.id, p.answer) for p in found] == [("p/3", "12")]
     assert found[0].columns["problem"] == "1+1"
 
 
@@ -200,17 +198,3 @@ def test_what_a_resumed_run_trains_otherwise_is_named() -> None:
     before["optimizer"]["learning_rate"] = 0.5
     before["checkpoint"]["keep_last"] = 9
     assert changed_keys(before, config) == ["optimizer.learning_rate: 0.5 -> 1e-06"]
-
-
-def test_a_chain_ends_at_an_answer_at_an_invalid_step_and_at_its_cap() -> None:
-    problem = Problem("p", {}, "12", max_steps=2)
-    right, wrong, broken, endless = (Chain(problem) for _ in range(4))
-    right.take(r"2. \boxed{12}")
-    wrong.take(r"2. \boxed{13}")
-    broken.take(None)
-    endless.take("1. a")
-    assert endless.running
-    endless.take("2. b")
-    chains = (right, wrong, broken, endless)
-    assert [chain.running for chain in chains] == [False] * 4
-    assert [chain.answered for chain in chains] == [True, True, False, False]

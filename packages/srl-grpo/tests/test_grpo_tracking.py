@@ -8,7 +8,7 @@ import pytest
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.command.wandb import stored_run_id
-from srl_grpo.config.train import TrackingSection
+from srl_grpo.config.sections import TrackingSection
 from srl_grpo.run.dashboards import TensorBoardTracker, WandbTracker, free_name
 from srl_grpo.run.trackers import (
     MetricsFile,

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from srl_eval.generate import seed_for
-from srl_grpo.config.train import AlgorithmSection, EngineSection, OptimizerSection
+from srl_grpo.config.sections import EngineSection, OptimizerSection
+from srl_grpo.config.train import AlgorithmSection
 from srl_grpo.learner.engine import TrainingEngine, deepspeed_settings
 from srl_grpo.learner.policy import Policy
 from srl_grpo.learner.updater import (
@@ -13,11 +14,11 @@ from srl_grpo.learner.updater import (
     Updater,
     mean_metrics,
     optimizer_batches,
-    weighted,
+    with_token_weights,
 )
 from srl_grpo.objective.loss import PolicyLoss
 from srl_grpo.rollout.algorithm import GroupRelative, samples_of
-from srl_grpo.stages.rl import loss_of
+from srl_grpo.stages.rl_setup import loss_of
 
 RATE, TEMPERATURE, SEED = 2e-3, 0.8, 42
 
@@ -241,7 +242,7 @@ def test_the_metrics_of_one_step_are_its_own_to_the_last_bit():
 
 
 def test_weights_are_shares_of_the_optimizer_steps_own_tokens(groups):
-    samples = weighted(samples_of(groups, GroupRelative())[:2], "token-mean")
+    samples = with_token_weights(samples_of(groups, GroupRelative())[:2], "token-mean")
     assert [sample.weight for sample in samples] == [0.2, 0.2]
 
 

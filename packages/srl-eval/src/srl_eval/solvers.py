@@ -5,12 +5,12 @@ or files. Problems reach it as columns of a record, so that the prompt template 
 words.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from srl_data.prompt_format import Prompt, PromptFormat
-from srl_eval.generate.engine import Engine
+from srl_eval.generate.engine import Completer
 from srl_eval.generate.sampling import Completion, FinishReason, Sampling
 from srl_eval.generate.seeds import seed_for
 from srl_eval.generate.text import completion_text
@@ -41,10 +41,10 @@ class Answer:
 
 
 class Solver(Protocol):
-    """Answers for a chunk of problems, in order; `seeds` has one a problem."""
+    """Answers for a chunk of problems, in order; `seeds` has one per problem."""
 
     def solve(
-        self, engine: Engine, problems: Sequence[Mapping[str, object]], seeds: Sequence[int]
+        self, engine: Completer, problems: Sequence[Mapping[str, object]], seeds: Sequence[int]
     ) -> list[Answer]:
         """Solve a chunk; the same chunk again gives the same answers."""
         ...
@@ -62,7 +62,7 @@ class WholeSolver:
     ends: tuple[str, ...] = ()
 
     def solve(
-        self, engine: Engine, problems: Sequence[Mapping[str, object]], seeds: Sequence[int]
+        self, engine: Completer, problems: Sequence[Mapping[str, object]], seeds: Sequence[int]
     ) -> list[Answer]:
         """Solve a chunk."""
         prompts = [self.prompts.prompt(**columns) for columns in problems]
@@ -90,6 +90,7 @@ class _Course:
 
     columns: Mapping[str, object]
     seed: int
+    max_steps: int
     outputs: list[str] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)
     prompt_tokens: int = 0
@@ -98,10 +99,12 @@ class _Course:
     running: bool = True
 
     @property
-    def given(self) -> list[str]:
-        """The expert's steps that the model continues from."""
+    def next_columns(self) -> dict[str, object]:
+        """What the next step is asked with: the steps so far, the expert's before the model's."""
         steps = self.columns.get("previous_steps")
-        return list(steps) if isinstance(steps, Sequence) else []
+        so_far = [*(steps if isinstance(steps, Sequence) else []), *self.actions]
+        asked = {"previous_steps": so_far, "step_index": len(so_far) + 1, "title": None}
+        return {**self.columns, **asked}
 
     def end(self, reason: FinishReason) -> None:
         """No more steps."""
@@ -134,21 +137,29 @@ class StepwiseSolver:
     max_steps: int
     max_tokens: int
     window: int | None = None
+    steps_allowed: Callable[[Mapping[str, object]], int] | None = None
+    """Most steps of the model's own for a problem, by its columns; default `max_steps` for all."""
 
     def solve(
-        self, engine: Engine, problems: Sequence[Mapping[str, object]], seeds: Sequence[int]
+        self, engine: Completer, problems: Sequence[Mapping[str, object]], seeds: Sequence[int]
     ) -> list[Answer]:
         """Solve a chunk, all problems abreast."""
-        courses = [_Course(columns, seed) for columns, seed in zip(problems, seeds, strict=True)]
+        courses = [
+            _Course(columns, seed, self._limit(columns))
+            for columns, seed in zip(problems, seeds, strict=True)
+        ]
         for index in range(self.max_steps):
             self._step(engine, [course for course in courses if course.running], index)
         return [course.answer() for course in courses]
 
-    def _step(self, engine: Engine, courses: list[_Course], index: int) -> None:
+    def _limit(self, columns: Mapping[str, object]) -> int:
+        allowed = self.max_steps if self.steps_allowed is None else self.steps_allowed(columns)
+        return min(allowed, self.max_steps)
+
+    def _step(self, engine: Completer, courses: list[_Course], index: int) -> None:
         asked: list[tuple[_Course, Prompt]] = []
         for course in courses:
-            columns = {**course.columns, "previous_steps": [*course.given, *course.actions]}
-            prompt = self.prompts.prompt(**columns)
+            prompt = self.prompts.prompt(**course.next_columns)
             if self._fits(prompt, course):
                 asked.append((course, prompt))
             else:
@@ -178,6 +189,8 @@ class StepwiseSolver:
         course.actions.append(parsed.action)
         if extract_boxed(parsed.action) is not None:
             course.end("stop")
+        elif len(course.actions) >= course.max_steps:
+            course.end("length")
 
 
 def step_sampling(sampling: Sampling, max_step_tokens: int, window: int | None) -> Sampling:

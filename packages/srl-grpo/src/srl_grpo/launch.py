@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from srl_data.command.errors import CommandError, ConfigError
 from srl_data.command.streams import lasting_streams
-from srl_grpo.config.train import LaunchSection, TrainConfig
+from srl_grpo.config.sections import LaunchSection
+from srl_grpo.config.train import TrainConfig
 from srl_grpo.run.stopping import end_at_once, heeded
 
 CODES = (2, 3, 4, 130)

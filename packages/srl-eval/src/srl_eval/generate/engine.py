@@ -31,18 +31,25 @@ class Ticket:
     rows: int
 
 
-@runtime_checkable
-class Engine(Protocol):
-    """Anything that completes token ids. `weights_version` counts its weight updates."""
-
-    weights_version: int
-    chunk_size: int
+class Completer(Protocol):
+    """Anything that completes token ids at once."""
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
     ) -> list[Completion]:
-        """One completion a prompt, in order: `collect(submit(...))`."""
+        """One completion per prompt, in order."""
         ...
+
+
+@runtime_checkable
+class Engine(Completer, Protocol):
+    """A completer whose work can be submitted and collected later.
+
+    `weights_version` counts its weight updates; `generate` is `collect(submit(...))`.
+    """
+
+    weights_version: int
+    chunk_size: int
 
     def submit(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> Ticket:
         """Take work in. `Completion.weights_version` tells which weights came to sample it."""

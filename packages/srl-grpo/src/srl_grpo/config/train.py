@@ -11,86 +11,19 @@ from pydantic import Field, model_validator
 
 from srl_data.arithmetic import Difficulty
 from srl_data.command.config import Flag, Section
-from srl_data.prompt_record import ChatSection
 from srl_eval.generate.options import StopStrings
 from srl_grpo.config.reward import RewardSection
-
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class BuildSection(Section):
-    """A small Qwen3 model with a character tokenizer, made on the spot."""
-
-    hidden_size: Positive = 64
-    """Width of the residual stream of a model made on the spot."""
-    num_layers: Positive = 2
-    """Decoder layers of a model made on the spot."""
-    num_heads: Positive = 4
-    """Attention heads of a model made on the spot."""
-    num_kv_heads: Positive = 4
-    """Key-value heads of a model made on the spot."""
-    intermediate_size: Positive = 256
-    """Width of the feed-forward layers of a model made on the spot."""
-    max_positions: Positive = 256
-    """Longest sequence of a model made on the spot, in tokens."""
-    alphabet: Literal["arithmetic"] = "arithmetic"
-    """Characters and marks that its tokenizer knows."""
-
-    @model_validator(mode="after")
-    def _heads_fit(self) -> "BuildSection":
-        if self.hidden_size % (2 * self.num_heads) or self.num_heads % self.num_kv_heads:
-            raise ValueError(
-                f"model.build: hidden_size {self.hidden_size} must be a multiple of twice "
-                f"num_heads {self.num_heads}, and that of num_kv_heads {self.num_kv_heads}"
-            )
-        return self
-
-
-class ModelSection(Section):
-    """Which model is trained."""
-
-    path: Annotated[str | None, Flag("model", aliases=("sft-checkpoint",))] = Field(
-        default=None, min_length=1
-    )
-    """Hub id or local path of the model to train."""
-    revision: str | None = None
-    """Hub revision of the model."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Compute type; auto is bfloat16 on a GPU and float32 on a CPU. Masters are float32."""
-    attention: Annotated[
-        Literal["auto", "sdpa", "eager", "flash_attention_2"],
-        Flag(aliases=("attn-implementation",)),
-    ] = "auto"
-    """Attention implementation of transformers."""
-    resize_embeddings: bool = False
-    """Grow the embedding where the tokenizer has ids beyond it; without, that is an error."""
-    gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass instead of keeping them."""
-    build: BuildSection | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> "ModelSection":
-        if (self.path is None) == (self.build is None):
-            raise ValueError("give either a model (--model) or a model.build section, not both")
-        return self
-
-
-class DataSection(ChatSection):
-    """What it is trained on."""
-
-    path: Annotated[Path | None, Flag("data")] = None
-    """JSON Lines of what the reward reads: SRL instances (`srl-data build`), or records with
-    problem and answer."""
-    val_path: Annotated[Path | None, Flag("val-data")] = None
-    """Held-out records of the same kind for evaluation while training."""
-    template: str | None = None
-    """Prompt template: a name, a text file with {problem}, or module:function. Default: the one
-    that the model was trained with, else srl for SRL instances, boxed for prompt-answer records."""
-    max_prompt_length: Positive = 2048
-    """Longest prompt in tokens; longer ones are left out and counted, never cut."""
-    on_error: Literal["fail", "skip"] = "fail"
-    """What a bad line does: end the run, or be counted and listed."""
+from srl_grpo.config.sections import (
+    CheckpointSection,
+    DataSection,
+    EngineSection,
+    EvaluationSection,
+    LaunchSection,
+    ModelSection,
+    OptimizerSection,
+    Positive,
+    TrackingSection,
+)
 
 
 class SyntheticSection(Section):
@@ -177,10 +110,10 @@ BASE_KL = 0.02
 
 
 class AlgorithmSection(Section):
-    """The policy-gradient loss."""
+    """What is learned from a batch: the loss, and what a reward is compared with."""
 
     loss: Literal["grpo"] = "grpo"
-    """Loss family: the clipped objective with group-relative advantages."""
+    """Loss family: the clipped objective of PPO and GRPO."""
     normalisation: Literal["token-mean", "sequence-mean"] = "token-mean"
     """Whether every token or every completion of the batch weighs the same."""
     epsilon_low: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -214,133 +147,6 @@ class AlgorithmSection(Section):
         if given.get("beta", BASE_KL) == 0:
             raise ValueError("use_base_kl is on and beta is 0; leave one of them out")
         return {"beta": BASE_KL, **given}
-
-
-class OptimizerSection(Section):
-    """AdamW and its schedule."""
-
-    learning_rate: Annotated[float, Field(gt=0), Flag(aliases=("lr",))] = 1e-6
-    """Peak learning rate."""
-    betas: tuple[Share, Share] = (0.9, 0.999)
-    """AdamW's betas."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """AdamW's weight decay."""
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    """Rollout batches over which the learning rate rises linearly from 0."""
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """Course of the learning rate after warmup; linear and cosine end at 0."""
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    """Gradients are clipped to this global norm."""
-
-
-OURS = (
-    "train_batch_size",
-    "train_micro_batch_size_per_gpu",
-    "gradient_accumulation_steps",
-    "gradient_clipping",
-    "bf16",
-    "fp16",
-    "data_types",
-    "optimizer",
-    "scheduler",
-)
-"""DeepSpeed settings that the other fields decide."""
-
-
-class EngineSection(Section):
-    """DeepSpeed."""
-
-    zero_stage: Annotated[int, Field(ge=0, le=3)] = 0
-    """ZeRO stage: 1 shards optimizer state, 2 gradients too, 3 parameters too; in bfloat16 0 is
-    run as 1."""
-    micro_batch_tokens: Positive = 16384
-    """Padded tokens per forward pass."""
-    offload_optimizer: bool = False
-    """Keep the optimizer's state in host memory (ZeRO 1 to 3)."""
-    deepspeed: dict[str, object] = Field(default_factory=dict)
-    """DeepSpeed settings laid over those made from the other fields, as YAML."""
-
-    @model_validator(mode="after")
-    def _no_second_word(self) -> "EngineSection":
-        zero = self.deepspeed.get("zero_optimization", {})
-        given = [key for key in self.deepspeed if key in OURS]
-        if isinstance(zero, dict) and "stage" in zero:
-            given.append("zero_optimization.stage")
-        if given:
-            raise ValueError(
-                f"engine.deepspeed may not set {', '.join(given)}: these come from the config's "
-                "own fields (zero_stage, micro_batch_tokens, max_grad_norm, dtype, optimizer)"
-            )
-        return self
-
-    def stage_for(self, bfloat16: bool) -> int:
-        """The ZeRO stage that a run takes: in bfloat16 at least 1.
-
-        DeepSpeed's optimizer for bfloat16 without ZeRO steps on zero gradients when it is built,
-        which decays the weights and counts for Adam, and it has no float32 gradients.
-        """
-        return max(1, self.zero_stage) if bfloat16 else self.zero_stage
-
-
-class EvaluationSection(Section):
-    """Held-out evaluation while training."""
-
-    eval_every: Annotated[int, Field(ge=0), Flag(aliases=("eval-steps",))] = 0
-    """Steps between evaluations on --val-data; 0 for none."""
-    eval_limit: Annotated[Positive | None, Flag(aliases=("test-max-samples",))] = None
-    """Most held-out instances an evaluation takes."""
-    chain_start: Positive = 1
-    """The first step that the model writes of a problem it solves by its own steps; the expert's
-    steps before it are given. 2 where training data have no first steps (targets 2..N)."""
-    before_after: bool = False
-    """Evaluate before the first and after the last step and write summary.json."""
-
-
-class CheckpointSection(Section):
-    """What is kept."""
-
-    checkpoint_every: Annotated[int, Field(ge=0), Flag(aliases=("saving-steps",))] = 100
-    """Steps between checkpoints; the last step always makes one. 0 for only that."""
-    keep_last: Positive | None = None
-    """Checkpoints kept, the best one besides; default all."""
-    resume: str | None = None
-    """A checkpoint folder, a run folder, or "auto" for the newest in --output-dir. What flags and
-    --config do not say is taken from the run's own config.yaml."""
-    force: bool = False
-    """Resume although data or model are not those that the run began with."""
-
-
-class TrackingSection(Section):
-    """Where metrics go besides metrics.jsonl."""
-
-    tensorboard: bool = True
-    """Write TensorBoard event files."""
-    wandb: Literal["disabled", "online", "offline"] = "disabled"
-    """Weights & Biases mode; needs the wandb extra."""
-    wandb_project: str = "srl"
-    """Weights & Biases project."""
-    trackio: bool = False
-    """Log to trackio, whose dashboard is local; needs the trackio extra."""
-    trackio_project: str = "srl"
-    """trackio project."""
-    run_name: str | None = None
-    """Name of the run where it is shown; default the output folder's name."""
-    logging_steps: Positive = 1
-    """Steps per line in the terminal and per row in TensorBoard, W&B and trackio; the first, the
-    last and evaluated steps always. metrics.jsonl has every step."""
-
-
-class LaunchSection(Section):
-    """Processes, started through torchrun."""
-
-    nproc_per_node: Positive = 1
-    """Processes on this host."""
-    nnodes: Positive = 1
-    """Hosts; above 1 the same command is run on each."""
-    node_rank: Annotated[int, Field(ge=0)] = 0
-    """Number of this host, from 0."""
-    rdzv_endpoint: str | None = None
-    """HOST:PORT of the first host, for several hosts."""
 
 
 class TrainConfig(Section):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from srl_data.command.errors import DataError
-from srl_grpo.config.train import EngineSection, OptimizerSection
+from srl_grpo.config.sections import EngineSection, OptimizerSection
 from srl_grpo.learner.batch import MicroBatch
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.policy import Policy

@@ -15,7 +15,7 @@ from srl_eval.generate.folders import ModelSource, check_files
 from srl_eval.generate.tokenizers import check_ids, load_tokenizer, longest_id
 from srl_eval.generate.transformers import SMALL_MODEL
 from srl_eval.generate.weights import load_model, quiet_transformers
-from srl_grpo.config.train import ModelSection
+from srl_grpo.config.sections import ModelSection
 from srl_grpo.learner.noise import switch_off_noise
 from srl_grpo.learner.trainable import check_trainable
 

@@ -36,13 +36,13 @@ from srl_grpo.objective.loss import (
 Metrics = dict[str, float]
 
 
-def weighted(samples: Sequence[Sample], normalisation: Normalisation) -> list[Sample]:
+def with_token_weights(samples: Sequence[Sample], normalisation: Normalisation) -> list[Sample]:
     """Samples of one optimizer step with each token's share of its global batch."""
     weights = token_weights([len(sample.completion_ids) for sample in samples], normalisation)
     return [replace(s, weight=weight) for s, weight in zip(samples, weights, strict=True)]
 
 
-def weight_of(samples: Sequence[Sample], normalisation: Normalisation) -> int:
+def loss_denominator(samples: Sequence[Sample], normalisation: Normalisation) -> int:
     """What an optimizer step weighs among others: the denominator of its loss."""
     return denominator([len(sample.completion_ids) for sample in samples], normalisation)
 
@@ -122,7 +122,7 @@ class Updater:
         constant, size = self.with_constants(samples), options.batch_size
         collected = [
             (
-                weight_of(batch, options.normalisation),
+                loss_denominator(batch, options.normalisation),
                 self.optimizer_step(batch, learning_rate, step),
             )
             for number in range(options.passes)
@@ -163,7 +163,7 @@ class Updater:
         """Log-probabilities of every sample's tokens, on every rank. Collective."""
         mine: dict[int, tuple[float, ...]] = {}
         temperature = self.options.temperature
-        for rows in self.shards(samples):
+        for rows in self.micro_batches(samples):
             batch = to_tensors(samples, rows, self.pad_id, self.world.device)
             if isinstance(scorer, Policy):
                 logprobs_N, _ = scorer(batch, temperature)
@@ -175,7 +175,7 @@ class Updater:
             everything.update(part)
         return [everything[row] for row in range(len(samples))]
 
-    def shards(self, samples: Sequence[Sample]) -> list[list[int]]:
+    def micro_batches(self, samples: Sequence[Sample]) -> list[list[int]]:
         """This rank's micro-batches; see `shard`."""
         return shard(samples, self.options.token_budget, self.world.rank, self.world.size)
 
@@ -185,8 +185,8 @@ class Updater:
         CommandError, before any weight moves, where a sum is not finite or the samples come from
         another model than the one that is trained.
         """
-        samples = weighted(batch, self.options.normalisation)
-        shards = self.shards(samples)
+        samples = with_token_weights(batch, self.options.normalisation)
+        shards = self.micro_batches(samples)
         sums: dict[str, Tensor] = {}
         for number, rows in enumerate(shards):
             self.engine.begin(last=number == len(shards) - 1)

@@ -1,7 +1,7 @@
 """Group-relative advantages and the test of whether a group teaches anything.
 
 Pure functions of reward tensors. What is left out: where rewards come from, which groups are
-sampled again (`srl_grpo.rollout.groups`), and the loss.
+left out (`srl_grpo.rollout.algorithm`), and the loss.
 """
 
 from torch import Tensor

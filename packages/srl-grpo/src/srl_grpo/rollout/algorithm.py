@@ -23,7 +23,7 @@ class Algorithm(Protocol):
         """Completions per prompt."""
 
     def usable(self, groups: Sequence[Group]) -> list[bool]:
-        """Whether each group can be trained on; the others are sampled again."""
+        """Whether each group can be trained on; prompts drawn anew take the place of the others."""
 
     def advantages(self, groups: Sequence[Group]) -> list[list[float]]:
         """Each group's advantages, in order of its members."""

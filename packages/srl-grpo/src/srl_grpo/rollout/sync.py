@@ -20,7 +20,7 @@ class WeightSync(Protocol):
     """Brings the policy's weights to an engine."""
 
     def __call__(self, engine: Engine) -> None:
-        """Make `engine` sample from the current weights, as another version of them. Collective."""
+        """Make `engine` sample from the current weights; counts `weights_version`. Collective."""
 
 
 class SharedWeights:
@@ -46,7 +46,7 @@ class CopiedWeights:
 
 
 def whole_copy(training: TrainingEngine) -> PreTrainedModel:
-    """A model like the policy's with unsharded parameters of its own, not yet the policy's."""
+    """A model like the policy's, unsharded; `copy_weights` gives it the policy's values."""
     model = training.policy.model
     twin = type(model)(copy.deepcopy(model.config))
     first = next(model.parameters())

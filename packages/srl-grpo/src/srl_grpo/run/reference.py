@@ -16,7 +16,8 @@ from transformers import PreTrainedModel
 
 from srl_data.command.config import read_tree
 from srl_data.command.errors import DataError
-from srl_grpo.config.train import ModelSection, TrainConfig
+from srl_grpo.config.sections import ModelSection
+from srl_grpo.config.train import TrainConfig
 from srl_grpo.learner.model import load_trainable, prepare_model
 from srl_grpo.learner.model_folder import save_model_folder
 from srl_grpo.learner.policy import Policy

@@ -1,7 +1,7 @@
 """What any run has, whatever its stage trains on, and what any run does: log a step, checkpoint it.
 
-A stage is handed the session and keeps in it what outlives a step. Left out: the loop
-(`srl_grpo.stages.loop`), and how what is here comes about.
+A stage is handed the session at every step; the loop puts the stage's state into it before a
+checkpoint. Left out: the loop (`srl_grpo.stages.loop`), and how a session is opened.
 """
 
 from dataclasses import dataclass, field
@@ -60,7 +60,7 @@ class Session:
 
     @property
     def config(self) -> TrainConfig:
-        """Of the run."""
+        """The run's config."""
         return self.setup.config
 
     @property
@@ -70,7 +70,7 @@ class Session:
 
     @property
     def display(self) -> Display:
-        """The run as its user sees it."""
+        """The live panel or the log lines that the user sees."""
         return self.setup.display
 
     @property

@@ -32,7 +32,7 @@ class Stage(Protocol):
     def evaluate(self) -> Values:
         """Held-out values of the present weights by metric; `reward` decides the best. Collective.
 
-        Asked only where the config says so.
+        Called only where an evaluation is due.
         """
 
     def state(self) -> dict[str, object]:

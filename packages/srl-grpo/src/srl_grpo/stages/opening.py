@@ -16,7 +16,7 @@ from srl_grpo.run.session import Session, Setup
 from srl_grpo.run.trackers import NoTracker, Tracker, make_trackers
 
 
-def check_given(setup: Setup) -> None:
+def check_paths(setup: Setup) -> None:
     """DataError where a model's folder or a data file cannot be used, before anything is loaded."""
     config = setup.config
     check_model(model_section(config, setup.start))  # before data or a hub are touched

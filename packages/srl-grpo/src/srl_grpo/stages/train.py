@@ -21,8 +21,9 @@ from srl_grpo.run.resume import interrupted, resume_command
 from srl_grpo.run.session import Session, Setup
 from srl_grpo.run.start import StartingPoint, finished_already, starting_point_of
 from srl_grpo.run.trackers import check_trackers
-from srl_grpo.stages import rl
 from srl_grpo.stages.loop import Stage, train_stage
+from srl_grpo.stages.rl import RLStage
+from srl_grpo.stages.rl_setup import open_stage
 from srl_grpo.stages.starvation import StarvedError
 
 
@@ -39,7 +40,7 @@ def train(config: TrainConfig) -> None:
             if world.is_main:
                 print(f"srl-grpo: {told}")  # noqa: T201 - what the command has to say
             return
-        with prepared(config, world, start, lock) as (session, stage, comparison):
+        with open_run(config, world, start, lock) as (session, stage, comparison):
             finished = train_and_compare(session, stage, comparison)
             world.barrier()  # else the launcher stops the main rank while it writes the report
         if not finished:
@@ -54,12 +55,12 @@ def train(config: TrainConfig) -> None:
 
 
 @contextmanager
-def prepared(
+def open_run(
     config: TrainConfig,
     world: World,
     found: StartingPoint | None = None,
     held: FolderLock | None = None,
-) -> Iterator[tuple[Session, rl.RLStage, BeforeAfter]]:
+) -> Iterator[tuple[Session, RLStage, BeforeAfter]]:
     """Everything of a run, ready to start; files and display are closed at the end.
 
     Where it starts is looked up unless `found`, under the lock `held`, says it.
@@ -78,7 +79,7 @@ def prepared(
             display.note(note)
         display.phase("load")
         setup = Setup(config, world, start, lock, display)
-        with rl.prepared(setup) as (session, stage):
+        with open_stage(setup) as (session, stage):
             yield session, stage, BeforeAfter(session, stage.held_out, stage.evaluate, began)
 
 

@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from srl_data.command.errors import DataError
-from srl_grpo.config.train import BuildSection
+from srl_grpo.config.sections import BuildSection
 from srl_grpo.toy.characters import END, PAD, alphabet_named, character_core
 
 

@@ -1,0 +1,218 @@
+"""How the stage of reinforcement learning and its session are put together from a config."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from srl_data.arithmetic import GRADER as ARITHMETIC_GRADER
+from srl_data.command.errors import ConfigError, DataError
+from srl_data.prompts import Template
+from srl_eval.generate import Sampling
+from srl_eval.grading import get_grader
+from srl_grpo.config.train import AlgorithmSection, TrainConfig
+from srl_grpo.data.prompting import stops_of
+from srl_grpo.data.prompts import (
+    TrainingPrompt,
+    graders_of,
+    heldout_records,
+    limited,
+    load_prompts,
+    training_records,
+)
+from srl_grpo.data.record_kinds import RecordKind, kind_of_run
+from srl_grpo.data.training_template import same_on_all_ranks, with_template
+from srl_grpo.heldout.chains import DEFAULT_GRADER, Chains
+from srl_grpo.heldout.evaluation import HeldOut
+from srl_grpo.learner.engine import prepare_deepspeed
+from srl_grpo.learner.policy import Policy, check_head
+from srl_grpo.learner.updater import UpdateOptions, Updater
+from srl_grpo.objective.loss import LossOptions, PolicyLoss
+from srl_grpo.rollout.algorithm import algorithm_of
+from srl_grpo.rollout.engines import transformers_rollout
+from srl_grpo.rollout.rewards import make_rewards
+from srl_grpo.rollout.scoring import Scorer
+from srl_grpo.rollout.source import RolloutSource
+from srl_grpo.run.inputs import Inputs, check_inputs, describe_inputs
+from srl_grpo.run.prompted_model import PromptedModel, open_model
+from srl_grpo.run.reference import make_reference
+from srl_grpo.run.session import Session, Setup, open_directory
+from srl_grpo.stages.opening import check_paths, open_session
+from srl_grpo.stages.rl import NAME, RLStage, RLState
+from srl_grpo.toy.warm_start import pairs, warm_start
+
+
+@contextmanager
+def open_stage(setup: Setup) -> Iterator[tuple[Session, RLStage]]:
+    """A session and its stage, ready to start; trackers are closed at the end."""
+    rewards = make_rewards(setup.config.reward)
+    check_paths(setup)
+    kind = kind_of_run(setup.config, rewards.required_columns)
+    setup, template = choose_template(setup, kind)
+    config, world, note = setup.config, setup.world, setup.display.note
+    model = open_model(config, template, setup.start, world, note)
+    records = training_records(config, kind, note)
+    prompts = load_prompts(records, config.data.path, config, model.prompts, note).prompts
+    prepare_deepspeed()  # saving a model imports it too, with its notices
+    world.of_main(lambda: model.check(prompts[0].text))  # only rank 0 saves
+    rewards.check_graders(graders_of(prompts))
+    scorer = Scorer(rewards, model.tokenizer, world)
+    held_out = make_held_out(setup, kind, model, scorer)
+    inputs = inputs_of(setup, model, len(prompts), held_out)
+    directory = open_directory(setup, model.prompts.record)
+    policy = make_policy(setup, model)
+    reference = make_reference(setup, policy, model, inputs, directory)
+    with open_session(setup, directory, model, policy, inputs) as session:
+        yield session, make_stage(session, prompts, scorer, held_out, reference)
+
+
+def choose_template(setup: Setup, kind: RecordKind) -> tuple[Setup, Template]:
+    """The prompt template for a kind of record, and the setup that names it."""
+    chosen = same_on_all_ranks(setup.config, kind, setup.start.checkpoint, setup.world)
+    if chosen.note:
+        setup.display.note(chosen.note)
+    return replace(setup, config=with_template(setup.config, chosen.template)), chosen.template
+
+
+def make_stage(
+    session: Session,
+    prompts: list[TrainingPrompt],
+    scorer: Scorer,
+    held_out: HeldOut | None,
+    reference: Policy | None,
+) -> RLStage:
+    """The stage over a session's engine, where its checkpoint left it."""
+    config, model, engine = session.config, session.model, session.engine
+    progress = resume_progress(session)
+    rollout = transformers_rollout(
+        engine, model.pad_id, config.rollout.completions_per_chunk, model.tokenizer
+    )
+    rollout.sync_weights()
+    source = RolloutSource(
+        prompts=prompts,
+        rollout=rollout,
+        sampling=sampling_of(config, model),
+        scorer=scorer,
+        algorithm=algorithm_of(config),
+        options=config.rollout,
+        seed=config.seed,
+        world=session.world,
+        state=progress,
+    )
+    updater = Updater(
+        engine, loss_of(config.algorithm), update_options(config), model.pad_id, reference
+    )
+    return RLStage(config, source, updater, held_out, progress)
+
+
+def resume_progress(session: Session) -> RLState:
+    """The stage's part of a checkpoint's state, or a fresh one.
+
+    ConfigError where another stage wrote the checkpoint, DataError where its state does not fit.
+    """
+    state, checkpoint = session.state, session.setup.start.checkpoint
+    if checkpoint is not None and state.stage != NAME:
+        raise ConfigError(f"{checkpoint} was written by another stage of training: {state.stage!r}")
+    state.stage = NAME
+    try:
+        progress = RLState.model_validate(state.stage_state)
+    except ValidationError as error:
+        raise DataError(
+            f"{checkpoint}: its stage's state does not fit: "
+            f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
+        ) from error
+    if 0 < session.config.rollout.max_starved_steps <= progress.starved_steps:
+        progress.starved_steps = 0  # it was stopped for that; who resumes it wants to try again
+    return progress
+
+
+def loss_of(options: AlgorithmSection) -> PolicyLoss:
+    """The loss with its constants from the config."""
+    constants = LossOptions(
+        epsilon_low=options.epsilon_low,
+        epsilon_high=options.epsilon_high,
+        beta=options.beta,
+        sampler_cap=options.sampler_cap,
+    )
+    return PolicyLoss(options.loss, constants)
+
+
+def update_options(config: TrainConfig) -> UpdateOptions:
+    """How a batch becomes optimizer steps."""
+    return UpdateOptions(
+        batch_size=config.train_batch_size,
+        passes=config.algorithm.ppo_steps,
+        normalisation=config.algorithm.normalisation,
+        token_budget=config.engine.micro_batch_tokens,
+        temperature=config.rollout.temperature,
+        top_p=config.rollout.top_p,
+        max_logprob_difference=config.algorithm.max_logprob_difference,
+        seed=config.seed,
+    )
+
+
+def sampling_of(config: TrainConfig, model: PromptedModel) -> Sampling:
+    """How rollouts are drawn."""
+    return Sampling(
+        max_new_tokens=config.rollout.max_new_tokens,
+        temperature=config.rollout.temperature,
+        top_p=config.rollout.top_p,
+        stop_token_ids=stops_of(model.model, model.prompts),
+        stop=config.rollout.stop,
+    )
+
+
+def make_policy(setup: Setup, model: PromptedModel) -> Policy:
+    """The policy, warm-started where the run is fresh and the config says so."""
+    policy, config, fresh = Policy(model.model), setup.config, setup.start.checkpoint is None
+    if fresh:
+        check_head(policy)
+    options, synthetic = config.warm_start, config.synthetic
+    if options.steps and synthetic is not None and fresh:
+        setup.display.phase("warm start")
+        stream = pairs(config.seed, synthetic.difficulty, options, model.prompts, model.tokenizer)
+        loss = warm_start(policy, stream, options, model.pad_id)
+        setup.display.note(f"warm start: {options.steps} supervised steps, last loss {loss:.3f}")
+    return policy
+
+
+def make_held_out(
+    setup: Setup, kind: RecordKind, model: PromptedModel, scorer: Scorer
+) -> HeldOut | None:
+    """The held-out set, if there is one to evaluate on."""
+    config, note = setup.config, setup.display.note
+    records = heldout_records(config, kind, note)
+    if records is None or not (config.evaluation.eval_every or config.evaluation.before_after):
+        return None
+    records = limited(records, config.evaluation.eval_limit)
+    found = load_prompts(records, config.data.val_path, config, model.prompts, note)
+
+    sampling = sampling_of(config, model)
+    is_made = config.data.val_path is None  # on the spot, with the grader that its records name
+    chains = Chains(
+        prompts=model.prompts,
+        sampling=sampling,
+        max_prompt_length=config.data.max_prompt_length,
+        grader=get_grader(ARITHMETIC_GRADER if is_made else DEFAULT_GRADER),
+        start=config.evaluation.chain_start,
+        seed=config.seed,
+    )
+    stepwise = model.prompts.template.stepwise  # else no prompt shows the steps so far
+    return HeldOut(
+        found.prompts, scorer, sampling, config.seed, setup.world, chains if stepwise else None
+    )
+
+
+def inputs_of(setup: Setup, model: PromptedModel, prompts: int, held_out: HeldOut | None) -> Inputs:
+    """What the run begins or resumes with; ConfigError where that is not what it began with."""
+    config, start = setup.config, setup.start
+
+    def find() -> Inputs:
+        evaluated = None if held_out is None else len(held_out.prompts)
+        now = describe_inputs(config, model.model, prompts, evaluated)
+        if start.checkpoint is None:
+            return now
+        return check_inputs(start.state.inputs, now, start.checkpoint, config.checkpoint.force)
+
+    return setup.world.of_main(find)

@@ -153,7 +153,7 @@ def test_a_function_gives_a_text_or_messages_from_the_fields(spec, written):
         ("own.py:later", ConfigError, "expected a function of a record's fields that is not async"),
         ("own.py:Kind", ConfigError, "expected a function of a record's fields"),
         ("own.py:text_", ConfigError, "there is no 'text_' in own.py"),
-        ("none.py:text", ConfigError, "'none.py:text' cannot be loaded: no such file: none.py"),
+        ("none.py:text", ConfigError, "'none.py:text': no such file: none.py"),
         ("no_such_module:text", ConfigError, "No module named 'no_such_module'"),
         ("own.py:", ConfigError, "expected module:name or file.py:name"),
         ("raises.py:text", ConfigError, "raises.py raised ZeroDivisionError: division by zero"),

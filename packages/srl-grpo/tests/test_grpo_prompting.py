@@ -363,7 +363,7 @@ def test_a_function_that_changed_is_not_trained_with_unasked(
     code, _, err = call("--model", checkpoint, "--output-dir", "last")
     assert code == 3
     assert err.count("\n") == 1
-    assert "which cannot be had: --template 'own.py:ask' cannot be loaded: no such file" in err
+    assert "which cannot be had: --template 'own.py:ask': no such file" in err
 
 
 def test_what_does_not_fit_the_records_is_said_with_what_does(call, model_with, tmp_path):

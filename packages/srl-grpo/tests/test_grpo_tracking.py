@@ -3,6 +3,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -137,6 +138,7 @@ def test_tensorboard_holds_the_scalars_and_purges_at_resume(tmp_path):
     for step in (1, 2, 3):
         first.log(step, {"reward": step / 4, "kl": math.nan})
     first.close()
+    time.sleep(1.1)  # TensorBoard reads files in the order of their names, which hold the second
     resumed = TensorBoardTracker(tmp_path, resume_step=2)
     resumed.log(3, {"reward": 8.0})
     resumed.close()

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srl_data.command.errors import ConfigError, DataError
-from srl_data.named_code import failure, load_named
 from srl_data.prompts import (
     TEMPLATES,
     TRIAL,
@@ -27,6 +26,7 @@ from srl_data.prompts import (
     steps_of,
     user,
 )
+from srl_reward.user_code import failure, load_named
 
 MAX_BYTES = 65_536
 """Longest text file of a template."""
@@ -189,7 +189,10 @@ def function_template(name: str) -> Template:
     Raises ConfigError where there is no such function, or its prompts do not show the problem;
     DataError where it fails.
     """
-    found = load_named(name, "template")
+    try:
+        found = load_named(name, "--template")
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     if isinstance(found, type) or not callable(found) or inspect.iscoroutinefunction(found):
         raise ConfigError(
             f"--template {name!r} is {str(found)[:80]!r}, expected a function of a record's fields "

@@ -12,8 +12,8 @@ from numbers import Real
 from srl_data.command.errors import CommandError, ConfigError, DataError
 from srl_grpo.config.reward import RewardSection
 from srl_reward import AnswerReward, FunctionReward, Reward, Scored, make_reward
-from srl_reward.custom import failure, source_file
 from srl_reward.grading import check_grader
+from srl_reward.user_code import failure, source_file
 
 RESERVED = ("exact", "invalid")
 """Names of shares under `reward/`; a reward of such a name is logged as `exact_reward`."""

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from srl_data.command.errors import ConfigError
 from srl_data.files import sha256_file
 from srl_grpo.config.train import TrainConfig
-from srl_reward.custom import source_file
+from srl_reward.user_code import source_file
 
 
 class Inputs(BaseModel):

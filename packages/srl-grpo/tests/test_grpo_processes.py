@@ -101,6 +101,7 @@ def train_replayed(stage: int, folder: Path) -> None:
         save_file(weights, folder / "weights.safetensors")
         save_file(sampled_from, folder / "sampled_from.safetensors")
         (folder / "metrics.json").write_text(json.dumps(metrics))
+    world.barrier()  # a rank that left early would abort the others at their exit
 
 
 def launch(environment: dict[str, str], stage: int, folder: Path, processes: int) -> Path:

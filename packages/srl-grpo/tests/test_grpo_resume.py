@@ -134,7 +134,7 @@ def test_stopped_by_ctrl_c_and_continued_is_the_unbroken_run(
     assert steps_of(run)[-1] == stopped
     assert not (run / "summary.json").exists()
     (said,) = [line for line in errors.splitlines() if line.startswith("srl-grpo: error: ")]
-    command = shlex.split(said.partition("go on with: ")[2])
+    command = shlex.split(said.partition("resume with: ")[2])
     assert command == [
         *("srl-grpo", "train", "--config", str(config), *flags),
         *("--output-dir", str(run), "--resume", "auto"),

@@ -176,6 +176,15 @@ def test_rollouts_are_told_as_the_model_saw_them(make_group):
     json.dumps(records)
 
 
+def test_a_part_of_a_reward_never_takes_the_place_of_what_the_model_was_asked(make_group):
+    group = make_group([1.0, 0.0], parts={"prompt": "mine", "id": "mine", "action": "kept"})
+    selection = Selection(wanted=1)
+    selection.add([group], [True])
+    prompts = [instance("p/2", 2, 3, "2. **Tens** 1")]
+    first = next(iter(rollout_records(1, selection, prompts, GroupRelative())))
+    assert (first["id"], first["prompt"], first["action"]) == ("p/2", prompts[0].text, "kept")
+
+
 def test_phases_add_up_to_the_step(monkeypatch):
     ticks = iter([0.0, 1.0, 4.0, 5.0, 6.0, 10.0, 20.0])
     monkeypatch.setattr("srl_grpo.run.clock.monotonic", lambda: next(ticks))

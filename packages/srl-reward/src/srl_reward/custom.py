@@ -125,5 +125,5 @@ def _parameters(function: RewardFunction) -> Mapping[str, inspect.Parameter] | N
 def _constructed(kind: type[Reward], spec: str, options: Mapping[str, object]) -> Reward:
     try:
         return kind(**options)  # type: ignore[arg-type]  # the user's own constructor
-    except Exception as error:
+    except Exception as error:  # a user's code may raise anything
         raise ValueError(f"reward {spec!r}: its constructor raised {failure(error)}") from error

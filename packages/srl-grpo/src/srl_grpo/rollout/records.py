@@ -25,12 +25,12 @@ def group_records(
     columns = {name: value for name, value in prompt.columns.items() if name != target}
     for number, (member, advantage) in enumerate(zip(group.members, advantage_G, strict=True)):
         yield {
+            **member.parts,  # first: a reward's own part never takes the place of a field below
             "step": step,
             "id": prompt.id,
             "sample": number,
             "prompt": prompt.text,
             "completion": member.text,
-            **member.parts,
             "target": prompt.columns.get(target),
             "reward": member.reward,
             "rewards": member.rewards,

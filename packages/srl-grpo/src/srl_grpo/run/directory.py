@@ -64,7 +64,7 @@ class RunDirectory:
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a logged step."""
+        """One JSON object per step."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -153,7 +153,7 @@ def begin_run(
 def resume_run(path: Path, config: Section, step: int) -> RunDirectory:
     """Reopen a run that is resumed after `step`: later rollouts are removed, the config rewritten.
 
-    The environment of the first start stay; those of this one lie beside them, in
+    The environment of the first start stays; that of this one lies beside it, in
     `sys/resumed_<UTC stamp>/`.
     """
     run = open_run(path)

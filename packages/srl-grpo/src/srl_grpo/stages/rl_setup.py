@@ -67,7 +67,7 @@ def open_stage(setup: Setup) -> Iterator[tuple[Session, RLStage]]:
 
 def choose_template(setup: Setup, kind: RecordKind) -> tuple[Setup, Template]:
     """The prompt template for a kind of record, and the setup that names it."""
-    chosen = same_on_all_ranks(setup.config, kind, setup.start.checkpoint, setup.world)
+    chosen = same_on_all_ranks(setup.config, kind, setup.start.prompts, setup.world)
     if chosen.note:
         setup.display.note(chosen.note)
     return replace(setup, config=with_template(setup.config, chosen.template)), chosen.template

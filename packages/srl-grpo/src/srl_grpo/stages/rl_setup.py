@@ -6,11 +6,9 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
-from srl_data.arithmetic import GRADER as ARITHMETIC_GRADER
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.prompts import Template
 from srl_eval.generate import Sampling
-from srl_eval.grading import get_grader
 from srl_grpo.config.train import AlgorithmSection, TrainConfig
 from srl_grpo.data.prompting import stops_of
 from srl_grpo.data.prompts import (
@@ -23,7 +21,7 @@ from srl_grpo.data.prompts import (
 )
 from srl_grpo.data.record_kinds import RecordKind, kind_of_run
 from srl_grpo.data.training_template import same_on_all_ranks, with_template
-from srl_grpo.heldout.chains import DEFAULT_GRADER, Chains
+from srl_grpo.heldout.chains import Chains
 from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.learner.engine import prepare_deepspeed
 from srl_grpo.learner.policy import Policy, check_head
@@ -69,7 +67,7 @@ def open_stage(setup: Setup) -> Iterator[tuple[Session, RLStage]]:
 
 def choose_template(setup: Setup, kind: RecordKind) -> tuple[Setup, Template]:
     """The prompt template for a kind of record, and the setup that names it."""
-    chosen = same_on_all_ranks(setup.config, kind, setup.start.checkpoint, setup.world)
+    chosen = same_on_all_ranks(setup.config, kind, setup.start.prompts, setup.world)
     if chosen.note:
         setup.display.note(chosen.note)
     return replace(setup, config=with_template(setup.config, chosen.template)), chosen.template
@@ -144,7 +142,8 @@ def update_options(config: TrainConfig) -> UpdateOptions:
         batch_size=config.train_batch_size,
         passes=config.algorithm.ppo_steps,
         normalisation=config.algorithm.normalisation,
-        token_budget=config.engine.micro_batch_tokens,
+        token_budget=config.engine.token_budget,
+        micro_batches=config.engine.gradient_accumulation_steps,
         temperature=config.rollout.temperature,
         top_p=config.rollout.top_p,
         max_logprob_difference=config.algorithm.max_logprob_difference,
@@ -189,12 +188,10 @@ def make_held_out(
     found = load_prompts(records, config.data.val_path, config, model.prompts, note)
 
     sampling = sampling_of(config, model)
-    is_made = config.data.val_path is None  # on the spot, with the grader that its records name
     chains = Chains(
         prompts=model.prompts,
         sampling=sampling,
         max_prompt_length=config.data.max_prompt_length,
-        grader=get_grader(ARITHMETIC_GRADER if is_made else DEFAULT_GRADER),
         start=config.evaluation.chain_start,
         seed=config.seed,
     )

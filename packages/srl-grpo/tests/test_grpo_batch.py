@@ -54,7 +54,8 @@ def test_columns_are_flat_over_tokens_row_by_row():
     assert batch.columns["advantage"].tolist() == [-1.0, 1.5, 1.5]
     assert batch.columns["weight"].tolist() == [0.5, 0.25, 0.25]
     assert batch.columns["old_logprobs"].tolist() == [-3.0, -1.0, -2.0]
-    assert batch.columns.keys() == {"advantage", "weight", "old_logprobs"}
+    assert batch.columns["sequence"].tolist() == [0, 1, 1]
+    assert batch.columns.keys() == {"advantage", "weight", "old_logprobs", "sequence"}
 
 
 def test_an_empty_micro_batch_has_the_columns_of_the_others():
@@ -75,6 +76,17 @@ def test_shards_cover_every_row_once_within_the_budget_in_equal_numbers(samples,
             width = max((samples[row].length for row in group), default=0)
             assert len(group) <= 1 or len(group) * width <= budget
     assert any(group for groups in shards for group in groups[-1:]) or not samples
+
+
+@given(SAMPLES, st.integers(1, 6), st.integers(1, 5))
+def test_counted_shards_cover_every_row_once_in_groups_of_like_sizes(samples, count, ranks):
+    shards = [shard(samples, 1, rank, ranks, micro_batches=count) for rank in range(ranks)]
+    rows = sorted(row for groups in shards for group in groups for row in group)
+    assert rows == list(range(len(samples)))
+    assert {len(groups) for groups in shards} == {min(count, -(-len(samples) // ranks))}
+    for groups in shards:
+        sizes = [len(group) for group in groups if group]
+        assert max(sizes, default=0) - min(sizes, default=0) <= 1
 
 
 @given(SAMPLES, st.integers(1, 5))

@@ -59,6 +59,12 @@ class Findings:
         """The share of invalid completions."""
         return self.reasons.total() / max(1, self.completions)
 
+    @property
+    def form_is_unknown(self) -> bool:
+        """Whether what came to its end is invalid throughout, so that more room would not help."""
+        finished = self.completions - self.reasons[TRUNCATED]
+        return finished > 0 and self.reasons.total() == self.completions
+
     def examples(self) -> list[Rollout]:
         """An output of each of the most frequent kinds, then further ones of them."""
         ranked = sorted(self.outputs, key=lambda kind: -self.reasons.get(kind, 0))
@@ -109,11 +115,11 @@ def remedies(found: Findings, config: TrainConfig) -> list[str]:
         f"({100 * found.reasons[TRUNCATED] / max(1, found.completions):.0f} % were cut off)"
     )
     form = [
-        "teach the format first: fine-tune the model on examples of it, then train from that one",
+        "teach the format first: `srl-grpo sft` on steps of experts, then train from its final/",
         longer,
         f"put the question in another form: --template (now {config.data.template}), in a new run",
     ]
-    if found.reasons[TRUNCATED] * 2 > found.reasons.total():
+    if found.reasons[TRUNCATED] * 2 > found.reasons.total() and not found.form_is_unknown:
         form[:2] = [form[1], form[0]]
     easier = (
         "make rewards differ: easier data, a larger --group-size, a higher --temperature, "

@@ -24,7 +24,7 @@ from pathlib import Path
 from machine import processor
 
 ROOT = Path(__file__).resolve().parent.parent
-HELD_OUT = "--val-data gsm8k.val.jsonl --eval-limit 24 --before-after --max-new-tokens 80"
+HELD_OUT = "--val-data gsm8k.val.jsonl --eval-limit 24 --max-new-tokens 80"
 PROBLEMS = 600
 """The first so many are enough for a few hundred examples."""
 ROAD = {
@@ -33,10 +33,10 @@ ROAD = {
     "--val-size 60 --output gsm8k.jsonl",
     "sft": "srl-grpo sft --model smollm2 --data gsm8k.jsonl --max-seq-len 300 "
     "--batch-size 4 --gradient-accumulation-steps 1 --num-steps 60 --lr 5e-5 "
-    f"{HELD_OUT} --output-dir sft",
+    f"{HELD_OUT} --before-after --output-dir sft",
     "train": "srl-grpo train --model sft/final --data gsm8k.jsonl --max-prompt-length 300 "
-    "--batch-size 3 --group-size 4 --num-steps {steps} --lr 1e-5 "
-    f"{HELD_OUT} --output-dir srl",
+    "--batch-size 2 --group-size 4 --num-steps {steps} --lr 1e-5 "
+    f"{HELD_OUT} --eval-every {{steps}} --output-dir srl",
 }
 """The commands by name, run in the working folder."""
 ROWS = {
@@ -82,12 +82,22 @@ def beside(program: str) -> Path:
     return Path(sys.executable).with_name(program)
 
 
-def summary(work: Path, run_folder: str) -> dict[str, dict[str, float]]:
-    """Before and after, as a run's summary.json has them."""
-    found: dict[str, dict[str, float]] = json.loads(
-        (work / run_folder / "summary.json").read_text()
-    )
+def summary(work: Path) -> dict[str, dict[str, float]]:
+    """Before and after of `sft`."""
+    found: dict[str, dict[str, float]] = json.loads((work / "sft" / "summary.json").read_text())
     return found
+
+
+def metrics(work: Path, run_folder: str) -> list[dict[str, float]]:
+    """A run's metrics, step by step."""
+    lines = (work / run_folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def last_evaluation(work: Path) -> dict[str, float]:
+    """What `train` evaluated at its end, on the same records with the same seeds."""
+    last = metrics(work, "srl")[-1]
+    return {name.removeprefix("eval/"): found for name, found in last.items() if "eval/" in name}
 
 
 def shown(name: str, values: Mapping[str, float]) -> str:
@@ -97,27 +107,13 @@ def shown(name: str, values: Mapping[str, float]) -> str:
     return f"{values[name]:.1%}" if name in SHARES else f"{values[name]:.3f}"
 
 
-def table(sft: dict[str, dict[str, float]], srl: dict[str, dict[str, float]]) -> list[str]:
-    """Rows of metrics: untrained, after `sft`, after `train`, and what `train` changed."""
-    lines = [
-        "| held out | untrained | after `sft` | after `train` | `train` changed, 95 % interval |",
-        "|---|--:|--:|--:|--:|",
-    ]
+def table(*stages: Mapping[str, float]) -> list[str]:
+    """A row per metric, a column per stage."""
+    lines = ["| held out | untrained | after `sft` | after `train` |", "|---|--:|--:|--:|"]
     for name, words in ROWS.items():
-        stages = (sft["before"], sft["after"], srl["after"])
-        values = [shown(name, found) for found in stages]
-        lines.append(f"| {words} | {' | '.join(values)} | {change(name, srl)} |")
+        values = " | ".join(shown(name, found) for found in stages)
+        lines.append(f"| {words} | {values} |")
     return lines
-
-
-def change(name: str, srl: dict[str, dict[str, float]]) -> str:
-    """What `train` changed, with its interval."""
-    if name not in srl["after"]:
-        return "–"
-    low, high = srl["intervals"][name]  # type: ignore[misc]
-    form = "{:+.1%}" if name in SHARES else "{:+.3f}"
-    moved = form.format(srl["after"][name] - srl["before"][name])
-    return f"{moved} ({form.format(low)} to {form.format(high)})"
 
 
 def times(work: Path) -> list[str]:
@@ -132,15 +128,14 @@ def times(work: Path) -> list[str]:
 
 def loss_course(work: Path) -> str:
     """The training loss of `sft` as means over ten steps each."""
-    lines = (work / "sft" / "metrics.jsonl").read_text().splitlines()
-    losses = [json.loads(line)["train/loss"] for line in lines]
+    losses = [line["train/loss"] for line in metrics(work, "sft")]
     means = [sum(losses[start : start + 10]) / 10 for start in range(0, len(losses), 10)]
     return ", ".join(f"{mean:.3f}" for mean in means)
 
 
 def page(work: Path, commands: Mapping[str, str]) -> str:
     """The page with commands, table and times."""
-    sft, srl = summary(work, "sft"), summary(work, "srl")
+    sft = summary(work)
     return "\n".join(
         [
             "# A small pretrained model: from nothing to steps",
@@ -163,7 +158,7 @@ def page(work: Path, commands: Mapping[str, str]) -> str:
                 "temperature 1."
             ),
             "",
-            *table(sft, srl),
+            *table(sft["before"], sft["after"], last_evaluation(work)),
             "",
             f"Loss while `sft` ran, means over ten steps: {loss_course(work)}.",
             "",
@@ -179,7 +174,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="GSM8K's train.jsonl")
     parser.add_argument("--work", type=Path, required=True, help="folder of models and runs")
     parser.add_argument("--output", type=Path, required=True, help="the page, Markdown")
-    parser.add_argument("--train-steps", type=int, default=6)
+    parser.add_argument("--train-steps", type=int, default=4)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     commands = {

@@ -23,6 +23,7 @@ from srl_data.command.errors import CommandError
 from srl_data.records import SrlInstance
 from srl_eval.generate import seed_for
 from srl_grpo.config.algorithm import AlgorithmSection
+from srl_grpo.config.losses import CONSTANTS
 from srl_grpo.config.sections import LaunchSection
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.launch import torchrun_arguments
@@ -626,15 +627,20 @@ HELD: dict[str, Held] = {
 
 ELSEWHERE = {
     "config_version",
-    "algorithm.epsilon_low",
-    "algorithm.epsilon_high",
     "algorithm.beta",
     "algorithm.sampler_cap",
+    *(f"algorithm.{name}" for name in CONSTANTS),
+    "algorithm.advantage_scale",
+    "algorithm.kl_estimator",
+    "algorithm.kl_corrected",
+    "algorithm.sampler_floor",
+    "algorithm.sampler_correction",
     "evaluation.chain_start",
     "checkpoint.force",
 }
 """The version of config files, held in `test_grpo_former_loss.py`; keys of the loss and of chains,
-`test_grpo_wiring.py` by what they do to a run; the one that lets a run go on with other inputs, in
+in `test_grpo_wiring.py` and `test_grpo_loss_wiring.py` by what they do to a run; constants of the
+losses, in `test_grpo_loss_family.py`; the one that lets a run go on with other inputs, in
 `test_grpo_inputs.py`."""
 
 

@@ -11,19 +11,19 @@ def rollout_records(
     step: int, selection: Selection, prompts: Sequence[TrainingPrompt], algorithm: Algorithm
 ) -> Iterator[dict[str, object]]:
     """One record per completion of `step`, kept groups and dropped ones alike."""
-    kept = {id(group) for group in selection.kept}
-    rows = algorithm.advantages(selection.sampled)
-    for group, advantage_G in zip(selection.sampled, rows, strict=True):
-        yield from group_records(step, group, prompts[group.index], id(group) in kept, advantage_G)
+    rows = algorithm.advantages(selection.kept)
+    kept = {id(group): row for group, row in zip(selection.kept, rows, strict=True)}
+    for group in selection.sampled:
+        yield from group_records(step, group, prompts[group.index], kept.get(id(group)))
 
 
 def group_records(
-    step: int, group: Group, prompt: TrainingPrompt, kept: bool, advantage_G: Sequence[float]
+    step: int, group: Group, prompt: TrainingPrompt, advantage_G: Sequence[float] | None
 ) -> Iterator[dict[str, object]]:
-    """One record per member of a group; the advantage only where it was trained on."""
+    """One record per member of a group; its advantages only where it was trained on."""
     target = "target_step" if "target_step" in prompt.columns else "answer"
     columns = {name: value for name, value in prompt.columns.items() if name != target}
-    for number, (member, advantage) in enumerate(zip(group.members, advantage_G, strict=True)):
+    for number, member in enumerate(group.members):
         yield {
             **member.parts,  # first: a reward's own part never takes the place of a field below
             "step": step,
@@ -35,10 +35,10 @@ def group_records(
             "reward": member.reward,
             "rewards": member.rewards,
             "exact": member.exact,
-            "advantage": advantage if kept else None,
+            "advantage": None if advantage_G is None else advantage_G[number],
             "reason": member.reason,
             "finish_reason": member.completion.finish_reason,
             "tokens": len(member.completion.token_ids),
-            "kept": kept,
+            "kept": advantage_G is not None,
             "columns": columns,
         }

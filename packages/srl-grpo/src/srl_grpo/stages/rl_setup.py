@@ -10,7 +10,6 @@ from srl_data.command.errors import ConfigError, DataError
 from srl_data.prompts import Template
 from srl_eval.generate import Sampling
 from srl_grpo.config.algorithm import AlgorithmSection
-from srl_grpo.config.losses import LOSSES
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.data.prompting import stops_of
 from srl_grpo.data.prompts import (
@@ -28,6 +27,7 @@ from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.learner.engine import prepare_deepspeed
 from srl_grpo.learner.policy import Policy, check_head
 from srl_grpo.learner.updater import UpdateOptions, Updater
+from srl_grpo.objective.importance import SamplerWeights
 from srl_grpo.objective.loss import PolicyLoss
 from srl_grpo.objective.normalisation import Normalisation
 from srl_grpo.objective.options import LossOptions
@@ -131,13 +131,17 @@ def resume_progress(session: Session) -> RLState:
 
 
 def loss_of(options: AlgorithmSection) -> PolicyLoss:
-    """The loss with its constants from the config, or else the ones it was published with."""
-    own = LOSSES[options.loss]
+    """The loss with its constants, its KL term and its correction of the sampler."""
+    sampler = None
+    if options.sampler_cap is not None:
+        bounds = (options.sampler_cap, options.sampler_floor)
+        sampler = SamplerWeights(*bounds, options.sampler_correction)
     constants = LossOptions(
-        epsilon_low=own.epsilon_low if options.epsilon_low is None else options.epsilon_low,
-        epsilon_high=own.epsilon_high if options.epsilon_high is None else options.epsilon_high,
+        **options.constants,
         beta=options.beta,
-        sampler_cap=options.sampler_cap,
+        kl_estimator=options.kl_estimator,
+        kl_corrected=options.kl_corrected,
+        sampler=sampler,
     )
     return PolicyLoss(options.loss, constants)
 

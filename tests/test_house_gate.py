@@ -59,12 +59,14 @@ def test_the_slow_stage_runs_beside_the_others_and_speaks_after_them(gate, tmp_p
 
 @pytest.mark.parametrize("name", ["slow", "lint", "wheels"])
 def test_one_failed_stage_fails_the_gate_and_hides_no_other(gate, name):
-    code, said = run(gate(**{name: "echo why; false"}))
+    command = gate(**{name: "echo why; false"})
+    stages = subprocess.check_output([*command, "--list"], text=True).split()
+    code, said = run(command)
     assert code == 1
     assert f"\nFAILED  {name} " in said
     assert "(exit code 1)" in said
     assert "why" in said
-    assert said.count("\nok      ") == 11
+    assert said.count("\nok      ") == len(stages) - 1
     assert "\nok      quickstart " in said
 
 

@@ -72,7 +72,6 @@ class BuildConfig(Section):
     sft: bool = False
     """Also write the training questions with whole solutions to NAME.sft.jsonl."""
     on_error: OnError = "fail"
-    """A malformed row stops the build, or is skipped, counted and listed."""
 
 
 @dataclass

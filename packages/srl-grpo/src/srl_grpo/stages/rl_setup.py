@@ -9,7 +9,9 @@ from pydantic import ValidationError
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.prompts import Template
 from srl_eval.generate import Sampling
-from srl_grpo.config.train import AlgorithmSection, TrainConfig
+from srl_grpo.config.algorithm import AlgorithmSection
+from srl_grpo.config.losses import LOSSES
+from srl_grpo.config.train import TrainConfig
 from srl_grpo.data.prompting import stops_of
 from srl_grpo.data.prompts import (
     TrainingPrompt,
@@ -26,7 +28,9 @@ from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.learner.engine import prepare_deepspeed
 from srl_grpo.learner.policy import Policy, check_head
 from srl_grpo.learner.updater import UpdateOptions, Updater
-from srl_grpo.objective.loss import LossOptions, PolicyLoss
+from srl_grpo.objective.loss import PolicyLoss
+from srl_grpo.objective.normalisation import Normalisation
+from srl_grpo.objective.options import LossOptions
 from srl_grpo.rollout.algorithm import algorithm_of
 from srl_grpo.rollout.engines import transformers_rollout
 from srl_grpo.rollout.rewards import make_rewards
@@ -98,8 +102,9 @@ def make_stage(
         world=session.world,
         state=progress,
     )
+    loss = loss_of(config.algorithm)
     updater = Updater(
-        engine, loss_of(config.algorithm), update_options(config), model.pad_id, reference
+        engine, loss, update_options(config, loss.normalisation), model.pad_id, reference
     )
     return RLStage(config, source, updater, held_out, progress)
 
@@ -126,22 +131,24 @@ def resume_progress(session: Session) -> RLState:
 
 
 def loss_of(options: AlgorithmSection) -> PolicyLoss:
-    """The loss with its constants from the config."""
+    """The loss with its constants from the config, or else the ones it was published with."""
+    own = LOSSES[options.loss]
     constants = LossOptions(
-        epsilon_low=options.epsilon_low,
-        epsilon_high=options.epsilon_high,
+        epsilon_low=own.epsilon_low if options.epsilon_low is None else options.epsilon_low,
+        epsilon_high=own.epsilon_high if options.epsilon_high is None else options.epsilon_high,
         beta=options.beta,
         sampler_cap=options.sampler_cap,
     )
     return PolicyLoss(options.loss, constants)
 
 
-def update_options(config: TrainConfig) -> UpdateOptions:
+def update_options(config: TrainConfig, normalisation: Normalisation) -> UpdateOptions:
     """How a batch becomes optimizer steps."""
     return UpdateOptions(
         batch_size=config.train_batch_size,
         passes=config.algorithm.ppo_steps,
-        normalisation=config.algorithm.normalisation,
+        normalisation=normalisation,
+        longest=config.rollout.max_new_tokens,
         token_budget=config.engine.token_budget,
         micro_batches=config.engine.gradient_accumulation_steps,
         temperature=config.rollout.temperature,

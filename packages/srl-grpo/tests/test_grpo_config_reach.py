@@ -22,8 +22,9 @@ from srl_data.command.config import Section, leaves, section_of
 from srl_data.command.errors import CommandError
 from srl_data.records import SrlInstance
 from srl_eval.generate import seed_for
+from srl_grpo.config.algorithm import AlgorithmSection
 from srl_grpo.config.sections import LaunchSection
-from srl_grpo.config.train import AlgorithmSection, TrainConfig
+from srl_grpo.config.train import TrainConfig
 from srl_grpo.launch import torchrun_arguments
 from srl_reward import ratio, render_step_output, strip_step_number
 
@@ -626,7 +627,7 @@ HELD: dict[str, Held] = {
 }
 
 ELSEWHERE = {
-    "algorithm.normalisation",
+    "config_version",
     "algorithm.epsilon_low",
     "algorithm.epsilon_high",
     "algorithm.beta",
@@ -634,8 +635,9 @@ ELSEWHERE = {
     "evaluation.chain_start",
     "checkpoint.force",
 }
-"""Keys of the loss and of chains, held in `test_grpo_wiring.py` by what they do to a run, and the
-one that lets a run go on with other inputs, held in `test_grpo_inputs.py`."""
+"""The version of config files, held in `test_grpo_former_loss.py`; keys of the loss and of chains,
+`test_grpo_wiring.py` by what they do to a run; the one that lets a run go on with other inputs, in
+`test_grpo_inputs.py`."""
 
 
 def model_config(runs: Runs):
@@ -655,7 +657,8 @@ def test_every_key_is_held_by_an_observation() -> None:
 
 
 BEFORE = {leaf.key for leaf in leaves(TrainConfig) if leaf.path[0] == "launch"} | {
-    "algorithm.use_base_kl"  # becomes a beta when the config is made
+    "config_version",  # of files alone
+    "algorithm.use_base_kl",  # becomes a beta when the config is made
 }
 """Keys that are used up before a run begins; `HELD` says by what."""
 

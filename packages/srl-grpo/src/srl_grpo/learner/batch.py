@@ -55,7 +55,7 @@ class MicroBatch:
     lengths: tuple[int, ...] = ()
     """Completion tokens of each sample."""
     columns: dict[str, Tensor] = field(default_factory=dict)
-    """Per-token constants, float32 of shape N."""
+    """Per-token constants of shape N, float32; `sequence`, the sample of each token, is int64."""
     segments_BT: Tensor | None = None
     """Of packed rows, whose tokens see no more than `srl_grpo.learner.packing.visible` says."""
     sees_BSS: Tensor | None = None
@@ -171,8 +171,8 @@ def to_tensors(
     """
     chosen = [samples[row] for row in rows]
     if packing and chosen:
-        lengths = [sample.length for sample in chosen]
-        places = first_fit(lengths, max(lengths))
+        widths = [sample.length for sample in chosen]
+        places = first_fit(widths, max(widths))
         rows = [rows[place] for line in places for place in line]
         lines = [example_row(pair_of(chosen[place]) for place in line) for line in places]
         chosen = [samples[row] for row in rows]
@@ -183,6 +183,8 @@ def to_tensors(
         name: torch.tensor(spread(chosen, name), dtype=torch.float32, device=device)
         for name in present_columns(samples)
     }
+    lengths = torch.tensor(batch.lengths, dtype=torch.long)
+    columns["sequence"] = torch.arange(len(rows)).repeat_interleave(lengths).to(device)
     return replace(batch, rows=tuple(rows), columns=columns)
 
 

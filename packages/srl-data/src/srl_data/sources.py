@@ -9,6 +9,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -96,13 +97,24 @@ def place_in(path: Path, position: int) -> str:
     return f"{path}, row {position + 1}"
 
 
+def check_format(path: Path) -> None:
+    """DataError for a file of an unknown format, which its suffix tells."""
+    if path.suffix.lower() not in READERS:
+        raise DataError(f"{path}: unknown kind of file {path.suffix!r}; expected {FORMATS}")
+
+
+@lru_cache(maxsize=4096)
+def known_sha256(path: Path, _size: int, _modified: int) -> str:
+    """Of a file's bytes, read once as long as the file stays as it is."""
+    return sha256_file(path)
+
+
 def open_file(path: Path) -> RowSource:
     """A local data file, its format told by its suffix."""
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(f"{path}: unknown kind of file {path.suffix!r}; expected {FORMATS}")
+    check_format(path)
+    reader, stat = READERS[path.suffix.lower()], path.stat()
     return RowSource(
-        Source(name=path.name, sha256=sha256_file(path)),
+        Source(name=path.name, sha256=known_sha256(path, stat.st_size, stat.st_mtime_ns)),
         lambda on_error, skipped: reader(path, on_error, skipped),
         lambda position: place_in(path, position),
     )

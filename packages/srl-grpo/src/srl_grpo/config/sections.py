@@ -141,10 +141,13 @@ class EngineSection(Section):
     """ZeRO stage: 1 shards optimizer state, 2 gradients too, 3 parameters too; in bfloat16 0 is
     run as 1."""
     micro_batch_tokens: Positive | None = None
-    """Padded tokens per forward pass; default 16384. Or give gradient_accumulation_steps."""
+    """Tokens per forward pass, padding included; default 16384. Or give
+    gradient_accumulation_steps."""
     gradient_accumulation_steps: Positive | None = None
     """Forward passes per optimizer step and process, whatever their tokens: its completions are
     cut into so many micro-batches. `sft` takes batch_size times as many examples per step."""
+    packing: bool = False
+    """Put several examples into a row of tokens, kept apart by their mask, instead of padding."""
     offload_optimizer: bool = False
     """Keep the optimizer's state in host memory (ZeRO 1 to 3)."""
     deepspeed: dict[str, object] = Field(default_factory=dict)

@@ -19,11 +19,12 @@ from srl_grpo.learner.agreement import (
     limit_of,
     ratio_metrics,
 )
-from srl_grpo.learner.batch import MicroBatch, Sample, shard, to_tensors
+from srl_grpo.learner.batch import MicroBatch, Sample, to_tensors
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.finite import check_logprobs, check_metrics
 from srl_grpo.learner.policy import Policy
+from srl_grpo.learner.sharding import Cutting, shard
 from srl_grpo.objective.loss import Loss
 from srl_grpo.objective.normalisation import (
     Normalisation,
@@ -104,6 +105,8 @@ class UpdateOptions:
     """Padded tokens per forward pass."""
     micro_batches: int | None = None
     """Forward passes per optimizer step and rank, instead of a token budget."""
+    packing: bool = False
+    """Several samples to a row of tokens; see `srl_grpo.learner.packing`."""
     temperature: float = 1.0
     """At which log-probabilities are taken: the sampler's."""
     top_p: float = 1.0
@@ -184,12 +187,12 @@ class Updater:
         mine: dict[int, tuple[float, ...]] = {}
         temperature = self.options.temperature
         for rows in self.micro_batches(samples):
-            batch = to_tensors(samples, rows, self.pad_id, self.world.device)
+            batch = self.tensors(samples, rows)
             if isinstance(scorer, Policy):
                 logprobs_N, _ = scorer(batch, temperature)
             else:
                 logprobs_N, _ = scorer.forward(batch, temperature)
-            mine.update(zip(rows, batch.split(logprobs_N), strict=True))
+            mine.update(zip(batch.rows, batch.split(logprobs_N), strict=True))
         everything: dict[int, tuple[float, ...]] = {}
         for part in self.world.gather(mine):
             everything.update(part)
@@ -198,7 +201,13 @@ class Updater:
     def micro_batches(self, samples: Sequence[Sample]) -> list[list[int]]:
         """This rank's micro-batches; see `shard`."""
         options, world = self.options, self.world
-        return shard(samples, options.token_budget, world.rank, world.size, options.micro_batches)
+        cutting = Cutting(options.token_budget, options.micro_batches, options.packing)
+        return shard(samples, cutting, world.rank, world.size)
+
+    def tensors(self, samples: Sequence[Sample], rows: Sequence[int]) -> MicroBatch:
+        """One of `micro_batches` on the device; see `to_tensors`."""
+        device, packing = self.world.device, self.options.packing
+        return to_tensors(samples, rows, self.pad_id, device, packing)
 
     def optimizer_step(
         self, batch: list[Sample], learning_rate: float, step: int
@@ -214,8 +223,7 @@ class Updater:
         log_ratios = [torch.zeros(0)]
         for number, rows in enumerate(shards):
             self.engine.begin(last=number == len(shards) - 1)
-            micro = to_tensors(samples, rows, self.pad_id, self.world.device)
-            loss, metrics, log_ratios_N = self.micro_loss(micro)
+            loss, metrics, log_ratios_N = self.micro_loss(self.tensors(samples, rows))
             self.engine.backward(loss)
             log_ratios.append(log_ratios_N.cpu())
             for name, value in {"loss": loss.detach(), **metrics}.items():

@@ -3,24 +3,27 @@
 from collections.abc import Iterator, Sequence
 
 from srl_grpo.data.prompts import TrainingPrompt
-from srl_grpo.rollout.algorithm import Algorithm
+from srl_grpo.learner.batch import Sample
 from srl_grpo.rollout.groups import Group, Selection
 
 
 def rollout_records(
-    step: int, selection: Selection, prompts: Sequence[TrainingPrompt], algorithm: Algorithm
+    step: int, selection: Selection, prompts: Sequence[TrainingPrompt], samples: Sequence[Sample]
 ) -> Iterator[dict[str, object]]:
-    """One record per completion of `step`, kept groups and dropped ones alike."""
-    rows = algorithm.advantages(selection.kept)
-    kept = {id(group): row for group, row in zip(selection.kept, rows, strict=True)}
+    """One record per completion of `step`, kept groups and dropped ones alike.
+
+    `samples` are those of the kept groups, in order; they hold the advantages.
+    """
+    advantages = iter(sample.advantage for sample in samples)
+    trained = {id(group): [next(advantages) for _ in group.members] for group in selection.kept}
     for group in selection.sampled:
-        yield from group_records(step, group, prompts[group.index], kept.get(id(group)))
+        yield from group_records(step, group, prompts[group.index], trained.get(id(group)))
 
 
 def group_records(
     step: int, group: Group, prompt: TrainingPrompt, advantage_G: Sequence[float] | None
 ) -> Iterator[dict[str, object]]:
-    """One record per member of a group; its advantages only where it was trained on."""
+    """One record per member of a group; without advantages where it was not trained on."""
     target = "target_step" if "target_step" in prompt.columns else "answer"
     columns = {name: value for name, value in prompt.columns.items() if name != target}
     for number, member in enumerate(group.members):

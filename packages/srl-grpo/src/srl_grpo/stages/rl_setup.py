@@ -25,7 +25,8 @@ from srl_grpo.data.training_template import same_on_all_ranks, with_template
 from srl_grpo.heldout.chains import Chains
 from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.learner.engine import prepare_deepspeed
-from srl_grpo.learner.policy import Policy, check_head
+from srl_grpo.learner.packing_check import check_scoring
+from srl_grpo.learner.policy import Policy
 from srl_grpo.learner.updater import UpdateOptions, Updater
 from srl_grpo.objective.importance import SamplerWeights
 from srl_grpo.objective.loss import PolicyLoss
@@ -155,6 +156,7 @@ def update_options(config: TrainConfig, normalisation: Normalisation) -> UpdateO
         longest=config.rollout.max_new_tokens,
         token_budget=config.engine.token_budget,
         micro_batches=config.engine.gradient_accumulation_steps,
+        packing=config.engine.packing,
         temperature=config.rollout.temperature,
         top_p=config.rollout.top_p,
         max_logprob_difference=config.algorithm.max_logprob_difference,
@@ -177,7 +179,7 @@ def make_policy(setup: Setup, model: PromptedModel) -> Policy:
     """The policy, warm-started where the run is fresh and the config says so."""
     policy, config, fresh = Policy(model.model), setup.config, setup.start.checkpoint is None
     if fresh:
-        check_head(policy)
+        check_scoring(policy, config.engine.packing)
     options, synthetic = config.warm_start, config.synthetic
     if options.steps and synthetic is not None and fresh:
         setup.display.phase("warm start")

@@ -12,14 +12,14 @@ from srl_data.own_templates import open_template
 from srl_data.prompt_record import PromptRecord, read_record, record_of
 from srl_data.prompts import Template
 from srl_data.template_choice import ChosenTemplate, choose_template, recorded_template
-from srl_grpo.config.train import TrainConfig
+from srl_grpo.config.run import C, RunConfig
 from srl_grpo.data.record_kinds import SRL, RecordKind
 
 if TYPE_CHECKING:  # a dry run loads no torch
     from srl_grpo.learner.distributed import World
 
 
-def folder_of(config: TrainConfig, checkpoint: Path | None) -> Path | None:
+def folder_of(config: RunConfig, checkpoint: Path | None) -> Path | None:
     """Where the prompts of a run may be recorded: the checkpoint to resume from, else the model."""
     if checkpoint is not None:
         return checkpoint
@@ -27,14 +27,14 @@ def folder_of(config: TrainConfig, checkpoint: Path | None) -> Path | None:
     return folder if folder is not None and folder.is_dir() else None
 
 
-def recorded_prompts(config: TrainConfig, checkpoint: Path | None) -> PromptRecord | None:
+def recorded_prompts(config: RunConfig, checkpoint: Path | None) -> PromptRecord | None:
     """What the checkpoint to resume from records of its prompts, else the model's folder."""
     folder = folder_of(config, checkpoint)
     return None if folder is None else read_record(folder)
 
 
 def training_template(
-    config: TrainConfig, kind: RecordKind, checkpoint: Path | None
+    config: RunConfig, kind: RecordKind, checkpoint: Path | None
 ) -> ChosenTemplate:
     """The template to train with; a run that is resumed from `checkpoint` keeps its words.
 
@@ -85,7 +85,7 @@ def fitting(chosen: ChosenTemplate, kind: RecordKind) -> ChosenTemplate:
 
 
 def same_on_all_ranks(
-    config: TrainConfig, kind: RecordKind, checkpoint: Path | None, world: "World"
+    config: RunConfig, kind: RecordKind, checkpoint: Path | None, world: "World"
 ) -> ChosenTemplate:
     """The template that rank 0 finds, on every rank; a user's function is loaded on each."""
 
@@ -98,7 +98,7 @@ def same_on_all_ranks(
     return ChosenTemplate(recorded_template(place, record), note)
 
 
-def with_template(config: TrainConfig, template: Template) -> TrainConfig:
+def with_template(config: C, template: Template) -> C:
     """The config with the name of the template that was chosen."""
     data = config.data.model_copy(update={"template": template.name})
     return config.model_copy(update={"data": data})

@@ -359,6 +359,10 @@ class Display:
         elif self.unshown:  # a run that ended early, whose last step nobody knew to be the last
             self.step_line()
 
+    def expect(self, total_steps: int) -> None:
+        """Say how many steps the run has, where that is known only once its data is read."""
+        self.progress.total = total_steps
+
     def phase(self, name: str) -> None:
         """Say what runs from now on: rollout, score, update and so on."""
         self.progress.phase, self.progress.phase_began = name, monotonic()

@@ -1,0 +1,183 @@
+"""How the stage of supervised fine-tuning and its session are put together from a config."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from srl_data.command.errors import ConfigError
+from srl_data.prompts import Template
+from srl_eval.generate import Sampling
+from srl_eval.grading import get_grader
+from srl_grpo.config.reward import RewardSection
+from srl_grpo.config.sft import SftConfig
+from srl_grpo.data.examples import Example, load_examples
+from srl_grpo.data.prompting import stops_of
+from srl_grpo.heldout.chains import DEFAULT_GRADER, Chains
+from srl_grpo.heldout.evaluation import HeldOut
+from srl_grpo.heldout.examples import HeldOutExamples, prompt_of
+from srl_grpo.heldout.form import grammar_of
+from srl_grpo.learner.engine import prepare_deepspeed
+from srl_grpo.learner.model import context_length
+from srl_grpo.learner.policy import Policy, check_head
+from srl_grpo.learner.updater import UpdateOptions, Updater
+from srl_grpo.objective.likelihood import ResponseLoss
+from srl_grpo.rollout.engines import transformers_rollout
+from srl_grpo.rollout.rewards import make_rewards
+from srl_grpo.rollout.scoring import Scorer
+from srl_grpo.run.inputs import Inputs, Part, describe_inputs
+from srl_grpo.run.prompted_model import PromptedModel, open_model
+from srl_grpo.run.session import Session, Setup, open_directory
+from srl_grpo.stages.opening import check_paths, inputs_of, open_session, resumed_state
+from srl_grpo.stages.sft import NAME, SftStage, SftState
+
+
+@contextmanager
+def open_sft(setup: Setup[SftConfig]) -> Iterator[tuple[Session[SftConfig], SftStage]]:
+    """A session and its stage, ready to start; trackers are closed at the end."""
+    check_paths(setup)
+    setup, template = choose_template(setup)
+    config, world, note = setup.config, setup.world, setup.display.note
+    model = open_model(config, template, setup.start, world, note)
+    examples = load(setup, model, "train")
+    held_out = make_held_out(setup, model)
+    prepare_deepspeed()  # saving a model imports it too, with its notices
+    world.of_main(lambda: model.check(examples[0].text))  # only rank 0 saves
+    inputs = inputs_of(setup, lambda: describe(config, model, examples, held_out))
+    directory = open_directory(setup, model.prompts.record)
+    policy = Policy(model.model)
+    if setup.start.checkpoint is None:
+        check_head(policy)
+    with open_session(setup, directory, model, policy, inputs) as session:
+        yield session, make_stage(session, examples, held_out)
+
+
+def choose_template(setup: Setup[SftConfig]) -> tuple[Setup[SftConfig], Template]:
+    """The prompt template for a kind of record, and the setup that names it."""
+    kind = kind_of_examples(setup.config.data)
+    chosen = same_on_all_ranks(setup.config, kind, setup.start.checkpoint, setup.world)
+    if chosen.note:
+        setup.display.note(chosen.note)
+    return replace(setup, config=with_template(setup.config, chosen.template)), chosen.template
+
+
+def load(setup: Setup[SftConfig], model: PromptedModel, part: Split) -> list[Example]:
+    """The encoded examples of a part; empty where there is no such part."""
+    data, note = setup.config.data, setup.display.note
+    limit = data.train_max_samples if part == "train" else setup.config.evaluation.eval_limit
+    found = load_examples(data, part, model.prompts, end_of(model), note, limit)
+    return [] if found is None else found.examples
+
+
+def make_held_out(setup: Setup[SftConfig], model: PromptedModel) -> HeldOutExamples | None:
+    """The held-out set, if there is one to evaluate on.
+
+    ConfigError where an evaluation is asked for and there is none, or its answers cannot fit.
+    """
+    config = setup.config
+    if not (config.evaluation.eval_every or config.evaluation.before_after):
+        return None
+    examples = load(setup, model, "eval")
+    if not examples:
+        raise ConfigError(
+            "evaluation needs held-out data: give --val-data, or --data with a test split"
+        )
+    sampling = sampling_of(config, model)
+    check_room(examples, sampling.max_new_tokens, model)
+    greedy = replace(sampling, temperature=0.0)
+    return HeldOutExamples(
+        examples=examples,
+        sampling=greedy,
+        tokenizer=model.tokenizer,
+        world=setup.world,
+        seed=config.seed,
+        grammar=grammar_of(model.prompts.template),
+        grader=config.data.grader,
+        steps=steps_of(setup, model, examples, sampling),
+    )
+
+
+def steps_of(
+    setup: Setup[SftConfig], model: PromptedModel, examples: Sequence[Example], sampling: Sampling
+) -> HeldOut | None:
+    """SRL instances one step at a time, as reinforcement learning evaluates them; else None."""
+    if not all("target_step" in example.columns for example in examples):
+        return None
+    config, world = setup.config, setup.world
+    chains = Chains(
+        prompts=model.prompts,
+        sampling=sampling,
+        max_prompt_length=config.data.max_seq_len,
+        grader=get_grader(config.data.grader or DEFAULT_GRADER),
+        start=config.evaluation.chain_start,
+        seed=config.seed,
+    )
+    prompts = [prompt_of(example, index) for index, example in enumerate(examples)]
+    scorer = Scorer(make_rewards(RewardSection()), model.tokenizer, world)
+    return HeldOut(prompts, scorer, sampling, config.seed, world, chains)
+
+
+def sampling_of(config: SftConfig, model: PromptedModel) -> Sampling:
+    """How held-out answers are written."""
+    options = config.generation
+    return Sampling(
+        max_new_tokens=options.max_new_tokens,
+        temperature=options.temperature,
+        stop_token_ids=stops_of(model.model, model.prompts),
+        stop=options.stop,
+    )
+
+
+def check_room(examples: Sequence[Example], new: int, model: PromptedModel) -> None:
+    """ConfigError where a held-out prompt and its answer do not fit the model."""
+    limit = context_length(model.model)
+    longest = max(examples, key=lambda example: len(example.prompt_ids))
+    if limit is not None and len(longest.prompt_ids) + new > limit:
+        raise ConfigError(
+            f"held-out example {longest.id!r} has a prompt of {len(longest.prompt_ids)} tokens; "
+            f"with max_new_tokens {new} that exceeds the model's {limit} positions; lower "
+            "--max-new-tokens, or leave it out with --max-seq-len"
+        )
+
+
+def describe(
+    config: SftConfig,
+    model: PromptedModel,
+    examples: Sequence[Example],
+    held_out: HeldOutExamples | None,
+) -> Inputs:
+    """What the run is about to start with, its data by the tokens that are trained on."""
+    val = None if held_out is None else part_of(held_out.examples)
+    return describe_inputs(config, model.model, part_of(examples), val)
+
+
+def part_of(examples: Sequence[Example]) -> Part:
+    """A part of the data by its tokens."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(repr((example.prompt_ids, example.response_ids)).encode())
+    return Part(digest.hexdigest(), len(examples))
+
+
+def make_stage(
+    session: Session[SftConfig], examples: Sequence[Example], held_out: HeldOutExamples | None
+) -> SftStage:
+    """The stage over a session's engine, where its checkpoint left it."""
+    config, model, engine = session.config, session.model, session.engine
+    progress = resumed_state(session, NAME, SftState)
+    rollout = transformers_rollout(
+        engine, model.pad_id, config.generation.chunk_size, model.tokenizer
+    )
+    updater = Updater(engine, ResponseLoss(), update_options(config), model.pad_id)
+    return SftStage(config, examples, updater, rollout, held_out, progress)
+
+
+def update_options(config: SftConfig) -> UpdateOptions:
+    """How a batch of examples becomes an optimizer step."""
+    return UpdateOptions(
+        batch_size=config.examples_per_step,
+        token_budget=config.engine.token_budget,
+        micro_batches=config.micro_batches,
+        packing=config.engine.packing,
+        seed=config.seed,
+    )

@@ -77,6 +77,17 @@ def test_shards_cover_every_row_once_within_the_budget_in_equal_numbers(samples,
     assert any(group for groups in shards for group in groups[-1:]) or not samples
 
 
+@given(SAMPLES, st.integers(1, 6), st.integers(1, 5))
+def test_counted_shards_cover_every_row_once_in_groups_of_like_sizes(samples, count, ranks):
+    shards = [shard(samples, 1, rank, ranks, micro_batches=count) for rank in range(ranks)]
+    rows = sorted(row for groups in shards for group in groups for row in group)
+    assert rows == list(range(len(samples)))
+    assert {len(groups) for groups in shards} == {min(count, -(-len(samples) // ranks))}
+    for groups in shards:
+        sizes = [len(group) for group in groups if group]
+        assert max(sizes, default=0) - min(sizes, default=0) <= 1
+
+
 @given(SAMPLES, st.integers(1, 5))
 def test_ranks_hold_like_amounts_of_work(samples, ranks):
     counts = [sum(map(len, shard(samples, 30, rank, ranks))) for rank in range(ranks)]

@@ -142,14 +142,21 @@ OURS = (
 """DeepSpeed settings that the other fields decide."""
 
 
+TOKEN_BUDGET = 16384
+"""Padded tokens per forward pass where the config says nothing."""
+
+
 class EngineSection(Section):
     """DeepSpeed."""
 
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 0
     """ZeRO stage: 1 shards optimizer state, 2 gradients too, 3 parameters too; in bfloat16 0 is
     run as 1."""
-    micro_batch_tokens: Positive = 16384
-    """Padded tokens per forward pass."""
+    micro_batch_tokens: Positive | None = None
+    """Padded tokens per forward pass; default 16384. Or give gradient_accumulation_steps."""
+    gradient_accumulation_steps: Positive | None = None
+    """Forward passes per optimizer step and process, whatever their tokens: its completions are
+    cut into so many micro-batches. `sft` takes batch_size times as many examples per step."""
     offload_optimizer: bool = False
     """Keep the optimizer's state in host memory (ZeRO 1 to 3)."""
     deepspeed: dict[str, object] = Field(default_factory=dict)
@@ -164,9 +171,26 @@ class EngineSection(Section):
         if given:
             raise ValueError(
                 f"engine.deepspeed may not set {', '.join(given)}: these come from the config's "
-                "own fields (zero_stage, micro_batch_tokens, max_grad_norm, dtype, optimizer)"
+                "own fields (zero_stage, gradient_accumulation_steps, micro_batch_tokens, "
+                "max_grad_norm, dtype, optimizer)"
             )
         return self
+
+    @model_validator(mode="after")
+    def _one_size_of_micro_batch(self) -> "EngineSection":
+        steps, tokens = self.gradient_accumulation_steps, self.micro_batch_tokens
+        if steps is not None and tokens is not None:
+            raise ValueError(
+                f"engine.gradient_accumulation_steps is {steps} and engine.micro_batch_tokens "
+                f"{tokens}: either says where a micro-batch ends; give one of "
+                "--gradient-accumulation-steps and --micro-batch-tokens, in the file or as a flag"
+            )
+        return self
+
+    @property
+    def token_budget(self) -> int:
+        """Padded tokens per forward pass, where accumulation does not decide."""
+        return self.micro_batch_tokens or TOKEN_BUDGET
 
     def stage_for(self, bfloat16: bool) -> int:
         """The ZeRO stage that a run takes: in bfloat16 at least 1.

@@ -7,6 +7,7 @@ forward pass.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -158,19 +159,37 @@ def length_groups(samples: Sequence[Sample], token_budget: int) -> list[list[int
     return groups
 
 
+def counted_groups(samples: Sequence[Sample], count: int) -> list[list[int]]:
+    """Indices of `samples`, longest first, cut into `count` groups whose sizes are alike.
+
+    Fewer groups where there are fewer samples: none is empty.
+    """
+    order = sorted(range(len(samples)), key=lambda row: (-samples[row].length, row))
+    count = min(count, len(order))
+    bounds = [len(order) * part // count for part in range(count + 1)] if count else [0]
+    return [order[start:end] for start, end in pairwise(bounds)]
+
+
 def shard(
-    samples: Sequence[Sample], token_budget: int, rank: int, world_size: int
+    samples: Sequence[Sample],
+    token_budget: int,
+    rank: int,
+    world_size: int,
+    micro_batches: int | None = None,
 ) -> list[list[int]]:
     """This rank's micro-batches, as row indices into the global list of samples.
 
-    Rows are dealt out longest first, so that ranks hold like amounts of work; every rank gets the
-    same number of micro-batches (ZeRO-3 gathers parameters collectively), the missing ones empty.
+    Cut by the budget of padded tokens or, where `micro_batches` is given, into so many. Rows are
+    dealt out longest first, so that ranks hold like amounts of work; every rank gets the same
+    number of micro-batches (ZeRO-3 gathers parameters collectively), the missing ones empty.
     """
     order = sorted(range(len(samples)), key=lambda row: (-samples[row].length, row))
     dealt = [order[part::world_size] for part in range(world_size)]
     groups = []
     for mine in dealt:
-        local = length_groups([samples[row] for row in mine], token_budget)
+        own = [samples[row] for row in mine]
+        local = counted_groups(own, micro_batches) if micro_batches else None
+        local = length_groups(own, token_budget) if local is None else local
         groups.append([[mine[index] for index in group] for group in local])
     most = max(len(group) for group in groups)
     return groups[rank] + [[] for _ in range(most - len(groups[rank]))]

@@ -90,6 +90,8 @@ class UpdateOptions:
     normalisation: Normalisation = "token-mean"
     token_budget: int = 16384
     """Padded tokens per forward pass."""
+    micro_batches: int | None = None
+    """Forward passes per optimizer step and rank, instead of a token budget."""
     temperature: float = 1.0
     """At which log-probabilities are taken: the sampler's."""
     top_p: float = 1.0
@@ -177,7 +179,8 @@ class Updater:
 
     def micro_batches(self, samples: Sequence[Sample]) -> list[list[int]]:
         """This rank's micro-batches; see `shard`."""
-        return shard(samples, self.options.token_budget, self.world.rank, self.world.size)
+        options, world = self.options, self.world
+        return shard(samples, options.token_budget, world.rank, world.size, options.micro_batches)
 
     def optimizer_step(self, batch: list[Sample], learning_rate: float, step: int) -> Metrics:
         """One update from a global batch. Collective.

@@ -20,7 +20,8 @@ from srl_data.instances import Targets
 from srl_data.manifest import Manifest, beside, write_manifest
 from srl_data.records import OnError, SftPair, SrlInstance, write_records
 from srl_data.solutions import Candidate, ExpertSolution, Fields, Refusal, candidates, read_solution
-from srl_data.sources import RowSource, open_source
+from srl_data.sources import RowSource
+from srl_data.splits import open_source
 from srl_reward.steps import Preamble
 
 COMMAND = "srl-data build s1k"

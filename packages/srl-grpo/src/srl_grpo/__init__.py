@@ -8,22 +8,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from srl_grpo.config.sft import SftConfig
     from srl_grpo.config.train import TrainConfig
     from srl_grpo.objective.advantage import group_advantages, has_signal
     from srl_grpo.objective.kl import k3
     from srl_grpo.objective.logprobs import linear_logprobs
     from srl_grpo.objective.loss import LossOptions, policy_loss, token_weights
     from srl_grpo.report import write_report
-    from srl_grpo.stages.train import train
+    from srl_grpo.stages.train import sft, train
 
 __all__ = [
     "LossOptions",
+    "SftConfig",
     "TrainConfig",
     "group_advantages",
     "has_signal",
     "k3",
     "linear_logprobs",
     "policy_loss",
+    "sft",
     "token_weights",
     "train",
     "write_report",
@@ -31,12 +34,14 @@ __all__ = [
 
 _HOMES = {
     "LossOptions": "objective.loss",
+    "SftConfig": "config.sft",
     "TrainConfig": "config.train",
     "group_advantages": "objective.advantage",
     "has_signal": "objective.advantage",
     "k3": "objective.kl",
     "linear_logprobs": "objective.logprobs",
     "policy_loss": "objective.loss",
+    "sft": "stages.train",
     "token_weights": "objective.loss",
     "train": "stages.train",
     "write_report": "report",

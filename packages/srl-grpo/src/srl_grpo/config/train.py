@@ -39,10 +39,12 @@ class SyntheticSection(Section):
 
 
 class WarmStartSection(Section):
-    """Supervised steps before training, so that the output format is known."""
+    """A supervised stage before training, in sft/ of the run, so that the output format is known."""
 
     steps: Annotated[int, Field(ge=0), Flag("warm-start-steps")] = 0
-    """Supervised steps on an endless sloppy stream; 0 for none."""
+    """Supervised steps on sloppy pairs that are made on the spot; 0 for none."""
+    num_pairs: Annotated[Positive | None, Flag("warm-start-pairs")] = None
+    """Pairs that are made, in passes over which the steps go; default a new one each time."""
     batch_size: Annotated[int, Field(ge=1), Flag("warm-start-batch-size")] = 64
     """Pairs per supervised step."""
     learning_rate: Annotated[float, Field(gt=0), Flag("warm-start-lr")] = 4e-3
@@ -51,6 +53,11 @@ class WarmStartSection(Section):
     """Chance that the stream's pairs forget a carry."""
     wrong_digit: Annotated[float, Field(ge=0, le=1), Flag("warm-start-wrong-digit")] = 0.05
     """Chance that a digit of the stream's targets is replaced."""
+
+    @property
+    def pairs(self) -> int:
+        """Pairs that are made."""
+        return self.num_pairs or self.steps * self.batch_size
 
 
 CHUNK_SIZE = 64

@@ -165,7 +165,7 @@ class Updater:
         """Log-probabilities of every sample's tokens, on every rank. Collective."""
         mine: dict[int, tuple[float, ...]] = {}
         temperature = self.options.temperature
-        for rows in self.micro_batches(samples):
+        for rows in self.within_budget(samples):
             batch = to_tensors(samples, rows, self.pad_id, self.world.device)
             if isinstance(scorer, Policy):
                 logprobs_N, _ = scorer(batch, temperature)
@@ -176,6 +176,10 @@ class Updater:
         for part in self.world.gather(mine):
             everything.update(part)
         return [everything[row] for row in range(len(samples))]
+
+    def within_budget(self, samples: Sequence[Sample]) -> list[list[int]]:
+        """This rank's micro-batches of any number of samples, by the token budget."""
+        return shard(samples, self.options.token_budget, self.world.rank, self.world.size)
 
     def micro_batches(self, samples: Sequence[Sample]) -> list[list[int]]:
         """This rank's micro-batches; see `shard`."""

@@ -66,7 +66,7 @@ def name_of_model(config: RunConfig) -> str:
 
 
 @dataclass(frozen=True)
-class Part:
+class DataPart:
     """The training records or the held-out ones."""
 
     sha256: str | None
@@ -76,7 +76,7 @@ class Part:
 
 
 def describe_inputs(
-    config: RunConfig, model: PreTrainedModel, train: Part, val: Part | None
+    config: RunConfig, model: PreTrainedModel, train: DataPart, val: DataPart | None
 ) -> Inputs:
     """The inputs of a run about to start."""
     return Inputs(

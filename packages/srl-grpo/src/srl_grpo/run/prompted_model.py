@@ -14,8 +14,8 @@ from srl_data.prompt_format import PromptFormat
 from srl_data.prompts import Template
 from srl_eval.generate.architectures import vocabulary_size
 from srl_eval.generate.tokenizers import check_marks, check_round_trip, padding_id
-from srl_grpo.config.sections import ModelSection
 from srl_grpo.config.run import RunConfig
+from srl_grpo.config.sections import ModelSection
 from srl_grpo.data.prompting import open_training_prompts
 from srl_grpo.data.prompts import Note
 from srl_grpo.learner.distributed import World

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from srl_data.command.errors import DataError
 from srl_data.lock import FolderLock
-from srl_grpo.config.sections import EngineSection, EvaluationSection, TrackingSection
+from srl_grpo.config.sections import EvaluationSection, TrackingSection
 from srl_grpo.config.sft import SftCheckpointSection, SftConfig, SftOptimizerSection
 from srl_grpo.config.sft_data import SftDataSection
 from srl_grpo.config.train import TrainConfig
@@ -87,9 +87,7 @@ def first_config(config: TrainConfig, home: Path) -> SftConfig:
             chat_template_kwargs=config.data.chat_template_kwargs,
         ),
         optimizer=SftOptimizerSection(learning_rate=options.learning_rate, schedule="linear"),
-        engine=config.engine.model_copy(
-            update={"packing": True, "micro_batch_tokens": config.engine.token_budget}
-        ),
+        engine=config.engine.model_copy(update={"micro_batch_tokens": config.engine.token_budget}),
         evaluation=EvaluationSection(),
         checkpoint=SftCheckpointSection(
             checkpoint_every=options.steps // 4, resume="auto" if config.checkpoint.resume else None

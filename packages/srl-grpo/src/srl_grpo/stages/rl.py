@@ -4,12 +4,10 @@ A step is `RLStage.step`. Left out: the loop (`srl_grpo.stages.loop`), and how t
 together from a config (`srl_grpo.stages.rl_setup`).
 """
 
-import math
 from dataclasses import dataclass
 
 from pydantic import Field
 
-from srl_data.command.errors import CommandError
 from srl_grpo.config.run import RunConfig
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.heldout.evaluation import HeldOut, Values
@@ -60,7 +58,9 @@ class RLStage:
         }
         return StepResult(metrics, batch.tokens, updated=bool(batch.kept))
 
-    def update(self, session: Session[RunConfig], batch: Selection, step: int, rate: float) -> Metrics:
+    def update(
+        self, session: Session[RunConfig], batch: Selection, step: int, rate: float
+    ) -> Metrics:
         """Train on the kept groups and bring the new weights to the sampler. Collective.
 
         CommandError where the update was not finite, before its weights are saved.

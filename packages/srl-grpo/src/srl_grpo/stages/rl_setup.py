@@ -31,7 +31,7 @@ from srl_grpo.rollout.engines import transformers_rollout
 from srl_grpo.rollout.rewards import make_rewards
 from srl_grpo.rollout.scoring import Scorer
 from srl_grpo.rollout.source import RolloutSource
-from srl_grpo.run.inputs import Inputs, Part, describe_inputs, sha256_of
+from srl_grpo.run.inputs import DataPart, Inputs, describe_inputs, sha256_of
 from srl_grpo.run.prompted_model import PromptedModel, open_model
 from srl_grpo.run.reference import make_reference
 from srl_grpo.run.session import Session, Setup, open_directory
@@ -190,5 +190,5 @@ def describe(
     """What the run is about to start with; reads the data files once more for their checksums."""
     data, val = config.data, None
     if held_out is not None:
-        val = Part(sha256_of(data.val_path), held_out.instances)
-    return describe_inputs(config, model.model, Part(sha256_of(data.path), prompts), val)
+        val = DataPart(sha256_of(data.val_path), held_out.instances)
+    return describe_inputs(config, model.model, DataPart(sha256_of(data.path), prompts), val)

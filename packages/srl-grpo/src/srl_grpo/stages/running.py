@@ -30,7 +30,7 @@ from srl_grpo.stages.starvation import StarvedError
 S = TypeVar("S", bound=Stage)
 
 
-def as_found(config: C, world: World, start: StartingPoint) -> tuple[C, StartingPoint]:
+def as_found(config: C, _world: World, start: StartingPoint) -> tuple[C, StartingPoint]:
     """Nothing comes before the stage."""
     return config, start
 

@@ -8,25 +8,27 @@ from dataclasses import replace
 from srl_data.command.errors import ConfigError
 from srl_data.prompts import Template
 from srl_eval.generate import Sampling
+from srl_eval.generate.tokenizers import load_tokenizer
 from srl_eval.grading import get_grader
 from srl_grpo.config.reward import RewardSection
 from srl_grpo.config.sft import SftConfig
-from srl_grpo.data.examples import Example, load_examples
+from srl_grpo.data.examples import Example, Part, kind_of_data, load_examples, record_kind
 from srl_grpo.data.prompting import stops_of
+from srl_grpo.data.training_template import same_on_all_ranks, with_template
 from srl_grpo.heldout.chains import DEFAULT_GRADER, Chains
 from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.heldout.examples import HeldOutExamples, prompt_of
 from srl_grpo.heldout.form import grammar_of
 from srl_grpo.learner.engine import prepare_deepspeed
-from srl_grpo.learner.model import context_length
+from srl_grpo.learner.model import context_length, source_of
 from srl_grpo.learner.policy import Policy, check_head
 from srl_grpo.learner.updater import UpdateOptions, Updater
 from srl_grpo.objective.likelihood import ResponseLoss
 from srl_grpo.rollout.engines import transformers_rollout
 from srl_grpo.rollout.rewards import make_rewards
 from srl_grpo.rollout.scoring import Scorer
-from srl_grpo.run.inputs import Inputs, Part, describe_inputs
-from srl_grpo.run.prompted_model import PromptedModel, open_model
+from srl_grpo.run.inputs import DataPart, Inputs, describe_inputs
+from srl_grpo.run.prompted_model import PromptedModel, model_section, open_model
 from srl_grpo.run.session import Session, Setup, open_directory
 from srl_grpo.stages.opening import check_paths, inputs_of, open_session, resumed_state
 from srl_grpo.stages.sft import NAME, SftStage, SftState
@@ -54,17 +56,36 @@ def open_sft(setup: Setup[SftConfig]) -> Iterator[tuple[Session[SftConfig], SftS
 
 def choose_template(setup: Setup[SftConfig]) -> tuple[Setup[SftConfig], Template]:
     """The prompt template for a kind of record, and the setup that names it."""
-    kind = kind_of_examples(setup.config.data)
+    data, chats = setup.config.data, has_chat_template(setup)
+    kind = record_kind(kind_of_data(data), has_chat_template=chats)
     chosen = same_on_all_ranks(setup.config, kind, setup.start.checkpoint, setup.world)
     if chosen.note:
         setup.display.note(chosen.note)
     return replace(setup, config=with_template(setup.config, chosen.template)), chosen.template
 
 
-def load(setup: Setup[SftConfig], model: PromptedModel, part: Split) -> list[Example]:
+def has_chat_template(setup: Setup[SftConfig]) -> bool:
+    """Whether prompts go through a chat template: one that is given, or the tokenizer's own."""
+    given, section = setup.config.data.chat_template, model_section(setup.config, setup.start)
+    if given != "auto" or section.build is not None:
+        return given not in ("auto", "off")
+    return load_tokenizer(source_of(section), quiet).chat_template is not None
+
+
+def quiet(_text: str) -> None:
+    """Say nothing: the model is opened once more, with its notes."""
+
+
+def end_of(model: PromptedModel) -> int:
+    """The id that ends a response: that of the chat's turn, else the tokenizer's end token."""
+    end = model.prompts.turn_end.token_id
+    return model.tokenizer.eos_token_id if end is None else end
+
+
+def load(setup: Setup[SftConfig], model: PromptedModel, part: Part) -> list[Example]:
     """The encoded examples of a part; empty where there is no such part."""
     data, note = setup.config.data, setup.display.note
-    limit = data.train_max_samples if part == "train" else setup.config.evaluation.eval_limit
+    limit = setup.config.evaluation.eval_limit if part == "eval" else None
     found = load_examples(data, part, model.prompts, end_of(model), note, limit)
     return [] if found is None else found.examples
 
@@ -147,16 +168,16 @@ def describe(
     held_out: HeldOutExamples | None,
 ) -> Inputs:
     """What the run is about to start with, its data by the tokens that are trained on."""
-    val = None if held_out is None else part_of(held_out.examples)
-    return describe_inputs(config, model.model, part_of(examples), val)
+    val = None if held_out is None else described(held_out.examples)
+    return describe_inputs(config, model.model, described(examples), val)
 
 
-def part_of(examples: Sequence[Example]) -> Part:
+def described(examples: Sequence[Example]) -> DataPart:
     """A part of the data by its tokens."""
     digest = hashlib.sha256()
     for example in examples:
         digest.update(repr((example.prompt_ids, example.response_ids)).encode())
-    return Part(digest.hexdigest(), len(examples))
+    return DataPart(digest.hexdigest(), len(examples))
 
 
 def make_stage(
@@ -178,6 +199,5 @@ def update_options(config: SftConfig) -> UpdateOptions:
         batch_size=config.examples_per_step,
         token_budget=config.engine.token_budget,
         micro_batches=config.micro_batches,
-        packing=config.engine.packing,
         seed=config.seed,
     )

@@ -11,7 +11,7 @@ from srl_data.arithmetic import Difficulty, sloppy_stream
 from srl_data.manifest import Source, write_manifest
 from srl_data.records import SrlInstance, write_records
 from srl_grpo.config.train import TrainConfig, WarmStartSection
-from srl_reward import parse_step_output
+from srl_reward import ParsedOutput, parse_step_output
 
 THINKING = "thinking"
 """The key of `meta` with a pair's thinking part."""
@@ -26,6 +26,7 @@ def sloppy_instances(
     )
     for number, (instance, response) in enumerate(stream):
         output = parse_step_output(response)
+        assert isinstance(output, ParsedOutput), response
         meta = {**instance.meta, THINKING: output.thinking}
         changes = {"id": f"{instance.id}#{number}", "target_step": output.action, "meta": meta}
         yield instance.model_copy(update=changes)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srl_data import sources
+from srl_data import sources, splits
 from srl_data.build import BuildConfig, build, question_rank
 from srl_data.cli import cli
 from srl_data.command.frame import execute
@@ -179,7 +179,7 @@ def test_whole_solutions_for_supervised_training(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl", ".parquet"])
 def test_local_formats_give_the_same_rows(tmp_path, suffix):
-    source = sources.open_source(str(write_source(tmp_path / f"s{suffix}", WRITABLE)))
+    source = splits.open_source(str(write_source(tmp_path / f"s{suffix}", WRITABLE)))
     for _ in range(2):
         assert list(source.read("fail", print)) == list(enumerate(WRITABLE))
     assert source.origin.name == f"s{suffix}"
@@ -194,11 +194,11 @@ def test_a_saved_datasets_folder_gives_the_same_rows(tmp_path):
     data.save_to_disk(str(tmp_path / "plain"))
     datasets.DatasetDict({"train": data}).save_to_disk(str(tmp_path / "split"))
     for name in ("plain", "split"):
-        source = sources.open_source(str(tmp_path / name))
+        source = splits.open_source(str(tmp_path / name))
         assert list(source.read("fail", print)) == list(enumerate(WRITABLE))
     (tmp_path / "other").mkdir()
-    with pytest.raises(sources.DataError, match="a folder without a data set"):
-        sources.open_source(str(tmp_path / "other"))
+    with pytest.raises(splits.DataError, match="a folder without a data set"):
+        splits.open_source(str(tmp_path / "other"))
 
 
 def test_a_hub_source_is_pinned_to_a_commit_and_its_failure_names_the_fix(monkeypatch):
@@ -216,8 +216,8 @@ def test_a_hub_source_is_pinned_to_a_commit_and_its_failure_names_the_fix(monkey
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
     assert sources.resolve_commit("owner/name", "main") == commit
-    with pytest.raises(sources.DataError, match=r"no route.*--source FILE"):
-        sources.open_source("owner/gone")
+    with pytest.raises(splits.DataError, match=r"no route.*give a local copy"):
+        splits.open_source("owner/gone")
 
 
 def test_a_column_problem_stands_in_for_question_and_the_output_says_so(tmp_path, capsys):

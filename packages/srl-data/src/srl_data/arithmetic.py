@@ -175,7 +175,8 @@ class ArithmeticProblem:
 
     def instance(self, index: int) -> SrlInstance:
         """The SRL instance whose target is the 1-based step `index`."""
-        return step_instance(self.name, self.problem, self.steps, index, meta=self.meta)
+        meta = {**self.meta, "grader": GRADER}
+        return step_instance(self.name, self.problem, self.steps, index, meta=meta)
 
     def instances(self, targets: Targets = "all") -> Iterator[SrlInstance]:
         """SRL instances of the expert's solution; `all` so that a model can chain from step 1."""

@@ -13,13 +13,17 @@ if TYPE_CHECKING:
     from srl_grpo.objective.advantage import group_advantages, has_signal
     from srl_grpo.objective.kl import k3
     from srl_grpo.objective.logprobs import linear_logprobs
-    from srl_grpo.objective.loss import LossOptions, policy_loss, token_weights
+    from srl_grpo.objective.loss import policy_loss
+    from srl_grpo.objective.normalisation import token_weights
+    from srl_grpo.objective.options import LossOptions
+    from srl_grpo.objective.tokens import Tokens
     from srl_grpo.report import write_report
     from srl_grpo.stages.train import sft, train
 
 __all__ = [
     "LossOptions",
     "SftConfig",
+    "Tokens",
     "TrainConfig",
     "group_advantages",
     "has_signal",
@@ -33,8 +37,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "LossOptions": "objective.loss",
+    "LossOptions": "objective.options",
     "SftConfig": "config.sft",
+    "Tokens": "objective.tokens",
     "TrainConfig": "config.train",
     "group_advantages": "objective.advantage",
     "has_signal": "objective.advantage",
@@ -42,7 +47,7 @@ _HOMES = {
     "linear_logprobs": "objective.logprobs",
     "policy_loss": "objective.loss",
     "sft": "stages.train",
-    "token_weights": "objective.loss",
+    "token_weights": "objective.normalisation",
     "train": "stages.train",
     "write_report": "report",
 }

@@ -58,7 +58,10 @@ def sft(config: SftConfig, dry_run: bool) -> None:
     if dry_run:
         from srl_grpo.data.first_example import sft_first_example
 
-        print_plan(config, sft_plan_of(config), sft_first_example(config))
+        resume = config.checkpoint.resume
+        earlier = config_of_run(resume, config.output_dir) if resume else None
+        config, lines = sft_first_example(config, earlier.parent if earlier else None)
+        print_plan(config, sft_plan_of(config), lines)
         return
     from srl_grpo.launch import launch_or_run
 

@@ -88,7 +88,11 @@ class RunConfig(Section):
         """Whether a run in which no step made an update is a failure."""
         return False
 
-    def steps(self, examples: int) -> int:
+    def more(self, step: int) -> str:
+        """What to give for a run that is longer than `step` steps."""
+        return f"--num-steps above {step}"
+
+    def steps(self, examples: int, /) -> int:
         """Steps of the whole run over so many training records."""
         raise NotImplementedError
 

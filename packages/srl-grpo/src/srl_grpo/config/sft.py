@@ -93,12 +93,18 @@ class SftConfig(RunConfig):
         """See `RunConfig.lengths`."""
         return {"--max-seq-len": self.data.max_seq_len}
 
+    def more(self, step: int) -> str:
+        """See `RunConfig.more`."""
+        return (
+            super().more(step) if self.num_steps else f"--num-epochs above {self.num_epochs or 1}"
+        )
+
     def examples_in_all(self, examples: int) -> int:
         """Examples that the whole run trains on, repeats counted."""
         if self.num_steps is not None:
             return self.num_steps * self.examples_per_step
         return (self.num_epochs or 1) * examples
 
-    def steps(self, examples: int) -> int:
+    def steps(self, examples: int, /) -> int:
         """See `RunConfig.steps`; the last one may be a smaller batch."""
         return math.ceil(self.examples_in_all(examples) / self.examples_per_step)

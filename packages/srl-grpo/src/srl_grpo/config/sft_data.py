@@ -1,4 +1,4 @@
-"""What supervised fine-tuning reads: where the pairs are, which columns hold what, how they are put.
+"""What supervised fine-tuning reads: where pairs are, which columns hold what, how they are put.
 
 Field docstrings are the flags' help. Rows become pairs in `srl_data.pairs`, pairs become token ids
 in `srl_grpo.data.examples`.
@@ -21,8 +21,8 @@ class SftDataSection(PromptSection):
     """What is imitated."""
 
     path: Annotated[str | None, Flag("data")] = Field(default=None, min_length=1)
-    """Pairs, chats or SRL instances: a file (.jsonl, .json, .parquet), a folder with a file for each
-    split (train.jsonl, test.jsonl) or one saved by `datasets`, or OWNER/NAME on the hub."""
+    """Pairs, chats or SRL instances: a file (.jsonl, .json, .parquet), a folder with a file for
+    each split (train.jsonl, test.jsonl) or saved by `datasets`, or OWNER/NAME on the hub."""
     revision: Annotated[str | None, Flag("data-revision")] = None
     """Commit, branch or tag of data on the hub."""
     subset: Annotated[str | None, Flag("data-subset")] = None
@@ -57,7 +57,7 @@ class SftDataSection(PromptSection):
     thinking_field: Column = None
     """The column, of the record or its meta, with the thinking before the response."""
     thinking_text: str = "I work out what comes next."
-    """The thinking where no column has one: short and always the same, so that the form is learned."""
+    """The thinking where no column has one: short and always the same, to learn the form from."""
     max_seq_len: Positive = 2048
     """Longest example in tokens: prompt, response and end token."""
     too_long: Literal["drop", "cut"] = "drop"
@@ -114,7 +114,8 @@ class SftDataSection(PromptSection):
     def _thinking_is_one(self) -> "SftDataSection":
         if self.thinking is False and self.thinking_field:
             raise ValueError(
-                f"--thinking-field {self.thinking_field!r} with --no-thinking; leave one of them out"
+                f"--thinking-field {self.thinking_field!r} with --no-thinking; leave one of them "
+                "out"
             )
         text = self.thinking_text
         if not text.strip() or OPENING.search(text) or CLOSING.search(text):

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
-from srl_data.command.errors import DataError
+from srl_data.command.errors import ConfigError, DataError
 from srl_data.control_tokens import ControlTokens, is_mark
 from srl_data.conversations import conversation_prompt
 from srl_data.manifest import Source
 from srl_data.pairs import Pair, RowKind, kind_of_rows, read_pairs
 from srl_data.prompt_format import Prompt, PromptFormat
+from srl_data.prompts import Template
 from srl_data.records import SftPair
 from srl_data.sources import RowSource
 from srl_data.splits import heldout_split, open_splits, training_split
@@ -90,9 +91,33 @@ def record_kind(kind: RowKind, *, has_chat_template: bool) -> RecordKind:
     """The kind of record for choosing a prompt template: its default, and what does not suit it."""
     if kind == "step":
         return SRL
-    template = "chat" if has_chat_template else "question_only"
+    template = "chat" if has_chat_template or kind == "chat" else "question_only"
     name = {"pair": "supervised pairs", "chat": "chats", "solution": "whole solutions"}[kind]
-    return RecordKind(name, SftPair, template, unfit=("srl", "bare"))
+    own_words = ("boxed", "r1_zero") if kind == "chat" else ()
+    return RecordKind(name, SftPair, template, unfit=("srl", "bare", *own_words))
+
+
+def check_kind(data: SftDataSection, kind: RowKind, source: RowSource, template: Template) -> None:
+    """DataError where held-out rows are of another kind than those that are trained on.
+
+    ConfigError where the template shows other prompts than the rows have.
+    """
+    trained = kind_of_data(data)
+    if kind != trained:
+        raise DataError(
+            f"{source.origin.name}: its rows are of the kind {kind!r}, those that are trained on "
+            f"{trained!r}; give held-out data of the same kind"
+        )
+    if (kind == "step") != template.stepwise:
+        raise ConfigError(
+            f"template {template.name!r} and rows of the kind {kind!r} ask for different answers; "
+            f"give --template {'srl' if kind == 'step' else 'chat'}"
+        )
+    if kind == "chat" and (template.text or template.name not in ("chat", "question_only")):
+        raise ConfigError(
+            f"template {template.name!r} has words of its own, and a chat brings its own; give "
+            "--template chat"
+        )
 
 
 def load_examples(
@@ -114,6 +139,7 @@ def load_examples(
     if limit is None and part == "train":
         limit = data.train_max_samples
     kind = kind_of_rows(source, data.fields, data.on_error)
+    check_kind(data, kind, source, prompts.template)
     form = response_form(data, prompts.template, kind)
     encoder = Encoder(prompts, form, end_id, data)
     found = [encoder.example(pair) for pair in islice(pairs_of(data, source, kind, note), limit)]

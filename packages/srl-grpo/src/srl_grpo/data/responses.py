@@ -18,7 +18,7 @@ OPEN, CLOSE = STEP_MARKS
 
 @dataclass(frozen=True)
 class ResponseForm:
-    """How responses are written under one template; `thinks` says whether they begin with thinking."""
+    """How responses are written under one template; `thinks`: they begin with thinking."""
 
     template: Template
     thinks: bool

@@ -11,20 +11,21 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
+from srl_data.command.errors import DataError
 from srl_eval.generate import Completion, Sampling, seed_for
 from srl_eval.generate.text import completion_text
-from srl_eval.grading import Candidate, Gold, Grader, Verdict, get_grader, judge
+from srl_eval.grading import Candidate, Gold, Grader, get_grader
 from srl_grpo.data.examples import Example
 from srl_grpo.data.prompts import TrainingPrompt
+from srl_grpo.heldout.chains import DEFAULT_GRADER
 from srl_grpo.heldout.evaluation import HeldOut, Values, problem_of_instance
 from srl_grpo.heldout.form import Grammar
+from srl_grpo.heldout.right import Judged, right
 from srl_grpo.learner.batch import Sample
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.updater import Updater
 from srl_grpo.rollout.engines import PolicyRollout, generate_round
 from srl_reward import InvalidOutput, after_thinking
-
-DEFAULT_GRADER = "math"
 
 
 def sample_of(example: Example, group: int = 0) -> Sample:
@@ -97,8 +98,13 @@ class HeldOutExamples:
             pairs = zip(asked, written, strict=True)
             values["format_reward"] = [float(self.in_form(*pair)) for pair in pairs]
         if answered:
-            judged = [pair for pair in zip(asked, written, strict=True) if has_answer(pair[0])]
-            values["accuracy"] = self.world.of_main(lambda: self.verdicts(judged))
+            judged = [
+                self.judged(*pair)
+                for pair in zip(asked, written, strict=True)
+                if has_answer(pair[0])
+            ]
+            # On rank 0: graders have processes of their own.
+            values["accuracy"] = self.world.of_main(lambda: right(judged))
         return values
 
     def in_form(self, example: Example, completion: Completion) -> bool:
@@ -124,28 +130,29 @@ class HeldOutExamples:
         """What the model wrote."""
         return completion_text(completion, self.tokenizer)
 
-    def verdicts(self, judged: Sequence[tuple[Example, Completion]]) -> list[float]:
-        """1 for each right answer, else 0. On rank 0: graders have processes of their own."""
-        found = [0.0] * len(judged)
-        names = [self.grader_of(example) for example, _ in judged]
-        for name in sorted(set(names)):
-            places = [place for place, other in enumerate(names) if other == name]
-            grader = get_grader(name)
-            candidates = [self.candidate(*judged[place], grader) for place in places]
-            for place, one in zip(places, judge(grader, candidates), strict=True):
-                found[place] = float(one.verdict is Verdict.CORRECT)
-        return found
+    def check_golds(self) -> None:
+        """DataError naming the first example whose answer its grader cannot compare with."""
+        for example in self.with_answers():
+            grader = self.grader_of(example)
+            try:
+                grader.gold(str(example.columns["answer"]))
+            except ValueError as error:
+                raise DataError(
+                    f"held-out example {example.id!r}: the grader {grader.name!r} cannot compare "
+                    f"with its answer: {error}; mend it, or give another --grader"
+                ) from error
 
-    def grader_of(self, example: Example) -> str:
-        """The grader of an example: the one asked for, else the record's own, else math."""
-        return str(self.grader or example.columns.get("grader") or DEFAULT_GRADER)
+    def grader_of(self, example: Example) -> Grader:
+        """The grader asked for, else the record's own, else math; ConfigError where unknown."""
+        return get_grader(str(self.grader or example.columns.get("grader") or DEFAULT_GRADER))
 
-    def candidate(self, example: Example, completion: Completion, grader: Grader) -> Candidate:
-        """An answer to be judged, looked for behind the thinking."""
+    def judged(self, example: Example, completion: Completion) -> Judged:
+        """An answer and how it is judged."""
+        grader = self.grader_of(example)
         part = after_thinking(self.text(completion), think_prefilled=example.think_prefilled)
         text = "" if isinstance(part, InvalidOutput) else part
         gold = Gold(grader.gold(str(example.columns["answer"])))
-        return Candidate(text, completion.finish_reason, gold)
+        return grader, Candidate(text, completion.finish_reason, gold)
 
 
 def has_answer(example: Example) -> bool:

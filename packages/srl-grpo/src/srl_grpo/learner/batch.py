@@ -54,7 +54,7 @@ class MicroBatch:
     lengths: tuple[int, ...] = ()
     """Completion tokens of each row."""
     columns: dict[str, Tensor] = field(default_factory=dict)
-    """Per-token constants, float32 of shape N."""
+    """Per-token constants of shape N, float32; `sequence`, the row of each token, is int64."""
 
     @classmethod
     def of_rows(
@@ -140,6 +140,8 @@ def to_tensors(
         name: torch.tensor(spread(chosen, name), dtype=torch.float32, device=device)
         for name in present_columns(samples)
     }
+    lengths = torch.tensor(batch.lengths, dtype=torch.long)
+    columns["sequence"] = torch.arange(len(rows)).repeat_interleave(lengths).to(device)
     return replace(batch, rows=tuple(rows), columns=columns)
 
 

@@ -25,20 +25,19 @@ from srl_grpo.learner.distributed import World
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.finite import check_logprobs, check_metrics
 from srl_grpo.learner.policy import Policy
-from srl_grpo.objective.loss import (
-    Loss,
-    Normalisation,
-    denominator,
-    old_logprobs,
-    token_weights,
-)
+from srl_grpo.objective.loss import Loss
+from srl_grpo.objective.normalisation import Normalisation, denominator, token_weights
+from srl_grpo.objective.tokens import old_logprobs
 
 Metrics = dict[str, float]
 
 
-def with_token_weights(samples: Sequence[Sample], normalisation: Normalisation) -> list[Sample]:
+def with_token_weights(
+    samples: Sequence[Sample], normalisation: Normalisation, longest: int = 1
+) -> list[Sample]:
     """Samples of one optimizer step with each token's share of its global batch."""
-    weights = token_weights([len(sample.completion_ids) for sample in samples], normalisation)
+    lengths = [len(sample.completion_ids) for sample in samples]
+    weights = token_weights(lengths, normalisation, longest)
     return [replace(s, weight=weight) for s, weight in zip(samples, weights, strict=True)]
 
 
@@ -88,6 +87,8 @@ class UpdateOptions:
     passes: int = 1
     """Passes over the samples."""
     normalisation: Normalisation = "token-mean"
+    longest: int = 1
+    """The constant of `constant` normalisation, in tokens."""
     token_budget: int = 16384
     """Padded tokens per forward pass."""
     micro_batches: int | None = None
@@ -192,7 +193,7 @@ class Updater:
         CommandError, before any weight moves, where a sum is not finite or the samples come from
         another model than the one that is trained.
         """
-        samples = with_token_weights(batch, self.options.normalisation)
+        samples = with_token_weights(batch, self.options.normalisation, self.options.longest)
         shards = self.micro_batches(samples)
         sums: dict[str, Tensor] = {}
         for number, rows in enumerate(shards):

@@ -11,6 +11,7 @@ import torch
 from srl_data.command.config import read_tree
 from srl_data.command.errors import CommandError, ConfigError
 from srl_data.lock import FolderLock
+from srl_data.prompt_record import TEMPLATE_FILE
 from srl_grpo.config.run import RunConfig
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.model import compute_dtype
@@ -39,11 +40,18 @@ class StartingPoint:
     """What the user should know of how it was found."""
     model: Path | None = None
     """The model that an earlier stage of this very run left, in the place of the config's."""
+    begun: Path | None = None
+    """The folder of a run that ended before its first checkpoint, where it records its prompts."""
 
     @property
     def resume_step(self) -> int | None:
         """The step that the run resumes from; None for a fresh run."""
         return None if self.checkpoint is None else self.state.step
+
+    @property
+    def prompts(self) -> Path | None:
+        """The folder that records how the run prompts its model; None for a run not yet begun."""
+        return self.checkpoint or self.begun
 
     def home(self, config: RunConfig) -> Path | None:
         """The run's folder: the one asked for, or the checkpoint's; None for a new one."""
@@ -70,7 +78,9 @@ def find_starting_point(config: RunConfig, world: World, lock: FolderLock) -> St
         if checkpoint is not None:
             notes.append(f"no checkpoint of its own yet: it starts from {checkpoint} again")
     if checkpoint is None:
-        return StartingPoint(None, TrainerState(), tuple(notes))
+        recorded = resume and home is not None and (home / TEMPLATE_FILE).is_file()
+        begun = home if recorded else None
+        return StartingPoint(None, TrainerState(), tuple(notes), begun=begun)
     refuse_other_run(checkpoint, home)
     if home is None:
         lock.take(checkpoint.parent)
@@ -121,15 +131,15 @@ def finished_already(config: RunConfig, start: StartingPoint) -> str | None:
     steps = steps_of_run(config, start.state)
     if start.checkpoint is None or home is None or steps is None or step < steps:
         return None
-    if step == steps and unfinished(config, home, step):
-        return None  # stopped between its last step and what comes after it
     past = "finished" if step == steps else "past that"
     told = (
         f"nothing to do: {start.checkpoint} is at step {step} of {steps}, {past}; "
-        f"to train on, give --num-steps above {step}"
+        f"to train on, give {config.more(step)}"
     )
     if config.needs_updates and not start.state.updates:
         raise CommandError(f"none of its steps made an update; {told}")
+    if step == steps and unfinished(config, home, step):
+        return None  # stopped between its last step and what comes after it
     return told
 
 

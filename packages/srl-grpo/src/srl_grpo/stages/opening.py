@@ -10,7 +10,8 @@ from pydantic import BaseModel, ValidationError
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.records import open_data
 from srl_grpo.config.run import C, RunConfig
-from srl_grpo.learner.engine import TrainingEngine
+from srl_grpo.learner.distributed import World
+from srl_grpo.learner.engine import TrainingEngine, prepare_deepspeed
 from srl_grpo.learner.model import check_model
 from srl_grpo.learner.policy import Policy
 from srl_grpo.run.checkpoint import TrainerState, load_checkpoint
@@ -29,6 +30,12 @@ def check_paths(setup: Setup[RunConfig]) -> None:
     for path in (config.data.path, config.data.val_path):
         if isinstance(path, Path) or (path is not None and Path(path).is_file()):
             open_data(Path(path)).close()  # before a hub is asked for a model
+
+
+def try_model(model: PromptedModel, prompt: str, world: World) -> None:
+    """DataError where the first prompt or a trial save does not come back. Collective."""
+    prepare_deepspeed()  # saving a model imports it too, with its notices
+    world.of_main(lambda: model.check(prompt))  # only rank 0 saves
 
 
 def inputs_of(setup: Setup[RunConfig], find: Callable[[], Inputs]) -> Inputs:

@@ -8,19 +8,20 @@ from dataclasses import replace
 from srl_data.command.errors import ConfigError
 from srl_data.prompts import Template
 from srl_eval.generate import Sampling
-from srl_eval.generate.tokenizers import load_tokenizer
-from srl_eval.grading import get_grader
 from srl_grpo.config.reward import RewardSection
 from srl_grpo.config.sft import SftConfig
 from srl_grpo.data.examples import Example, Part, kind_of_data, load_examples, record_kind
 from srl_grpo.data.prompting import stops_of
-from srl_grpo.data.training_template import same_on_all_ranks, with_template
-from srl_grpo.heldout.chains import DEFAULT_GRADER, Chains
+from srl_grpo.data.training_template import (
+    has_chat_template,
+    same_on_all_ranks,
+    with_template,
+)
+from srl_grpo.heldout.chains import Chains
 from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.heldout.examples import HeldOutExamples, prompt_of
 from srl_grpo.heldout.form import grammar_of
-from srl_grpo.learner.engine import prepare_deepspeed
-from srl_grpo.learner.model import context_length, source_of
+from srl_grpo.learner.model import context_length
 from srl_grpo.learner.policy import Policy, check_head
 from srl_grpo.learner.updater import UpdateOptions, Updater
 from srl_grpo.objective.likelihood import ResponseLoss
@@ -30,7 +31,7 @@ from srl_grpo.rollout.scoring import Scorer
 from srl_grpo.run.inputs import DataPart, Inputs, describe_inputs
 from srl_grpo.run.prompted_model import PromptedModel, model_section, open_model
 from srl_grpo.run.session import Session, Setup, open_directory
-from srl_grpo.stages.opening import check_paths, inputs_of, open_session, resumed_state
+from srl_grpo.stages.opening import check_paths, inputs_of, open_session, resumed_state, try_model
 from srl_grpo.stages.sft import NAME, SftStage, SftState
 
 
@@ -43,8 +44,7 @@ def open_sft(setup: Setup[SftConfig]) -> Iterator[tuple[Session[SftConfig], SftS
     model = open_model(config, template, setup.start, world, note)
     examples = load(setup, model, "train")
     held_out = make_held_out(setup, model)
-    prepare_deepspeed()  # saving a model imports it too, with its notices
-    world.of_main(lambda: model.check(examples[0].text))  # only rank 0 saves
+    try_model(model, examples[0].text, world)
     inputs = inputs_of(setup, lambda: describe(config, model, examples, held_out))
     directory = open_directory(setup, model.prompts.record)
     policy = Policy(model.model)
@@ -56,24 +56,13 @@ def open_sft(setup: Setup[SftConfig]) -> Iterator[tuple[Session[SftConfig], SftS
 
 def choose_template(setup: Setup[SftConfig]) -> tuple[Setup[SftConfig], Template]:
     """The prompt template for a kind of record, and the setup that names it."""
-    data, chats = setup.config.data, has_chat_template(setup)
-    kind = record_kind(kind_of_data(data), has_chat_template=chats)
-    chosen = same_on_all_ranks(setup.config, kind, setup.start.checkpoint, setup.world)
+    data = setup.config.data
+    is_chat = has_chat_template(data, model_section(setup.config, setup.start))
+    kind = record_kind(kind_of_data(data), has_chat_template=is_chat)
+    chosen = same_on_all_ranks(setup.config, kind, setup.start.prompts, setup.world)
     if chosen.note:
         setup.display.note(chosen.note)
     return replace(setup, config=with_template(setup.config, chosen.template)), chosen.template
-
-
-def has_chat_template(setup: Setup[SftConfig]) -> bool:
-    """Whether prompts go through a chat template: one that is given, or the tokenizer's own."""
-    given, section = setup.config.data.chat_template, model_section(setup.config, setup.start)
-    if given != "auto" or section.build is not None:
-        return given not in ("auto", "off")
-    return load_tokenizer(source_of(section), quiet).chat_template is not None
-
-
-def quiet(_text: str) -> None:
-    """Say nothing: the model is opened once more, with its notes."""
 
 
 def end_of(model: PromptedModel) -> int:
@@ -106,7 +95,7 @@ def make_held_out(setup: Setup[SftConfig], model: PromptedModel) -> HeldOutExamp
     sampling = sampling_of(config, model)
     check_room(examples, sampling.max_new_tokens, model)
     greedy = replace(sampling, temperature=0.0)
-    return HeldOutExamples(
+    held_out = HeldOutExamples(
         examples=examples,
         sampling=greedy,
         tokenizer=model.tokenizer,
@@ -116,6 +105,8 @@ def make_held_out(setup: Setup[SftConfig], model: PromptedModel) -> HeldOutExamp
         grader=config.data.grader,
         steps=steps_of(setup, model, examples, sampling),
     )
+    held_out.check_golds()
+    return held_out
 
 
 def steps_of(
@@ -129,7 +120,6 @@ def steps_of(
         prompts=model.prompts,
         sampling=sampling,
         max_prompt_length=config.data.max_seq_len,
-        grader=get_grader(config.data.grader or DEFAULT_GRADER),
         start=config.evaluation.chain_start,
         seed=config.seed,
     )

@@ -25,6 +25,7 @@ from srl_data.conversations import messages_in
 from srl_data.prompts import Message
 from srl_data.records import OnError, Skipped, SrlInstance, short_reason
 from srl_data.sources import Row, RowSource
+from srl_reward.grading import GRADERS
 
 Unit = Literal["step", "solution"]
 """What of SRL instances is imitated: each step, or each problem's whole solution."""
@@ -242,4 +243,8 @@ def answer_of(row: Row, fields: PairFields, taken: tuple[str, ...] = ()) -> dict
         return {}
     found: dict[str, object] = {"answer": answer_in(row, name, "--answer-field")}
     grader = value_with_meta(row, "grader")
-    return found if grader in (ABSENT, None) else {**found, "grader": str(grader)}
+    if grader in (ABSENT, None):
+        return found
+    if grader not in GRADERS:
+        raise ValueError(f"unknown grader {grader!r}; expected one of {', '.join(GRADERS)}")
+    return {**found, "grader": grader}

@@ -1,7 +1,16 @@
 """Sections that the configs of all stages share.
 
-Field docstrings are the flags' help.
+Field docstrings are the flags' help. What evaluation configures too is said once, for both: the
+chat template (`ChatSection`), a model's revision, stop strings; with other commands: what a bad
+record does, W&B's modes.
 """
+
+# Sections of `srl_eval.config` have the same names and differ on purpose. Model: training keeps
+# float32 masters and so has no float16, its `auto` is bfloat16 on a GPU where evaluation takes the
+# checkpoint's type, and a model may be made on the spot; evaluation chooses a device. Data: records
+# to train on and to hold out, against a benchmark's problems. Tracking: a run is sent to several
+# dashboards step by step and is called as its folder; an evaluation is sent once, at its end, where
+# a project is named.
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,7 +18,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from srl_data.command.config import Flag, Section
+from srl_data.command.wandb import WandbMode
 from srl_data.prompt_record import ChatSection
+from srl_data.records import OnError
+from srl_eval.generate.options import ModelRevision
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -50,8 +62,7 @@ class ModelSection(Section):
         default=None, min_length=1
     )
     """Hub id or local path of the model to train."""
-    revision: str | None = None
-    """Hub revision of the model."""
+    revision: ModelRevision = None
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Compute type; auto is bfloat16 on a GPU and float32 on a CPU. Masters are float32."""
     attention: Annotated[
@@ -96,8 +107,7 @@ class DataSection(PromptSection):
     that the model was trained with, else srl for SRL instances, boxed for prompt-answer records."""
     max_prompt_length: Positive = 2048
     """Longest prompt in tokens; longer ones are left out and counted, never cut."""
-    on_error: Literal["fail", "skip"] = "fail"
-    """What a bad line does: end the run, or be counted and listed."""
+    on_error: OnError = "fail"
 
 
 class OptimizerSection(Section):
@@ -153,10 +163,13 @@ class EngineSection(Section):
     """ZeRO stage: 1 shards optimizer state, 2 gradients too, 3 parameters too; in bfloat16 0 is
     run as 1."""
     micro_batch_tokens: Positive | None = None
-    """Padded tokens per forward pass; default 16384. Or give gradient_accumulation_steps."""
+    """Tokens per forward pass, padding included; default 16384. Or give
+    gradient_accumulation_steps."""
     gradient_accumulation_steps: Positive | None = None
     """Forward passes per optimizer step and process, whatever their tokens: its completions are
     cut into so many micro-batches. `sft` takes batch_size times as many examples per step."""
+    packing: bool = False
+    """Put several examples into a row of tokens, kept apart by their mask, instead of padding."""
     offload_optimizer: bool = False
     """Keep the optimizer's state in host memory (ZeRO 1 to 3)."""
     deepspeed: dict[str, object] = Field(default_factory=dict)
@@ -236,7 +249,7 @@ class TrackingSection(Section):
 
     tensorboard: bool = True
     """Write TensorBoard event files."""
-    wandb: Literal["disabled", "online", "offline"] = "disabled"
+    wandb: WandbMode = "disabled"
     """Weights & Biases mode; needs the wandb extra."""
     wandb_project: str = "srl"
     """Weights & Biases project."""

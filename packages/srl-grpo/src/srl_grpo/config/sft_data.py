@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from srl_data.command.config import Flag
 from srl_data.pairs import PairFields
+from srl_data.records import OnError
 from srl_grpo.config.sections import Positive, PromptSection
 from srl_reward.grading import Grader
 from srl_reward.thinking_marks import CLOSING, OPENING
@@ -65,8 +66,7 @@ class SftDataSection(PromptSection):
     and shown either way."""
     train_max_samples: Positive | None = None
     """Train on the first so many records."""
-    on_error: Literal["fail", "skip"] = "fail"
-    """What a bad row does: end the run, or be counted and listed."""
+    on_error: OnError = "fail"
 
     @property
     def fields(self) -> PairFields:

@@ -20,11 +20,12 @@ from srl_grpo.learner.agreement import (
     limit_of,
     unexplained,
 )
-from srl_grpo.learner.batch import MicroBatch, Sample, shard, to_tensors
+from srl_grpo.learner.batch import MicroBatch, Sample, to_tensors
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.finite import check_logprobs, check_metrics
 from srl_grpo.learner.policy import Policy
+from srl_grpo.learner.sharding import Cutting, shard
 from srl_grpo.objective.loss import Loss
 from srl_grpo.objective.normalisation import Normalisation, denominator, token_weights
 from srl_grpo.objective.tokens import old_logprobs
@@ -93,6 +94,8 @@ class UpdateOptions:
     """Padded tokens per forward pass."""
     micro_batches: int | None = None
     """Forward passes per optimizer step and rank, instead of a token budget."""
+    packing: bool = False
+    """Several samples to a row of tokens; see `srl_grpo.learner.packing`."""
     temperature: float = 1.0
     """At which log-probabilities are taken: the sampler's."""
     top_p: float = 1.0
@@ -167,12 +170,12 @@ class Updater:
         mine: dict[int, tuple[float, ...]] = {}
         temperature = self.options.temperature
         for rows in self.within_budget(samples):
-            batch = to_tensors(samples, rows, self.pad_id, self.world.device)
+            batch = self.tensors(samples, rows)
             if isinstance(scorer, Policy):
                 logprobs_N, _ = scorer(batch, temperature)
             else:
                 logprobs_N, _ = scorer.forward(batch, temperature)
-            mine.update(zip(rows, batch.split(logprobs_N), strict=True))
+            mine.update(zip(batch.rows, batch.split(logprobs_N), strict=True))
         everything: dict[int, tuple[float, ...]] = {}
         for part in self.world.gather(mine):
             everything.update(part)
@@ -180,12 +183,19 @@ class Updater:
 
     def within_budget(self, samples: Sequence[Sample]) -> list[list[int]]:
         """This rank's micro-batches of any number of samples, by the token budget."""
-        return shard(samples, self.options.token_budget, self.world.rank, self.world.size)
+        cutting = Cutting(self.options.token_budget, None, self.options.packing)
+        return shard(samples, cutting, self.world.rank, self.world.size)
 
     def micro_batches(self, samples: Sequence[Sample]) -> list[list[int]]:
         """This rank's micro-batches; see `shard`."""
         options, world = self.options, self.world
-        return shard(samples, options.token_budget, world.rank, world.size, options.micro_batches)
+        cutting = Cutting(options.token_budget, options.micro_batches, options.packing)
+        return shard(samples, cutting, world.rank, world.size)
+
+    def tensors(self, samples: Sequence[Sample], rows: Sequence[int]) -> MicroBatch:
+        """One of `micro_batches` on the device; see `to_tensors`."""
+        device, packing = self.world.device, self.options.packing
+        return to_tensors(samples, rows, self.pad_id, device, packing)
 
     def optimizer_step(self, batch: list[Sample], learning_rate: float, step: int) -> Metrics:
         """One update from a global batch. Collective.
@@ -198,8 +208,7 @@ class Updater:
         sums: dict[str, Tensor] = {}
         for number, rows in enumerate(shards):
             self.engine.begin(last=number == len(shards) - 1)
-            micro = to_tensors(samples, rows, self.pad_id, self.world.device)
-            loss, metrics = self.micro_loss(micro)
+            loss, metrics = self.micro_loss(self.tensors(samples, rows))
             self.engine.backward(loss)
             for name, value in {"loss": loss.detach(), **metrics}.items():
                 sums[name] = sums.get(name, torch.zeros(())) + value.cpu()

@@ -87,7 +87,9 @@ def first_config(config: TrainConfig, home: Path) -> SftConfig:
             chat_template_kwargs=config.data.chat_template_kwargs,
         ),
         optimizer=SftOptimizerSection(learning_rate=options.learning_rate, schedule="linear"),
-        engine=config.engine.model_copy(update={"micro_batch_tokens": config.engine.token_budget}),
+        engine=config.engine.model_copy(
+            update={"packing": True, "micro_batch_tokens": config.engine.token_budget}
+        ),
         evaluation=EvaluationSection(),
         checkpoint=SftCheckpointSection(
             checkpoint_every=options.steps // 4, resume="auto" if config.checkpoint.resume else None

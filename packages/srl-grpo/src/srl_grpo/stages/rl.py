@@ -4,6 +4,7 @@ A step is `RLStage.step`. Left out: the loop (`srl_grpo.stages.loop`), and how t
 together from a config (`srl_grpo.stages.rl_setup`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from pydantic import Field
 from srl_grpo.config.run import RunConfig
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.heldout.evaluation import HeldOut, Values
+from srl_grpo.learner.batch import Sample
 from srl_grpo.learner.finite import check_update
 from srl_grpo.learner.updater import Metrics, Updater
 from srl_grpo.rollout.algorithm import samples_of
@@ -46,11 +48,12 @@ class RLStage:
         batch = self.source.next_batch(step, session.clock)
         metrics = completion_metrics(batch.sampled) | batch.metrics()
         rate = session.learning_rate(step)
-        if batch.kept:
-            metrics |= self.update(session, batch, step, rate)
+        samples = samples_of(batch.kept, self.source.algorithm)
+        if samples:
+            metrics |= self.update(session, samples, step, rate)
         self.progress.starved_steps = 0 if batch.kept else self.progress.starved_steps + 1
         with session.clock("log"):
-            self.write_rollouts(session, batch, step + 1)
+            self.write_rollouts(session, batch, samples, step + 1)
         metrics |= {
             "learning_rate": rate,
             "epoch": self.source.epoch,
@@ -59,24 +62,25 @@ class RLStage:
         return StepResult(metrics, batch.tokens, updated=bool(batch.kept))
 
     def update(
-        self, session: Session[RunConfig], batch: Selection, step: int, rate: float
+        self, session: Session[RunConfig], samples: Sequence[Sample], step: int, rate: float
     ) -> Metrics:
-        """Train on the kept groups and bring the new weights to the sampler. Collective.
+        """Train on the kept groups' samples and bring the new weights to the sampler. Collective.
 
         CommandError where the update was not finite, before its weights are saved.
         """
         with session.clock("update"):
-            samples = samples_of(batch.kept, self.source.algorithm)
             metrics = self.updater(samples, step, rate)
         check_update(metrics, step, session.saved_step)
         with session.clock("sync"):
             self.source.rollout.sync_weights()
         return metrics
 
-    def write_rollouts(self, session: Session[RunConfig], batch: Selection, step: int) -> None:
+    def write_rollouts(
+        self, session: Session[RunConfig], batch: Selection, samples: Sequence[Sample], step: int
+    ) -> None:
         """Keep what the model wrote in this step."""
         if session.world.is_main:
-            records = rollout_records(step, batch, self.source.prompts, self.source.algorithm)
+            records = rollout_records(step, batch, self.source.prompts, samples)
             session.directory.write_rollouts(step, records)
 
     def evaluate(self) -> Values:

@@ -22,7 +22,8 @@ from srl_grpo.data.record_kinds import RecordKind, kind_of_run
 from srl_grpo.data.training_template import same_on_all_ranks, with_template
 from srl_grpo.heldout.chains import Chains
 from srl_grpo.heldout.evaluation import HeldOut
-from srl_grpo.learner.policy import Policy, check_head
+from srl_grpo.learner.packing_check import check_scoring
+from srl_grpo.learner.policy import Policy
 from srl_grpo.learner.updater import UpdateOptions, Updater
 from srl_grpo.objective.loss import PolicyLoss
 from srl_grpo.objective.normalisation import Normalisation
@@ -134,6 +135,7 @@ def update_options(config: TrainConfig, normalisation: Normalisation) -> UpdateO
         longest=config.rollout.max_new_tokens,
         token_budget=config.engine.token_budget,
         micro_batches=config.engine.gradient_accumulation_steps,
+        packing=config.engine.packing,
         temperature=config.rollout.temperature,
         top_p=config.rollout.top_p,
         max_logprob_difference=config.algorithm.max_logprob_difference,
@@ -153,10 +155,10 @@ def sampling_of(config: TrainConfig, model: PromptedModel) -> Sampling:
 
 
 def make_policy(setup: Setup[TrainConfig], model: PromptedModel) -> Policy:
-    """The policy, whose head is tried where the run is fresh."""
+    """The policy, whose scoring is tried where the run is fresh."""
     policy = Policy(model.model)
     if setup.start.checkpoint is None:
-        check_head(policy)
+        check_scoring(policy, setup.config.engine.packing)
     return policy
 
 

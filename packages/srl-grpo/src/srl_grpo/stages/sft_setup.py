@@ -22,7 +22,8 @@ from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.heldout.examples import HeldOutExamples, prompt_of
 from srl_grpo.heldout.form import grammar_of
 from srl_grpo.learner.model import context_length
-from srl_grpo.learner.policy import Policy, check_head
+from srl_grpo.learner.packing_check import check_scoring
+from srl_grpo.learner.policy import Policy
 from srl_grpo.learner.updater import UpdateOptions, Updater
 from srl_grpo.objective.likelihood import ResponseLoss
 from srl_grpo.rollout.engines import transformers_rollout
@@ -49,7 +50,7 @@ def open_sft(setup: Setup[SftConfig]) -> Iterator[tuple[Session[SftConfig], SftS
     directory = open_directory(setup, model.prompts.record)
     policy = Policy(model.model)
     if setup.start.checkpoint is None:
-        check_head(policy)
+        check_scoring(policy, config.engine.packing)
     with open_session(setup, directory, model, policy, inputs) as session:
         yield session, make_stage(session, examples, held_out)
 
@@ -189,5 +190,6 @@ def update_options(config: SftConfig) -> UpdateOptions:
         batch_size=config.examples_per_step,
         token_budget=config.engine.token_budget,
         micro_batches=config.micro_batches,
+        packing=config.engine.packing,
         seed=config.seed,
     )

@@ -6,6 +6,7 @@ expressions are equal, in child processes that are killed at a hard limit. Its v
 by (gold, prediction). Nothing here raises on a model's text.
 """
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from importlib.util import find_spec
 from typing import Literal, get_args
 
 from srl_reward.answer import extract_aime_answer, extract_boxed, extract_gsm8k_answer
-from srl_reward.notation import is_other_relation, is_same_text, plain_pair
+from srl_reward.notation import is_same_text, plain
 from srl_reward.numbers import parse_number, parse_quantity, plain_integer, read_integer
 
 Grader = Literal["exact", "aime", "boxed_integer", "gsm8k", "math"]
@@ -149,7 +150,7 @@ def _grade_math(pairs: Sequence[tuple[str, str]], seconds: float) -> list[Verdic
         # Imported late: only this grader starts processes.
         from srl_reward._math_pool import shared_pool
 
-        questions = [plain_pair(*key) for key in unknown]
+        questions = [(plain(gold), plain(prediction)) for gold, prediction in unknown]
         for key, answer in zip(unknown, shared_pool().ask_all(questions, seconds), strict=True):
             verdicts[key] = Verdict(answer)
             if verdicts[key] not in (Verdict.TIMEOUT, Verdict.CRASHED):
@@ -163,8 +164,19 @@ def _known(pair: tuple[str, str]) -> Verdict | None:
         return Verdict.CORRECT
     if not prediction or max(len(gold), len(prediction)) > MAX_CHARS:
         return Verdict.UNPARSABLE
-    if is_same_text(gold, prediction):
+    if _INTEGER.fullmatch(gold) and _INTEGER.fullmatch(prediction):
+        return Verdict.CORRECT if _is_same_integer(gold, prediction) else Verdict.WRONG
+    known = _cache.get(pair)
+    if known is None and is_same_text(plain(gold), plain(prediction)):
         return Verdict.CORRECT
-    if is_other_relation(gold, prediction):
-        return Verdict.WRONG
-    return _cache.get(pair)
+    return known
+
+
+_INTEGER = re.compile(r"([-+]?)0*(\d+)", re.ASCII)
+
+
+def _is_same_integer(gold: str, prediction: str) -> bool:
+    """Whether two texts of digits are one number, of whatever length."""
+    found = [_INTEGER.fullmatch(text) for text in (gold, prediction)]
+    values = {(each[1] == "-" and each[2] != "0", each[2]) for each in found if each}
+    return len(values) == 1

@@ -6,10 +6,11 @@ Values are `equal`'s.
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import product
 
-from srl_reward.expression.equal import UndecidedError, equal, symbols
+from srl_reward.expression.equal import UndecidedError, equal, is_rounding, symbols
 from srl_reward.expression.inequalities import as_sets
-from srl_reward.expression.relations import is_definition, same_relation
+from srl_reward.expression.relations import is_definition, is_name, is_within, same_relation
 from srl_reward.expression.tree import (
     Bracketed,
     Choice,
@@ -215,23 +216,38 @@ def _same_relation(gold: Node, answer: Node) -> bool:
     if isinstance(gold, Relation) and isinstance(answer, Relation):
         if same_relation(gold, answer, _same):
             return True
-        return _is_same_union(gold, answer)
+        values = [_given(relation) for relation in (gold, answer)]
+        has_value = any(_same(*pair) for pair in product(*values)) and _names_agree(gold, answer)
+        return has_value or _is_same_union(gold, answer)
     if isinstance(gold, Relation):
-        value = defined(gold)
-        return (value is not None and _same(value, answer)) or _is_same_union(gold, answer)
+        return any(_same(value, answer) for value in _given(gold)) or _is_same_union(gold, answer)
     assert isinstance(answer, Relation)
-    value = defined(answer) or _summed(answer)
-    return (value is not None and _same(gold, value)) or _is_same_union(gold, answer)
+    values = [_given(answer) or _summed(answer)]
+    return any(_same(gold, value) for value in values[0]) or _is_same_union(gold, answer)
 
 
-def defined(relation: Relation) -> Node | None:
-    """The value that an equation gives to its left side, where that is a name or the same value."""
-    if set(relation.signs) != {"="}:
-        return None
+def _names_agree(gold: Relation, answer: Relation) -> bool:
+    """Whether one side names nothing, or both the same."""
+    left, right = (relation.sides[0] for relation in (gold, answer))
+    return left == right or not (is_name(left) and is_name(right))
+
+
+def _given(relation: Relation) -> list[Node]:
+    r"""The value that an equation gives to its left side; two for `1/3 \approx 0.333`."""
+    if set(relation.signs) - {"=", "~"}:
+        return []
     last = relation.sides[-1]
+    if relation.signs[-1] == "~" and not is_name(relation.sides[-2]):
+        exact = relation.sides[-2]
+        if not is_rounding(exact, last):
+            return []
+        before = Relation(relation.signs[:-1], relation.sides[:-1])
+        values = _given(before) if len(before.sides) > 1 else [exact]
+        return [*values, last] if values else []
     if is_definition(relation):
-        return last
-    return last if all(_is_true(side, last) for side in relation.sides[:-1]) else None
+        return [last]
+    is_true = all(is_name(side) or _is_true(side, last) for side in relation.sides[:-1])
+    return [last] if is_true and not is_within(relation) else []
 
 
 def _is_true(left: Node, right: Node) -> bool:
@@ -243,10 +259,10 @@ def _is_true(left: Node, right: Node) -> bool:
         return False
 
 
-def _summed(answer: Relation) -> Node | None:
+def _summed(answer: Relation) -> list[Node]:
     """33 of `m + n = 33`: the value of several letters together, as an answer."""
     if answer.signs != ("=",) or not isinstance(answer.sides[0], Operation):
-        return None
+        return []
     left, right = answer.sides
     is_asked = len(symbols(left)) > 1 and isinstance(right, _VALUES) and not symbols(right)
-    return right if is_asked else None
+    return [right] if is_asked else []

@@ -123,6 +123,15 @@ def _is_rounded(left: Node, right: Node) -> bool:
     return _rounds_to(left, right) or _rounds_to(right, left)
 
 
+def is_rounding(exact_value: Node, rounded: Node) -> bool:
+    r"""Whether `x \approx y` holds, to one part in a hundred."""
+    value = real(rounded)
+    if value is None or symbols(exact_value):
+        return False
+    apart = _difference(value, exact_value)
+    return apart is not None and apart <= abs(value) / 100
+
+
 def _rounds_to(rounded: Node, other: Node) -> bool:
     found = decimal(rounded)
     if found is None or symbols(other):

@@ -33,7 +33,7 @@ _CLOSING = {"(": ")", "[": "]", "\\{": "\\}", "{": "}"}
 _ROUNDING = {"lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
 _MATRICES = frozenset("pmatrix bmatrix matrix smallmatrix array Bmatrix".split())
 _APPLIED = frozenset("fghFG")
-_PLACEHOLDER = re.compile(r"[\s{}]|\\text|\\mathrm")
+_INDEX_DRESS = re.compile(r"[\s{}\\]|\\text|\\mathrm")
 
 
 class Formula:
@@ -285,7 +285,7 @@ class Formula:
 
     def _index(self) -> str:
         self._expect("_")
-        return _PLACEHOLDER.sub("", self._raw_argument())
+        return _INDEX_DRESS.sub("", self._raw_argument())
 
     def _raw_argument(self) -> str:
         """The signs of an argument, as they are."""
@@ -488,7 +488,7 @@ class Formula:
 
 
 _STOPS = frozenset(
-    "times cdot pm mp cup cap setminus in notin le ge ne end rfloor rceil ldots circ prime mid to "
+    "approx times cdot pm mp cup cap setminus in notin le ge ne end rfloor rceil ldots circ prime mid to "
     "rightarrow Rightarrow implies mathbb equiv pmod bmod mod quad".split()
 )
 

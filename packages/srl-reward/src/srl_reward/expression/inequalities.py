@@ -2,7 +2,7 @@
 
 from srl_reward.expression.equal import symbols
 from srl_reward.expression.formula import negative
-from srl_reward.expression.relations import turned
+from srl_reward.expression.relations import is_name, turned
 from srl_reward.expression.tree import Bracketed, Constant, Listing, Node, Relation, Symbol, Union
 
 _INFINITY = Constant("infinity")
@@ -33,7 +33,7 @@ def _letter(node: Node) -> str:
 def _of_relation(relation: Relation) -> tuple[Node, ...] | None:
     if len(relation.sides) == 2:
         return _half_line(relation)
-    if len(relation.sides) != 3 or not isinstance(relation.sides[1], Symbol):
+    if len(relation.sides) != 3 or not is_name(relation.sides[1]):
         return None
     if relation.signs[0][0] == ">":
         relation = turned(relation)

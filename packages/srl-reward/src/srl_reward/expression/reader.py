@@ -26,7 +26,7 @@ from srl_reward.expression.tree import (
 from srl_reward.notation.units import MULTIPLIERS, UNITS, known, plain_unit
 from srl_reward.notation.words import CHOICE, plain_words
 
-_RELATIONS = {"=": "=", "<": "<", ">": ">", "\\le": "<=", "\\ge": ">=", "\\ne": "!="}
+_RELATIONS = {"=": "=", "<": "<", ">": ">", "\\le": "<=", "\\ge": ">=", "\\ne": "!=", "\\approx": "~"}
 _MEMBER = "\\in"
 _CURRENCY = {"\\$": "usd", "\\pounds": "gbp", "\\euro": "eur", "\\yen": "yen"}
 _OPEN, _CLOSE = frozenset(("(", "[", "\\{", "{")), frozenset((")", "]", "\\}", "}"))
@@ -256,7 +256,7 @@ def _multiplied(node: Node, text: str) -> tuple[Node, str]:
         if match:
             node = Operation("multiply", (node, Number(Fraction(factor))))
             return _multiplied(node, text[match.end() :])
-    if re.fullmatch(r"[\s{(]*per\s?cent[\s})]*", text, re.IGNORECASE):
+    if re.fullmatch(r"[\s{(]*(?:per\s?cent(?:age)?|pct)[\s})]*", text, re.IGNORECASE):
         return Operation("percent", (node,)), ""
     if re.fullmatch(r"[\s{(]*degrees?[\s})]*", text, re.IGNORECASE):
         return Operation("degree", (node,)), ""

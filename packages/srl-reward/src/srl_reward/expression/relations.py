@@ -8,38 +8,41 @@ from mpmath import mp
 from srl_reward.expression import numeric
 from srl_reward.expression.equal import UndecidedError, symbols
 from srl_reward.expression.numeric import Reading
-from srl_reward.expression.tree import Node, Number, Operation, Relation, Symbol
+from srl_reward.expression.tree import Bracketed, Node, Number, Operation, Relation, Symbol
 from srl_reward.expression.walk import renamed
 
 Same = Callable[[Node, Node], bool]
-_TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
+_TURNED = {"~": "~", "<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 _DEPENDENT = frozenset(("y", "f", "g", "h"))
 
 
 def is_definition(relation: Relation) -> bool:
     """Whether an equation gives a value to a letter or a function: `x = 3`, `f(x) = 2x`."""
-    if set(relation.signs) != {"="}:
+    if not set(relation.signs) <= {"=", "~"}:
         return False
-    return all(_is_name(side) for side in relation.sides[:-1]) and not (
-        isinstance(relation.sides[0], Symbol) and _is_within(relation)
+    return all(is_name(side) for side in relation.sides[:-1]) and not (
+        isinstance(relation.sides[0], Symbol) and is_within(relation)
     )
 
 
-def _is_within(relation: Relation) -> bool:
+def is_within(relation: Relation) -> bool:
     """Whether the letter stands on the other side too, so that nothing is defined."""
-    last = relation.sides[-1]
-    return isinstance(last, Operation) and bool(symbols(relation.sides[0]) & symbols(last))
+    first, last = relation.sides[0], relation.sides[-1]
+    return isinstance(last, (Operation, Symbol)) and bool(symbols(first) & symbols(last))
 
 
-def _is_name(node: Node) -> bool:
+def is_name(node: Node) -> bool:
+    """Whether a side names what is asked for: `x`, `f(x)`, `AB`, `|AB|`, `(p,q)`, `a/b`."""
     if isinstance(node, Symbol):
         return True
+    if isinstance(node, Bracketed):
+        return all(map(is_name, node.members))
     if not isinstance(node, Operation):
         return False
     if node.name.startswith("apply "):
         return True
-    # `P(x)` is read as a product, and `\angle ABC` and `ab` name what is asked for.
-    return node.name == "multiply" and all(_is_name(each) for each in node.arguments)
+    # `P(x)` is read as a product, and `ABC` and `ab` name what is asked for.
+    return node.name in ("multiply", "divide", "abs") and all(map(is_name, node.arguments))
 
 
 def same_relation(gold: Relation, answer: Relation, same: Same) -> bool:
@@ -88,7 +91,7 @@ def _variable(node: Node) -> str | None:
 
 def _is_multiple(gold: Relation, answer: Relation) -> bool:
     """Whether left minus right is the same up to a factor, positive where there is a direction."""
-    direction = {"<": 1, "<=": 1, ">": -1, ">=": -1, "=": 0, "!=": 0}
+    direction = {"<": 1, "<=": 1, ">": -1, ">=": -1, "=": 0, "!=": 0, "~": 0}
     kinds = [relation.signs[0] for relation in (gold, answer)]
     if len({kind.strip("<>") + str(abs(direction[kind])) for kind in kinds}) > 1:
         return False

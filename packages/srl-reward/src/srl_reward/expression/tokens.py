@@ -63,7 +63,7 @@ def tokens(text: str) -> list[Token]:
 
 def _pieces(match: re.Match[str], before: list[Token], text: str, *, blank: bool) -> list[Token]:
     if match["text"]:
-        return _written(match["text"], match["words"], blank=blank)
+        return _written(match["text"], match["words"], before, blank=blank)
     if match["half"]:
         return [Token("word", match["half"][0].lower() + "m", blank)]
     if match["run"]:
@@ -72,12 +72,12 @@ def _pieces(match: re.Match[str], before: list[Token], text: str, *, blank: bool
     return [Token(kind, "^" if match[kind] == "**" else match[kind], blank)]
 
 
-def _written(command: str, words: str, *, blank: bool) -> list[Token]:
+def _written(command: str, words: str, before: list[Token], *, blank: bool) -> list[Token]:
     r"""`\text{...}`: words; `\mathrm{e}` and `\mathrm{x}`: letters; `\operatorname{sin}`."""
     bare = words.strip()
     if command != "text" and bare in FUNCTIONS:
         return [Token("command", bare, blank)]
-    if command == "mathrm" and len(bare) == 1 and bare.isalpha():
+    if len(bare) == 1 and bare.isalpha() and (command == "mathrm" or not before):
         return [Token("roman", bare, blank)]
     if not bare:
         return []
@@ -96,6 +96,8 @@ def _run(run: str, before: list[Token], text: str, end: int, *, blank: bool) -> 
         return [Token("command", name, blank)]
     if len(run) == 1:
         return [Token("letter", run, blank)]
+    if run in ("or", "and"):
+        return [Token("word", run, blank)]
     if _is_word(run, lower, before, text, end, blank=blank):
         return [Token("word", run, blank)]
     return _product(run, blank=blank)
@@ -132,7 +134,7 @@ def _is_word(
         return False
     if known(run) or lower in MULTIPLIERS:
         return bool(before) and (blank or str(before[-1]) == "/")
-    if lower in OTHER_MEANING or lower == "per" or is_noun(run):
+    if lower in OTHER_MEANING or lower in ("per", "pct", "percentage") or is_noun(run):
         return True
     alone = not before or before[-1].text in (",", ";", "or", "and", "(")
     return alone and len(run) > 2 and bool(set(lower) & set("aeiou")) and run.isalpha()

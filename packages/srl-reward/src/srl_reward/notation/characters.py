@@ -9,7 +9,7 @@ import unicodedata
 _SIGNS = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "×": r"\times ", "÷": "/", "·": r"\cdot ",
     "⋅": r"\cdot ", "∙": r"\cdot ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ",
-    "⩾": r"\ge ", "≠": r"\ne ", "≈": "=", "±": r"\pm ", "∓": r"\mp ", "°": r"^\circ ",
+    "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "±": r"\pm ", "∓": r"\mp ", "°": r"^\circ ",
     "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "′": "'", "″": "''",
     "’": "'", "‘": "'", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "⌊": r"\lfloor ",
     "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "…": r"\ldots ", "⋯": r"\ldots ",

@@ -18,9 +18,9 @@ _SWITCH = re.compile(r"\\rm(?![a-zA-Z])\s*([a-zA-Z]+)?")
 _SPACE = re.compile(
     r"\\(?:hspace|hskip|mspace|vspace|phantom|hphantom)\*?\s*\{[^{}]*\}"
     r"|\\(?:q?quad|enspace|enskip|thinspace|medspace|thickspace|hfill|nobreakspace)(?![a-zA-Z])"
-    r"|\\[,;: ]|~"
+    r"|(?<!\\)\\[,;: ]|~"
 )
-_NO_SPACE = re.compile(r"\\(?:!|negthinspace(?![a-zA-Z]))")
+_NO_SPACE = re.compile(r"(?<!\\)\\(?:!|negthinspace(?![a-zA-Z]))")
 _WORDS = re.compile(
     r"\\(?:textbf|textit|textrm|textsf|texttt|textnormal|textup|textsc|emph|mbox|hbox|text)"
     r"(?![a-zA-Z])\s*"
@@ -37,13 +37,15 @@ _BINOMIAL = re.compile(r"\\[dt]binom(?![a-zA-Z])")
 _MATHS = re.compile(r"(?<!\\)\\[()\[\]]|(?<!\\)\$")
 _STOP = re.compile(r"(?:\s|\\\\|\\newline|(?<![.\s\\])[.,;:](?!\w))+$")
 _EMPTY = re.compile(r"(?<![\^_a-zA-Z}\]])\{\s*\}|\{\s*\}(?=\s*\^)")
+_ESCAPED = re.compile(r"\\\\(?=[a-zA-Z])")
+"""A backslash too many, as programs write it into JSON; a matrix has row ends."""
 _SYNONYM = {
     r"\leqslant": r"\le", r"\geqslant": r"\ge", r"\leq": r"\le", r"\geq": r"\ge", r"\lt": "<",
     r"\gt": ">", r"\neq": r"\ne", r"\varepsilon": r"\epsilon", r"\varphi": r"\phi",
     r"\vartheta": r"\theta", r"\lbrace": r"\{", r"\rbrace": r"\}", r"\lbrack": "[",
     r"\rbrack": "]", r"\lparen": "(", r"\rparen": ")", r"\lvert": "|", r"\rvert": "|",
-    r"\vert": "|", r"\degree": r"^\circ", r"\degrees": r"^\circ", r"\approx": "=",
-    r"\simeq": "=", r"\ast": "*", r"\div": "/", r"\varnothing": r"\emptyset",
+    r"\vert": "|", r"\degree": r"^\circ", r"\degrees": r"^\circ", r"\simeq": r"\approx",
+    r"\ast": "*", r"\div": "/", r"\varnothing": r"\emptyset",
     r"\dots": r"\ldots", r"\cdots": r"\ldots", r"\dotsc": r"\ldots", r"\lor": r"\text{or}",
     r"\vee": r"\text{or}", r"\land": r"\text{and}", r"\wedge": r"\text{and}",
     r"\arcsec": r"\operatorname{arcsec}", r"\tg": r"\tan", r"\ctg": r"\cot", r"\lg": r"\log_{10}",
@@ -55,6 +57,8 @@ _COMMAND = re.compile(r"\\[a-zA-Z]+")
 def undecorated(text: str) -> str:
     """A text without decoration, blanks single, trailing marks gone."""
     text = _TURN_END.sub("", text).strip().strip("`").replace("**", "")
+    if "\\begin" not in text:
+        text = _ESCAPED.sub(r"\\", text)
     for pattern, plain in _RULES:
         text = pattern.sub(plain, text)
     text = _NUMBER_IN_TEXT.sub(lambda match: f"{{{match[1].strip()}}}", text)

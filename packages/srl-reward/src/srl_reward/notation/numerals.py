@@ -11,6 +11,7 @@ _JOINED = re.compile(
     r"(?<![\d.,])([1-9]\d{0,2})((?:\s?(?:,\\!|\\!|\{,\}|\\[,;: ]|~)\s?\d{3})+)(?!\d)", re.ASCII
 )
 _THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)", re.ASCII)
+_SPACED = re.compile(r"(?<![\d.,^_])[1-9]\d{0,2}(?: \d{3})* 0\d\d(?: \d{3})*(?![\d.])", re.ASCII)
 _ROUND_PAIR = re.compile(r"[1-9]\d0,[1-9]\d0", re.ASCII)
 _BARRED = re.compile(
     r"(?<![\d.])(\d*)\.(\d*)\\(?:overline|bar|dot)\s*\{?(\d+)\}?(?:\s*\\ldots|\.\.\.)?", re.ASCII
@@ -36,6 +37,7 @@ def joined(text: str) -> str:
 
 def thousands(text: str) -> str:
     """Thousands without commas, but for lists: members of brackets, and pairs such as `100,200`."""
+    text = _SPACED.sub(lambda match: match[0].replace(" ", ""), text)
     depths = _depths(text)
 
     def join(match: re.Match[str]) -> str:

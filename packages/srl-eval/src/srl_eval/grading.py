@@ -98,14 +98,15 @@ def _right(equal: bool) -> Verdict:
 
 
 def _integer_gold(answer: str) -> str:
-    found = plain_integer(answer)
+    found = read_integer(answer)
     if found is None:
         raise ValueError(f"answer {answer!r} is not an integer")
     return found
 
 
 def _aime_gold(answer: str) -> str:
-    found = plain_integer(answer)
+    # A public copy of the data has `336^\\circ` among its answers.
+    found = plain_integer(answer) or _aime_extract(f"\\boxed{{{answer}}}")
     if found is None or not 0 <= int(found) <= 999:
         raise ValueError(f"answer {answer!r} is no AIME answer, expected an integer from 0 to 999")
     return found

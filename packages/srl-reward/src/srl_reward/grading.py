@@ -17,7 +17,7 @@ from typing import Literal, get_args
 
 from srl_reward.answer import extract_aime_answer, extract_boxed, extract_gsm8k_answer
 from srl_reward.notation import is_same_text, plain
-from srl_reward.numbers import parse_number, parse_quantity, plain_integer, read_integer
+from srl_reward.numbers import parse_number, parse_quantity, read_integer
 
 Grader = Literal["exact", "aime", "boxed_integer", "gsm8k", "math"]
 GRADERS: tuple[Grader, ...] = get_args(Grader)
@@ -63,8 +63,21 @@ def find_answer(grader: Grader, text: str) -> str | None:
     """
     if grader != "gsm8k":
         return _boxed(text)
-    _, marked, line = text.rpartition("####")
-    return (_boxed(line) if marked else None) or extract_gsm8k_answer(text) or _boxed(text)
+    _, marked, after = text.rpartition("####")
+    given = _marked_answer(after) if marked else None
+    plain_number = extract_gsm8k_answer(text)
+    if given is None or (plain_number and parse_quantity(given) == parse_number(plain_number)):
+        given = plain_number
+    return given or _boxed(text)
+
+
+def _marked_answer(after: str) -> str | None:
+    """What a `####` line says, read as a box would be: its box, or its number in any dress."""
+    line = _TURN_END.sub("", after.strip(" \t").split("\n", 1)[0]).strip().strip("*").strip()
+    boxed = _boxed(after)
+    if boxed is not None:
+        return boxed
+    return line if parse_quantity(line) is not None else None
 
 
 def _boxed(text: str) -> str | None:
@@ -103,7 +116,7 @@ def _grade_plain(grader: Grader, gold: str, prediction: str) -> Verdict:
         values = [extract_aime_answer(f"\\boxed{{{text}}}") for text in (gold, prediction)]
         return _compare(*values)
     if grader == "boxed_integer":
-        return _compare(plain_integer(gold), read_integer(prediction))
+        return _compare(read_integer(gold), read_integer(prediction))
     return _compare(_gsm8k_gold(gold), parse_quantity(prediction))
 
 
@@ -172,6 +185,7 @@ def _known(pair: tuple[str, str]) -> Verdict | None:
     return known
 
 
+_TURN_END = re.compile(r"(?:<\|[a-z_]+\|>|</s>|<eos>|<end_of_turn>)\s*$")
 _INTEGER = re.compile(r"([-+]?)0*(\d+)", re.ASCII)
 
 

@@ -13,7 +13,6 @@ from srl_reward.expression.inequalities import as_sets
 from srl_reward.expression.relations import is_definition, is_name, is_within, same_relation
 from srl_reward.expression.tree import (
     Bracketed,
-    Choice,
     Constant,
     Listing,
     Matrix,
@@ -28,6 +27,7 @@ from srl_reward.expression.tree import (
     Words,
 )
 from srl_reward.expression.walk import signs, written_out
+from srl_reward.notation.words import NUMBER_WORDS
 
 _VALUES = (Number, Symbol, Constant, Operation, Sign)
 _MOST_MEMBERS = 64
@@ -72,10 +72,9 @@ def _alternatives(node: Node) -> list[Sequence[Node]]:
 def _same(gold: Node, answer: Node) -> bool:
     if gold == answer:
         return True
+    gold, answer = _counted(gold), _counted(answer)
     if isinstance(gold, Words) or isinstance(answer, Words):
-        return False
-    if isinstance(gold, Choice) or isinstance(answer, Choice):
-        return _same_choice(gold, answer)
+        return gold == answer
     if isinstance(gold, Relation) or isinstance(answer, Relation):
         return _same_relation(gold, answer)
     if isinstance(gold, Listing) or isinstance(answer, Listing):
@@ -97,16 +96,11 @@ def _both(gold: Node, answer: Node, kind: type) -> bool:
     return isinstance(gold, kind) and isinstance(answer, kind)
 
 
-def _same_choice(gold: Node, answer: Node) -> bool:
-    """A lone capital is a choice, or a letter where the other side is a formula."""
-    letters = [_lettered(node) for node in (gold, answer)]
-    if isinstance(letters[0], Relation) or isinstance(letters[1], Relation):
-        return _same_relation(*letters)
-    return letters[0] == letters[1]
-
-
-def _lettered(node: Node) -> Node:
-    return Symbol(node.letter) if isinstance(node, Choice) else node
+def _counted(node: Node) -> Node:
+    """`four` as 4."""
+    if isinstance(node, Words) and node.text in NUMBER_WORDS:
+        return Number(Fraction(NUMBER_WORDS.index(node.text)))
+    return node
 
 
 def _is_single(several: Node, one: Node) -> bool:
@@ -124,7 +118,8 @@ def _same_list(gold: Node, answer: Node) -> bool:
     if left is None or right is None:
         return False
     ordered = any(isinstance(node, Bracketed) and node.brackets == "()" for node in (gold, answer))
-    if ordered:
+    # Words may be ranked.
+    if ordered or all(isinstance(each, Words) for each in (*left, *right)):
         return _same_sequence(left, right)
     return _same_members(left, right) or _is_same_union(gold, answer)
 

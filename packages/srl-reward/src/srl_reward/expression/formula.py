@@ -25,7 +25,7 @@ _DEEPEST = 60
 _GREEK = frozenset(
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon "
     "phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar aleph "
-    "nabla mho AA".split()
+    "nabla mho AA angle triangle".split()
 )
 _ACCENTS = frozenset("hat widehat bar overline tilde widetilde vec overrightarrow dot ddot".split())
 _ALPHABETS = frozenset("mathbb mathcal mathscr mathfrak mathrm".split())

@@ -10,8 +10,6 @@ from fractions import Fraction
 from srl_reward.expression.formula import Formula
 from srl_reward.expression.tokens import Token, tokens
 from srl_reward.expression.tree import (
-    Bracketed,
-    Choice,
     Listing,
     Node,
     Number,
@@ -23,7 +21,7 @@ from srl_reward.expression.tree import (
     UnreadableError,
     Words,
 )
-from srl_reward.notation.units import MULTIPLIERS, UNITS, known, plain_unit
+from srl_reward.notation.units import MULTIPLIERS, UNITS, plain_unit
 from srl_reward.notation.words import CHOICE, plain_words
 
 _RELATIONS = {"=": "=", "<": "<", ">": ">", "\\le": "<=", "\\ge": ">=", "\\ne": "!=", "\\approx": "~"}
@@ -31,7 +29,11 @@ _MEMBER = "\\in"
 _CURRENCY = {"\\$": "usd", "\\pounds": "gbp", "\\euro": "eur", "\\yen": "yen"}
 _OPEN, _CLOSE = frozenset(("(", "[", "\\{", "{")), frozenset((")", "]", "\\}", "}"))
 _OUTWARD = re.compile(r"([\]\[])([^\[\]()]*,[^\[\]()]*)([\]\[])")
-_LABELLED = re.compile(r"\\text\s*\{\s*\(([A-J])\)[.:]?\s*\}\s*(?=\S)")
+_LABELLED = re.compile(r"\\text\s*\{\s*\(([A-Z])\)[.:]?\s*\}\s*(?=\S)")
+_CONDITION = re.compile(
+    r"\\\{\s*[a-zA-Z]\s*(?:\\in\s*\\mathbb\s*\{?R\}?\s*)?(?:\||\\mid|:)([^|{}]*)\\\}"
+)
+"""`\\{x | x > 2\\}`, which says what `x > 2` does."""
 _TRAILING = frozenset(("/", "^", "(", ")", "{", "}", "-", "*", "\\cdot", "\\circ", "."))
 
 
@@ -39,7 +41,8 @@ def read(text: str) -> Node:
     """The tree of an answer in plain notation; UnreadableError where it is none."""
     choice = CHOICE.fullmatch(text)
     if choice:
-        return Choice(choice[1])
+        return Symbol(choice[1])
+    text = _CONDITION.sub(r"\1", text)
     text = _LABELLED.sub("", text, count=1)
     try:
         return _listing(tokens(_OUTWARD.sub(_turned, text)), text)
@@ -114,6 +117,8 @@ def _item(found: Sequence[Token], text: str) -> Node:
     signs = [_RELATIONS[str(token)] for token in _outside(found) if str(token) in _RELATIONS]
     if signs:
         sides = _split(found, tuple(_RELATIONS))
+        if len(signs) == 1 and not sides[0] and signs[0] in ("=", "~"):
+            return _union(sides[1])
         if all(sides):
             return Relation(
                 tuple(signs),
@@ -224,7 +229,7 @@ def _starts_unit(token: Token, before: Sequence[Token], rest: Sequence[Token]) -
     is_unit = token.kind == "word" or (
         token.kind == "roman"
         and token.text in UNITS.keys() | {"N", "J", "W", "V", "A", "K", "C", "F", "L", "M"}
-        and token.text not in "eidCFM"
+        and token.text not in "eid"
         and all(each.kind in ("number", "sign", "command") for each in before)
     )
     return is_unit and all(
@@ -261,6 +266,3 @@ def _multiplied(node: Node, text: str) -> tuple[Node, str]:
     if re.fullmatch(r"[\s{(]*degrees?[\s})]*", text, re.IGNORECASE):
         return Operation("degree", (node,)), ""
     return node, text
-
-
-__all__ = ["Bracketed", "known", "read"]

@@ -31,6 +31,10 @@ _TOKEN = re.compile(
 )
 
 
+_LETTER_IN_BRACKETS = re.compile(r"\([A-Z]\)")
+_SEVERAL = re.compile(r"\d|,|\b(?:and|or)\b")
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """A piece of an answer: its kind, its text, and whether a blank stands before it."""
@@ -83,7 +87,9 @@ def _written(command: str, words: str, before: list[Token], *, blank: bool) -> l
         return []
     if command == "text" and re.fullmatch(r"[=+<>*/()-]", bare):
         return [Token("sign", bare, blank)]
-    if any(character.isdigit() for character in bare) and command == "text":
+    if command == "text" and _LETTER_IN_BRACKETS.fullmatch(bare):
+        return [Token("letter", bare[1], blank)]
+    if command == "text" and _SEVERAL.search(bare):
         return tokens(bare)
     return [Token("word", bare, True if words[:1] == " " else blank)]
 

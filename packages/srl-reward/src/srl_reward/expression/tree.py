@@ -62,13 +62,6 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """A lone capital letter, as in multiple choice."""
-
-    letter: str
-
-
-@dataclass(frozen=True, slots=True)
 class Bracketed:
     """Members in brackets: a point, an interval (two members) or a set, by the brackets."""
 
@@ -113,7 +106,6 @@ Node = (
     | Operation
     | Quantity
     | Words
-    | Choice
     | Bracketed
     | Listing
     | Union

@@ -8,6 +8,7 @@ import re
 
 _NUMBER = r"[-+]?[\d.,/\s]*\d[\d.,/\s]*"
 _TURN_END = re.compile(r"\s*(?:<\|[a-z_]+\|>|</s>|<eos>|<end_of_turn>)\s*$")
+_BOLD = re.compile(r"^\*\*(.+?)\*\*$", re.DOTALL)
 _SIZE = re.compile(r"\\(?:left|right|middle|(?:[bB]igg?[lrm]?))(?![a-zA-Z])\s*(?:\.(?!\d))?")
 _STYLE = re.compile(
     r"\\(?:display|text|script|scriptscript)style(?![a-zA-Z])"
@@ -16,7 +17,7 @@ _STYLE = re.compile(
 _ROMAN = re.compile(r"\\rm(?![a-zA-Z])\s*(?=\{)")
 _SWITCH = re.compile(r"\\rm(?![a-zA-Z])\s*([a-zA-Z]+)?")
 _SPACE = re.compile(
-    r"\\(?:hspace|hskip|mspace|vspace|phantom|hphantom)\*?\s*\{[^{}]*\}"
+    r"\\(?:hspace|hskip|mspace|vspace|phantom|hphantom)\*?\s*(?:\{[^{}]*\}|[-\d])"
     r"|\\(?:q?quad|enspace|enskip|thinspace|medspace|thickspace|hfill|nobreakspace)(?![a-zA-Z])"
     r"|(?<!\\)\\[,;: ]|~"
 )
@@ -56,7 +57,8 @@ _COMMAND = re.compile(r"\\[a-zA-Z]+")
 
 def undecorated(text: str) -> str:
     """A text without decoration, blanks single, trailing marks gone."""
-    text = _TURN_END.sub("", text).strip().strip("`").replace("**", "")
+    text = _TURN_END.sub("", text).strip().strip("`")
+    text = _BOLD.sub(r"\1", text)
     if "\\begin" not in text:
         text = _ESCAPED.sub(r"\\", text)
     for pattern, plain in _RULES:

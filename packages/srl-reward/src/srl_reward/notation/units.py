@@ -36,7 +36,7 @@ OTHER_MEANING = frozenset(
     "not no nor or and if when for where except but unless least most more less fewer than to until "
     "between below above before after ago remainder mod modulo base squared cubed times plus minus "
     "am pm noon midnight half halves third thirds quarter quarters fourth fourths fifth tenth tenths "
-    "hundredth hundredths thousandth thousandths north south east west left right up down even odd "
+    "hundredth hundredths thousandth thousandths north south east west even odd "
     "prime positive negative infinity infinite pi true false yes root roots over approximately about "
     "undefined none never only factorial degree degrees clockwise counterclockwise gross score pair "
     "pairs million billion trillion thousand hundred dozen percent bits".split()

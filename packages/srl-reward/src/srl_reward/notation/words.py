@@ -20,8 +20,12 @@ _SAME = {
     "does not exist": "dne",
     "doesn't exist": "dne",
 }
+NUMBER_WORDS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen twenty"
+).split()
 CHOICE = re.compile(
-    r"(?:\\text\s*\{\s*)?\(?\s*(?:\\(?:text|mathrm)\s*\{\s*)?\(?([A-J])\)?[.:]?\s*\}?\s*\)?\s*\}?"
+    r"(?:\\text\s*\{\s*)?\(?\s*(?:\\(?:text|mathrm)\s*\{\s*)?\(?([A-Z])\)?[.:]?\s*\}?\s*\)?\s*\}?"
 )
 """A lone capital in any dress: `\\text{(B)}`, `(\\mathrm{B})`, `B.`."""
 

@@ -16,6 +16,8 @@ from importlib.util import find_spec
 from typing import Literal, get_args
 
 from srl_reward.answer import extract_aime_answer, extract_boxed, extract_gsm8k_answer
+from srl_reward.expression.reader import read
+from srl_reward.expression.tree import UnreadableError
 from srl_reward.notation import is_same_text, plain
 from srl_reward.numbers import parse_number, parse_quantity, read_integer
 
@@ -109,12 +111,47 @@ def grade_batch(
     return [_grade_plain(grader, gold.strip(), prediction.strip()) for gold, prediction in pairs]
 
 
+def unreadable(grader: Grader, text: str) -> str | None:
+    """Why a grader cannot read an answer, a gold one for example; None where it can.
+
+    For `math` that is what neither our reader nor math-verify makes an expression of: only the same
+    text is equal to it.
+
+    Raises:
+        ValueError: The grader is unknown.
+        ImportError: It needs the extra `[math]`.
+    """
+    check_grader(grader)
+    text = text.strip()
+    if grader == "math":
+        return _unread_expression(text)
+    known = {"aime": _aime_value, "boxed_integer": read_integer, "gsm8k": _gsm8k_gold}.get(grader)
+    return None if known is None or known(text) is not None else "it is no number of this grader's"
+
+
+def _unread_expression(text: str) -> str | None:
+    if len(text) > MAX_CHARS:
+        return f"it has more than {MAX_CHARS} characters"
+    bare = plain(text)
+    try:
+        read(bare)
+    except UnreadableError as error:
+        from srl_reward._math_pool import shared_pool
+
+        verdict = shared_pool().ask_all([(bare, bare)], 5.0)[0]
+        return None if verdict == Verdict.CORRECT else str(error)
+    return None
+
+
+def _aime_value(text: str) -> int | None:
+    return extract_aime_answer(f"\\boxed{{{text}}}")
+
+
 def _grade_plain(grader: Grader, gold: str, prediction: str) -> Verdict:
     if grader == "exact":
         return Verdict.CORRECT if gold == prediction else Verdict.WRONG
     if grader == "aime":
-        values = [extract_aime_answer(f"\\boxed{{{text}}}") for text in (gold, prediction)]
-        return _compare(*values)
+        return _compare(_aime_value(gold), _aime_value(prediction))
     if grader == "boxed_integer":
         return _compare(read_integer(gold), read_integer(prediction))
     return _compare(_gsm8k_gold(gold), parse_quantity(prediction))

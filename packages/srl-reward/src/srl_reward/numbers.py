@@ -40,7 +40,9 @@ _PLAIN_UNIT = re.compile(
     re.ASCII,
 )
 _LETTERS = re.compile(r"[a-zA-Z]+")
-_RELATION = re.compile(r"[<>!,≤≥≠]|\\(?:neq?|not|leq?|geq?|lt|gt)(?![a-zA-Z])")
+_RELATION = re.compile(
+    r"[<>!,≤≥≠]|\\(?:neq?|not|n?[lg]eq?(?:slant)?|lt|gt|ll|gg|equiv|sim|propto|in)(?![a-zA-Z])"
+)
 _CHOICE = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{\s*\(?[A-E]\)?:?\s*\}\s*(?=.*\d)")
 _WRAP = re.compile(
     r"\\(?:text|textbf|textrm|mathrm|mathbf|boldsymbol|mbox)\s*\{([^{}]*)\}|\{([^{}]*)\}"
@@ -109,9 +111,9 @@ def _read_value(text: str) -> Fraction | None:
 
 
 def _right_side(text: str) -> str:
-    """What stands right of the last sign of equality, unless the text is of another relation.
+    r"""What stands right of the last sign of equality, unless the text is of another relation.
 
-    A denial (`x \\not= 33`) is one, and so is a bound before the sign (`x < y = 33`).
+    A denial (`x \not= 33`) is one, and so is a bound before the sign (`x < y = 33`).
     """
     left, _, right = text.replace("\\approx", "=").replace("≈", "=").rpartition("=")
     return text if _RELATION.search(left) else right

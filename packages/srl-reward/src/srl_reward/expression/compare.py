@@ -31,6 +31,7 @@ from srl_reward.notation.words import NUMBER_WORDS
 
 _VALUES = (Number, Symbol, Constant, Operation, Sign)
 _MOST_MEMBERS = 64
+_MOST_WAYS = 8
 _FEWEST_IN_SQUARE = 3
 """Members that square brackets need to be a list; two are an interval."""
 
@@ -48,11 +49,13 @@ def same(gold: Node, answer: Node) -> bool:
 
 def _same_with_signs(gold: Node, answer: Node) -> bool:
     return any(
-        _same_members(left, right) for left in _alternatives(gold) for right in _alternatives(answer)
+        _same_members(left, right)
+        for left in _alternatives(gold)
+        for right in _alternatives(answer)
     )
 
 
-def _alternatives(node: Node) -> list[Sequence[Node]]:
+def _alternatives(node: Node) -> Sequence[Sequence[Node]]:
     r"""The lists of values that an answer with `\pm` may be."""
     if isinstance(node, Relation) and len(node.sides) == 2 and isinstance(node.sides[0], Symbol):
         return [
@@ -61,11 +64,11 @@ def _alternatives(node: Node) -> list[Sequence[Node]]:
         ]
     is_set = isinstance(node, Bracketed) and node.brackets == "{}"
     if not (isinstance(node, Listing) or is_set):
-        return list(written_out(node))
-    found: list[Sequence[Node]] = [[]]
+        return written_out(node)
+    found: list[list[Node]] = [[]]
     for member in node.members:  # type: ignore[union-attr]
         ways = _alternatives(member)
-        found = [[*before, *way] for before in found for way in ways][:8]
+        found = [[*before, *way] for before in found for way in ways][:_MOST_WAYS]
     return found
 
 

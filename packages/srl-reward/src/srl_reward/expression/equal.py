@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import lru_cache
 
-from mpmath import mp
+from mpmath import mp, mpc
 
 from srl_reward.expression import numeric
 from srl_reward.expression.exact import exact, real
 from srl_reward.expression.numeric import LostError, Reading, TooLargeError
-from srl_reward.expression.tree import Constant, Node, Number, Operation, Sign, Symbol
+from srl_reward.expression.tree import Constant, Node, Number, Operation, Symbol
 
 _DIGITS, _MOST_DIGITS = 60, 5_000
 _AGREE = 25
@@ -23,7 +23,7 @@ ROUNDED = 6
 _POSITIVE_ONLY = frozenset(("root", "ln", "log"))
 _WHOLE_ONLY = frozenset(("floor", "ceil", "factorial", "binomial"))
 
-Point = Callable[[int], Callable[[str], object]]
+Point = Callable[[int], Callable[[str], mpc]]
 
 
 class UndecidedError(ValueError):
@@ -66,7 +66,7 @@ def _readings(left: Node, right: Node) -> Iterator[tuple[str, bool]]:
 
 
 def _equal_under(left: Node, right: Node, log_base: str, is_degree_unit: bool) -> bool:
-    def at(point: Callable[[str], object]) -> bool | None:
+    def at(point: Callable[[str], mpc]) -> bool | None:
         return _equal_at(left, right, Reading(point, {}, log_base, is_degree_unit))
 
     letters = symbols(left) | symbols(right)
@@ -79,7 +79,9 @@ def _equal_under(left: Node, right: Node, log_base: str, is_degree_unit: bool) -
     return _everywhere(at, numeric.mixed_point, 4)
 
 
-def _everywhere(at: Callable[[Callable[[str], object]], bool | None], point: Point, count: int) -> bool:
+def _everywhere(
+    at: Callable[[Callable[[str], mpc]], bool | None], point: Point, count: int
+) -> bool:
     """Whether the values are equal wherever both are defined, at some point at least."""
     found = []
     for number in range(count):
@@ -113,9 +115,9 @@ def _equal_at(left: Node, right: Node, reading: Reading) -> bool | None:
     raise UndecidedError("a term is too small to be seen")
 
 
-def _near(left: object, right: object) -> bool:
-    scale = max(abs(left), abs(right))  # type: ignore[arg-type]
-    return bool(abs(left - right) <= scale * mp.mpf(10) ** (_AGREE - mp.dps))  # type: ignore[operator]
+def _near(left: mpc, right: mpc) -> bool:
+    scale = max(abs(left), abs(right))
+    return bool(abs(left - right) <= scale * mp.mpf(10) ** (_AGREE - mp.dps))
 
 
 def _is_rounded(left: Node, right: Node) -> bool:
@@ -140,11 +142,14 @@ def _rounds_to(rounded: Node, other: Node) -> bool:
     longer = decimal(other)
     if digits < ROUNDED or (longer is not None and longer[1] <= digits):
         return False
-    if longer is None and real(other) is not None and real(other).denominator == 1:  # type: ignore[union-attr]
+    whole = real(other)
+    if longer is None and whole is not None and whole.denominator == 1:
         return False
     difference = _difference(value, other)
-    return difference is not None and difference < unit and (
-        2 * difference <= unit or _is_cut(value, other)
+    return (
+        difference is not None
+        and difference < unit
+        and (2 * difference <= unit or _is_cut(value, other))
     )
 
 
@@ -244,12 +249,3 @@ def _has_infinity(node: Node) -> bool:
     if isinstance(node, Operation):
         return any(map(_has_infinity, node.arguments))
     return node == Constant("infinity")
-
-
-def signs(node: Node) -> frozenset[int]:
-    r"""The numbers of the `\pm` in a value."""
-    if isinstance(node, Sign):
-        return frozenset((node.number,))
-    if not isinstance(node, Operation):
-        return frozenset()
-    return frozenset().union(*map(signs, node.arguments))

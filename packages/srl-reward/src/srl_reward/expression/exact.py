@@ -1,5 +1,6 @@
 """Values that are rational, real or complex, in exact arithmetic of bounded size."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from math import comb, factorial, gcd, lcm
 
@@ -141,7 +142,7 @@ def _common(values: list[Rational], least: bool) -> Rational | None:
     return Fraction(lcm(*found) if least else gcd(*found)), _ZERO
 
 
-_RULES = {
+_RULES: dict[str, Callable[[list[Rational]], Rational | None]] = {
     "add": _add,
     "multiply": _multiply,
     "divide": _divide,

@@ -5,10 +5,19 @@ different people (`a/bc`) is not read. Left out: lists, relations and words, whi
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from srl_reward.expression.tokens import FUNCTIONS, Token
+from srl_reward.expression.brackets import Brackets
+from srl_reward.expression.digits import mixed, negative, number
+from srl_reward.expression.names import (
+    ACCENTS,
+    ALPHABETS,
+    FUNCTIONS,
+    LETTERS,
+    NO_FACTORS,
+)
+from srl_reward.expression.tokens import Token
 from srl_reward.expression.tree import (
     Bracketed,
     Constant,
@@ -22,29 +31,18 @@ from srl_reward.expression.tree import (
 )
 
 _DEEPEST = 60
-_GREEK = frozenset(
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon "
-    "phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar aleph "
-    "nabla mho AA angle triangle".split()
-)
-_ACCENTS = frozenset("hat widehat bar overline tilde widetilde vec overrightarrow dot ddot".split())
-_ALPHABETS = frozenset("mathbb mathcal mathscr mathfrak mathrm".split())
-_CLOSING = {"(": ")", "[": "]", "\\{": "\\}", "{": "}"}
 _ROUNDING = {"lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
-_MATRICES = frozenset("pmatrix bmatrix matrix smallmatrix array Bmatrix".split())
 _APPLIED = frozenset("fghFG")
 _INDEX_DRESS = re.compile(r"[\s{}\\]|\\text|\\mathrm")
 
 
-class Formula:
+class Formula(Brackets):
     """A reading of tokens, from the left; every method takes what it reads off the front."""
 
     def __init__(self, tokens: Sequence[Token]) -> None:
-        self._tokens = tokens
-        self._place = 0
+        super().__init__(tokens)
         self._depth = 0
         self._signs = 0
-        self._bars = 0
 
     def whole(self) -> Node:
         """All tokens as one formula; UnreadableError where that cannot be."""
@@ -100,28 +98,12 @@ class Formula:
         return Operation("divide", (node, bottom))
 
     def _mixed(self) -> Node | None:
-        r"""`1\frac{1}{4}` or `1 1/4`, where they start here."""
-        ahead = self._tokens[self._place : self._place + 8]
-        kinds = [token.kind for token in ahead]
-        if kinds[:1] != ["number"] or not ahead[0].text.isdigit():
+        """A mixed number, where one starts here."""
+        found = mixed(self._tokens[self._place : self._place + 12])
+        if found is None:
             return None
-        texts = [str(token) for token in ahead]
-        if kinds[1:2] == ["number"] and ahead[1].blank and texts[2:3] == ["/"]:
-            if kinds[3:4] != ["number"] or not (texts[1] + texts[3]).isdigit():
-                return None
-            size, top, bottom = 4, texts[1], texts[3]
-        elif texts[1:2] == ["\\frac"]:
-            found = _plain_fraction(ahead[2:])
-            if found is None:
-                return None
-            top, bottom, used = found
-            size = 2 + used
-        else:
-            return None
-        if not 0 < int(top) < int(bottom):
-            return None
-        self._place += size
-        return Number(int(texts[0]) + Fraction(int(top), int(bottom)))
+        self._place += found[1]
+        return found[0]
 
     def _starts_factor(self) -> bool:
         token = self._peek()
@@ -129,11 +111,11 @@ class Formula:
             return False
         if token.kind == "number":
             before = self._tokens[self._place - 1]
-            return before.kind != "number" and before.text not in ("!",)
+            return before.kind != "number" and before.text != "!"
         if token.kind in ("letter", "roman"):
             return True
         if token.kind == "command":
-            return token.text not in _STOPS
+            return token.text not in NO_FACTORS
         return token.text in ("(", "{", "[", "\\{") or (token.text == "|" and not self._bars)
 
     def _signed_factor(self) -> Node:
@@ -198,26 +180,17 @@ class Formula:
         return self._base()
 
     def _digit(self) -> Node:
-        """The first digit of a number, as TeX takes it: `\\frac12` is a half."""
+        r"""The first digit of a number, as TeX takes it: `\frac12` is a half."""
         token = self._tokens[self._place]
         if len(token.text) > 1 and "." in token.text:
             return self._base()
         first, rest = token.text[0], token.text[1:]
         if rest:
-            self._tokens = [
-                *self._tokens[: self._place], Token("number", rest), *self._tokens[self._place + 1 :]
-            ]  # fmt: skip
+            before, after = self._tokens[: self._place], self._tokens[self._place + 1 :]
+            self._tokens = [*before, Token("number", rest), *after]
         else:
             self._place += 1
         return Number(Fraction(first))
-
-    def _group(self, opening: str = "{") -> Node:
-        self._expect(opening)
-        bars, self._bars = self._bars, 0
-        node = self.sum()
-        self._bars = bars
-        self._expect(_CLOSING[opening])
-        return node
 
     def _base(self) -> Node:
         token = self._peek()
@@ -287,33 +260,26 @@ class Formula:
         self._expect("_")
         return _INDEX_DRESS.sub("", self._raw_argument())
 
-    def _raw_argument(self) -> str:
-        """The signs of an argument, as they are."""
-        token = self._take()
-        if token.text != "{":
-            return str(token)
-        depth, found = 1, []
-        while True:
-            token = self._take()
-            depth += (token.text == "{") - (token.text == "}")
-            if not depth:
-                return "".join(found)
-            found.append(str(token))
-
     def _command(self) -> Node:
         name = self._take().text
         if name in FUNCTIONS:
             return self._function(name)
-        if name in _GREEK:
+        if name in LETTERS:
             return Symbol(f"\\{name}{self._marks()}")
-        if name in _ACCENTS or name in _ALPHABETS:
+        if name in ACCENTS or name in ALPHABETS:
             return Symbol(f"\\{name}{{{self._raw_argument()}}}{self._marks()}")
         if name in _ROUNDING:
             closing, function = _ROUNDING[name]
             node = self.sum()
             self._expect(f"\\{closing}")
             return Operation(function, (node,))
-        read = {
+        read = self._readers().get(name)
+        if read is None:
+            raise UnreadableError(f"the command \\{name} is not read")
+        return read()
+
+    def _readers(self) -> dict[str, Callable[[], Node]]:
+        return {
             "pi": lambda: self._constant("pi"),
             "infty": lambda: Constant("infinity"),
             "frac": self._fraction,
@@ -321,10 +287,7 @@ class Formula:
             "binom": lambda: Operation("binomial", (self._argument(), self._argument())),
             "begin": self._matrix,
             "abs": lambda: Operation("abs", (self._argument(is_exponent=True),)),
-        }.get(name)
-        if read is None:
-            raise UnreadableError(f"the command \\{name} is not read")
-        return read()
+        }
 
     def _constant(self, name: str) -> Node:
         marks = self._marks()
@@ -383,8 +346,7 @@ class Formula:
         """What stands behind a function's name: brackets, or factors up to the next function."""
         if self._next() == "(":
             inner = self._brackets()
-            arguments = inner.members if isinstance(inner, Bracketed) else (inner,)
-            return arguments
+            return inner.members if isinstance(inner, Bracketed) else (inner,)
         if self._next() == "{":
             return (self._group(),)
         node = self._signed_factor()
@@ -407,130 +369,14 @@ class Formula:
         if token.kind in ("letter", "roman"):
             return True
         if token.kind == "command":
-            return token.text in _GREEK or token.text in ("pi", "frac", "sqrt")
+            return token.text in LETTERS or token.text in ("pi", "frac", "sqrt")
         return token.text == "(" and is_number
-
-    def _brackets(self) -> Node:
-        """Brackets around one expression, a point, an interval or a set."""
-        opening = self._take().text
-        bars, self._bars = self._bars, 0
-        members: list[Node] = []
-        if self._next() != "\\}":
-            members.append(self._member())
-        while self._next() in (",", ";"):
-            self._take()
-            members.append(self._member())
-        self._bars = bars
-        closing = self._take().text
-        if closing not in (")", "]", "\\}") or (opening == "\\{") != (closing == "\\}"):
-            raise UnreadableError(f"{opening!r} is closed by {closing!r}")
-        single = opening in "([" and _CLOSING[opening] == closing
-        if len(members) == 1 and single:
-            return members[0]
-        return Bracketed(opening.strip("\\") + closing.strip("\\"), tuple(members))
-
-    def _member(self) -> Node:
-        return self.sum()
-
-    def _absolute(self) -> Node:
-        self._take()
-        self._bars += 1
-        node = self.sum()
-        self._bars -= 1
-        self._expect("|")
-        return Operation("abs", (node,))
-
-    def _matrix(self) -> Node:
-        name = self._raw_argument()
-        if name not in _MATRICES:
-            raise UnreadableError(f"the environment {name} is not read")
-        if name == "array":
-            self._raw_argument()
-        rows: list[list[Node]] = [[]]
-        while self._next() != "\\end":
-            if self._next() == "\\\\":
-                self._take()
-                if self._next() != "\\end":
-                    rows.append([])
-                continue
-            if self._next() == "&":
-                self._take()
-            rows[-1].append(self.sum())
-        self._take()
-        self._raw_argument()
-        if not rows[0] or len({len(row) for row in rows}) != 1:
-            raise UnreadableError("a matrix with rows of different lengths")
-        return Matrix(tuple(map(tuple, rows)))
-
-    def _peek(self) -> Token | None:
-        return self._tokens[self._place] if self._place < len(self._tokens) else None
-
-    def _next(self) -> str:
-        token = self._peek()
-        return "" if token is None else str(token)
-
-    def _take(self) -> Token:
-        token = self._peek()
-        if token is None:
-            raise self._stopped()
-        self._place += 1
-        return token
-
-    def _expect(self, text: str) -> None:
-        if self._next() != text:
-            raise self._stopped()
-        self._take()
-
-    def _stopped(self) -> UnreadableError:
-        return UnreadableError(
-            f"stopped before {self._next()!r}" if self._next() else "it ends too soon"
-        )
-
-
-_STOPS = frozenset(
-    "approx times cdot pm mp cup cap setminus in notin le ge ne end rfloor rceil ldots circ prime mid to "
-    "rightarrow Rightarrow implies mathbb equiv pmod bmod mod quad".split()
-)
-
-
-def number(text: str) -> Number:
-    """Digits as a number."""
-    whole, _, decimals = text.partition(".")
-    value = Fraction(text.rstrip(".")) if text != "." else Fraction(0)
-    if not decimals:
-        return Number(value)
-    return Number(value, len((whole + decimals).lstrip("0")), len(decimals))
-
-
-def negative(node: Node) -> Node:
-    """Minus a value."""
-    if isinstance(node, Number):
-        return Number(-node.value, node.digits, node.places)
-    return Operation("negative", (node,))
 
 
 def _product_of(factors: Sequence[Node]) -> Node:
     if len(factors) > 1 and any(isinstance(each, (Bracketed, Matrix)) for each in factors):
         raise UnreadableError("a product with what is no number")
     return factors[0] if len(factors) == 1 else Operation("multiply", tuple(factors))
-
-
-def _plain_fraction(ahead: Sequence[Token]) -> tuple[str, str, int] | None:
-    r"""Top, bottom and number of tokens of a fraction of digits: `{1}{4}`, `14`, `1{4}`."""
-    texts = [token.text for token in ahead]
-    if ahead and ahead[0].kind == "number" and len(texts[0]) == 2 and texts[0].isdigit():
-        return texts[0][0], texts[0][1], 1
-    parts, place = [], 0
-    for _ in range(2):
-        if texts[place : place + 1] == ["{"] and texts[place + 2 : place + 3] == ["}"]:
-            parts.append(texts[place + 1])
-            place += 3
-        elif place < len(texts) and len(texts[place]) == 1:
-            parts.append(texts[place])
-            place += 1
-        else:
-            return None
-    return (parts[0], parts[1], place) if "".join(parts).isdecimal() else None
 
 
 def _is_differential(text: str) -> bool:

@@ -1,7 +1,7 @@
 """Inequalities of one letter as intervals: `x < 2` is everything below 2."""
 
+from srl_reward.expression.digits import negative
 from srl_reward.expression.equal import symbols
-from srl_reward.expression.formula import negative
 from srl_reward.expression.relations import is_name, turned
 from srl_reward.expression.tree import Bracketed, Constant, Listing, Node, Relation, Symbol, Union
 
@@ -17,7 +17,9 @@ def as_sets(node: Node) -> tuple[Node, ...] | None:
     if isinstance(node, Relation):
         return _of_relation(node)
     if isinstance(node, Listing):
-        found = [_of_relation(each) if isinstance(each, Relation) else None for each in node.members]
+        found = [
+            _of_relation(each) if isinstance(each, Relation) else None for each in node.members
+        ]
         if len({_letter(each) for each in node.members}) > 1:
             return None
         return None if None in found else tuple(each for group in found for each in group or ())

@@ -24,7 +24,15 @@ from srl_reward.expression.tree import (
 from srl_reward.notation.units import MULTIPLIERS, UNITS, plain_unit
 from srl_reward.notation.words import CHOICE, plain_words
 
-_RELATIONS = {"=": "=", "<": "<", ">": ">", "\\le": "<=", "\\ge": ">=", "\\ne": "!=", "\\approx": "~"}
+_RELATIONS = {
+    "=": "=",
+    "<": "<",
+    ">": ">",
+    "\\le": "<=",
+    "\\ge": ">=",
+    "\\ne": "!=",
+    "\\approx": "~",
+}
 _MEMBER = "\\in"
 _CURRENCY = {"\\$": "usd", "\\pounds": "gbp", "\\euro": "eur", "\\yen": "yen"}
 _OPEN, _CLOSE = frozenset(("(", "[", "\\{", "{")), frozenset((")", "]", "\\}", "}"))
@@ -144,7 +152,7 @@ def _outside(found: Sequence[Token]) -> list[Token]:
 
 
 def _name(found: Sequence[Token]) -> Node:
-    """A side that need not be a value: `\\text{Area} = 5`."""
+    r"""A side that need not be a value: `\text{Area} = 5`."""
     if all(token.kind == "word" for token in found):
         return Symbol(plain_words(" ".join(token.text for token in found)))
     return _value(found, "")
@@ -206,7 +214,7 @@ def _apart(found: Sequence[Token]) -> tuple[Sequence[Token], Sequence[Token]]:
 
 
 def _opens_unit(before: Sequence[Token]) -> bool:
-    """Whether a brace just opened that is no index and no argument: `5{\\text{ cm}}`."""
+    r"""Whether a brace just opened that is no index and no argument: `5{\text{ cm}}`."""
     return (
         len(before) > 1
         and before[-1].text == "{"
@@ -217,7 +225,7 @@ def _opens_unit(before: Sequence[Token]) -> bool:
 def _without_opening(
     value: Sequence[Token], unit: Sequence[Token]
 ) -> tuple[Sequence[Token], Sequence[Token]]:
-    """A brace or a stroke before the unit belongs to it: `{\\text{cm}}`, `3 / \\text{day}`."""
+    r"""A brace or a stroke before the unit belongs to it: `{\text{cm}}`, `3 / \text{day}`."""
     while value and str(value[-1]) in ("{", "/", "\\cdot", "\\mu"):
         value, unit = value[:-1], [value[-1], *unit]
     return value, unit
@@ -237,9 +245,7 @@ def _starts_unit(token: Token, before: Sequence[Token], rest: Sequence[Token]) -
     )
 
 
-def _measured(
-    node: Node, behind: Sequence[Token], currency: str, found: Sequence[Token]
-) -> Node:
+def _measured(node: Node, behind: Sequence[Token], currency: str, found: Sequence[Token]) -> Node:
     text = " ".join(str(token) for token in behind)
     node, text = _multiplied(node, text)
     if text.strip(" {}()."):

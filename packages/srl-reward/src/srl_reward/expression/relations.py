@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from fractions import Fraction
 
-from mpmath import mp
+from mpmath import mp, mpc
 
 from srl_reward.expression import numeric
 from srl_reward.expression.equal import UndecidedError, symbols
@@ -104,7 +104,7 @@ def _is_multiple(gold: Relation, answer: Relation) -> bool:
         return False
     with mp.workdps(40):
         first = known[0]
-        is_constant = all(abs(ratio - first) <= abs(first) * mp.mpf(10) ** -25 for ratio in known)  # type: ignore[operator,arg-type]
+        is_constant = all(abs(ratio - first) <= abs(first) * mp.mpf(10) ** -25 for ratio in known)
         product = direction[kinds[0]] * direction[kinds[1]]
         return bool(is_constant and first and (not product or mp.re(first) * product > 0))
 
@@ -114,14 +114,14 @@ def symbols_of(relation: Relation) -> frozenset[str]:
     return frozenset().union(*(symbols(side) for side in relation.sides))
 
 
-def _ratio(gold: Relation, answer: Relation, number: int) -> object:
+def _ratio(gold: Relation, answer: Relation, number: int) -> mpc | None:
     reading = Reading(numeric.positive_point(number))
     try:
         with mp.workdps(40):
             left, right = (
                 numeric.value(_difference(relation), reading) for relation in (gold, answer)
             )
-            return left / right if right else None  # type: ignore[operator]
+            return left / right if right else None
     except (ArithmeticError, ValueError):
         return None
 

@@ -7,17 +7,15 @@ that is decided.
 import re
 from dataclasses import dataclass
 
+from srl_reward.expression.names import FUNCTIONS
 from srl_reward.expression.tree import UnreadableError
 from srl_reward.notation.numerals import TIME
 from srl_reward.notation.units import MULTIPLIERS, OTHER_MEANING, is_noun, known
 
-FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth ln log exp "
-    "arcsinh arccosh arctanh gcd lcm max min sgn".split()
-)
 _OTHER_NAMES = {
-    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "sqrt": "sqrt", "pi": "pi", "cosec": "csc",
-    "infinity": "infty", "inf": "infty", "oo": "infty", "infty": "infty", "abs": "abs",
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "sqrt": "sqrt", "pi": "pi",
+    "cosec": "csc", "infinity": "infty", "inf": "infty", "oo": "infty", "infty": "infty",
+    "abs": "abs",
 }  # fmt: skip
 _TOKEN = re.compile(
     r"(?P<time>" + TIME.pattern + r"(?:\s*(?:[ap]\.?\s?m\b\.?))?)"
@@ -121,9 +119,7 @@ def _product(run: str, *, blank: bool) -> list[Token]:
             return [*_product(run[: -len(name)], blank=blank), Token("command", name)]
     if not run.isalpha():
         return [Token("word", run, blank)]
-    return [
-        Token("letter", letter, blank and place == 0) for place, letter in enumerate(run)
-    ]
+    return [Token("letter", letter, blank and place == 0) for place, letter in enumerate(run)]
 
 
 def _after_number(before: list[Token], *, blank: bool) -> bool:

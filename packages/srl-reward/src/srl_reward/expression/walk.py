@@ -26,10 +26,8 @@ def mapped(node: Node, change: Callable[[Node], Node | None]) -> Node:
     changed = change(node)
     if changed is not None:
         return changed
-    contents = {
-        field.name: _mapped(getattr(node, field.name), change) for field in fields(node)
-    }
-    return replace(node, **contents)
+    contents = {field.name: _mapped(getattr(node, field.name), change) for field in fields(node)}
+    return replace(node, **contents)  # type: ignore[arg-type]  # one class of several
 
 
 def _mapped(content: object, change: Callable[[Node], Node | None]) -> object:

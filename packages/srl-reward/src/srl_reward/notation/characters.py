@@ -15,14 +15,13 @@ _SIGNS = {
     "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "…": r"\ldots ", "⋯": r"\ldots ",
     "⁄": "/", "∕": "/", "£": r"\pounds ", "€": r"\euro ", "¥": r"\yen ", "，": ", ",
 }  # fmt: skip
+_NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi pi rho sigma tau phi chi "
+    "psi omega Gamma Delta Theta Lambda Pi Sigma Phi Psi Omega"
+)
 _GREEK = {
     letter: f"\\{name} "
-    for name, letter in zip(
-        "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi pi rho sigma tau phi "
-        "chi psi omega Gamma Delta Theta Lambda Pi Sigma Phi Psi Omega".split(),
-        "αβγδεζηθκλμνξπρστφχψωΓΔΘΛΠΣΦΨΩ",
-        strict=True,
-    )
+    for name, letter in zip(_NAMES.split(), "αβγδεζηθκλμνξπρστφχψωΓΔΘΛΠΣΦΨΩ", strict=True)
 }
 _TABLE = str.maketrans({**_SIGNS, **_GREEK})
 _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻ⁿ]+")

@@ -16,7 +16,9 @@ _LETTER = re.compile(r"[A-Za-z]'*")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _LARGE = re.compile(r"\\(?:sum|prod|i*nt|oint|lim|bigcup|bigcap)(?![a-zA-Z])")
 _OF_LARGE = re.compile(r"\\(?:sum|prod|lim|bigcup|bigcap)\s*_\s*\{?\s*([a-zA-Z])|d\s*([a-zA-Z])")
-_LAYOUT = re.compile(r"\\(?:begin|end)\s*\{[^{}]*\}|\\(?:frac|sqrt|left|right|cdot|times)(?![a-zA-Z])")
+_LAYOUT = re.compile(
+    r"\\(?:begin|end)\s*\{[^{}]*\}|\\(?:frac|sqrt|left|right|cdot|times)(?![a-zA-Z])"
+)
 
 
 def keeps_signs(gold: str, answer: str) -> bool:

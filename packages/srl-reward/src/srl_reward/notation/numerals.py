@@ -1,6 +1,6 @@
 r"""Numbers as people write them: thousands, repeating decimals, mixed numbers, times of day.
 
-`20,000`, `10{,}000`, `10\,000` and `10,\!000` are one number, `100,200` and `(2,251,252)` are lists;
+`20,000`, `10{,}000`, `10\,000` and `10,\!000` are numbers, `100,200` and `(2,251,252)` are lists;
 `0.\overline{3}` and `0.333\ldots` are a third; `2:30` is a time and no quotient.
 """
 

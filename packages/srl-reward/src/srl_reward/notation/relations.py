@@ -5,14 +5,18 @@ r"""Denials and bounds: `\boxed{x \ne 33}` and `x < y = 33` say something else t
 
 import re
 
-_DENIAL = re.compile(r"\\not\s*=|!=|=/=|\\not\s*\{\s*=\s*\}|\\neq(?![a-zA-Z])|<>|≠|=\s*\\not(?![a-zA-Z])")
+_DENIAL = re.compile(
+    r"\\not\s*=|!=|=/=|\\not\s*\{\s*=\s*\}|\\neq(?![a-zA-Z])|<>|≠|=\s*\\not(?![a-zA-Z])"
+)
 _AT_LEAST = re.compile(r"[>]=|=>|≥|\\geq(?:slant)?(?![a-zA-Z])")
 _AT_MOST = re.compile(r"[<]=|=<|≤|\\leq(?:slant)?(?![a-zA-Z])")
 _OTHER = re.compile(
     r"\\(?:neq?|not|leq?|geq?|lt|gt|leqslant|geqslant|ll|gg|in|notin|nless|ngtr|equiv|sim|propto"
     r"|nleq|ngeq)(?![a-zA-Z])|[<>≠≤≥∉∈]|!="
 )
-_DENYING = re.compile(r"(?<![a-zA-Z])(?:not|isn't|neither|never|cannot|no)(?![a-zA-Z])", re.IGNORECASE)
+_DENYING = re.compile(
+    r"(?<![a-zA-Z])(?:not|isn't|neither|never|cannot|no)(?![a-zA-Z])", re.IGNORECASE
+)
 
 
 def plain_relations(text: str) -> str:

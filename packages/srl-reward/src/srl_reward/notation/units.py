@@ -1,7 +1,8 @@
 r"""Units of measure and nouns behind a number, in one spelling: `cm^2`, `square centimeters`.
 
-A unit is one where it is written as such (`\text{cm}`, `\mathrm{kg}`), or after a number and a blank
-as a word or a known unit of several letters; `6m` is a product. Left out: converting one to another.
+A unit is one where it is written as such (`\text{cm}`, `\mathrm{kg}`), or after a number and a
+blank as a word or a known unit of several letters; `6m` is a product. Left out: converting one to
+another.
 """
 
 import re
@@ -13,10 +14,10 @@ km kilometer kilometre|um micrometer micron|nm nanometer|pm picometer|in inch in
 yd yard|mi mile|nmi|ly lightyear|pc parsec|au|angstrom|mg milligram|g gram gramme|kg kilogram kilo
 ug microgram|t tonne ton|lb lbs pound|oz ounce|s sec second|ms millisecond|us microsecond
 ns nanosecond|min minute|h hr hour|day|week|wk|month|year yr|decade|century centurie|l liter litre
-ml milliliter millilitre|dl|cl|gal gallon|qt quart|pt pint|cup|ha hectare|acre|n newton|kn kilonewton
-j joule|kj kilojoule|mj|cal calorie|kcal kilocalorie|kwh|w watt|kw kilowatt|mw megawatt|v volt
-mv millivolt|kv|a amp ampere|ma milliamp|ohm|f farad|k kelvin|pa pascal|kpa kilopascal|mpa|atm|bar
-hz hertz|khz|mhz|ghz|ev|kev|mev|gev|c coulomb|celsius|fahrenheit|mol mole|rad radian|sr|rpm|bpm
+ml milliliter millilitre|dl|cl|gal gallon|qt quart|pt pint|cup|ha hectare|acre|n newton
+kn kilonewton|j joule|kj kilojoule|mj|cal calorie|kcal kilocalorie|kwh|w watt|kw kilowatt
+mw megawatt|v volt|mv millivolt|kv|a amp ampere|ma milliamp|ohm|f farad|k kelvin|pa pascal|kpa kilopascal
+mpa|atm|bar|hz hertz|khz|mhz|ghz|ev|kev|mev|gev|c coulomb|celsius|fahrenheit|mol mole|rad radian|sr|rpm|bpm
 usd dollar buck|cent|eur euro|gbp|yen|rupee|rs|penny pennie pence|nickel|dime|unit
 """
 _NAMES_BY_LINE = [line for part in _NAMES.split("\n") for line in part.split("|") if line.strip()]
@@ -29,29 +30,32 @@ MULTIPLIERS = {
     "trillion": 10**12,
     "dozen": 12,
 }
-_COMPOUND = {"mph": "mi/h", "kph": "km/h", "kmh": "km/h", "kmph": "km/h", "sqft": "ft^2", "fps": "ft/s",
-             "mps": "m/s", "cc": "cm^3", "sq": "square", "cu": "cubic"}  # fmt: skip
+_COMPOUND = {"mph": "mi/h", "kph": "km/h", "kmh": "km/h", "kmph": "km/h", "sqft": "ft^2",
+             "fps": "ft/s", "mps": "m/s", "cc": "cm^3", "sq": "square", "cu": "cubic"}  # fmt: skip
 _CASED = {"Pa", "Hz", "eV", "N", "J", "W", "V", "A", "K", "C", "F", "L", "M", "T"}
-OTHER_MEANING = frozenset(
-    "not no nor or and if when for where except but unless least most more less fewer than to until "
-    "between below above before after ago remainder mod modulo base squared cubed times plus minus "
-    "am pm noon midnight half halves third thirds quarter quarters fourth fourths fifth tenth tenths "
-    "hundredth hundredths thousandth thousandths north south east west even odd "
-    "prime positive negative infinity infinite pi true false yes root roots over approximately about "
-    "undefined none never only factorial degree degrees clockwise counterclockwise gross score pair "
-    "pairs million billion trillion thousand hundred dozen percent bits".split()
-)
+_OTHER_MEANING = """
+not no nor or and if when for where except but unless least most more less fewer than to
+until between below above before after ago remainder mod modulo base squared cubed times
+plus minus am pm noon midnight half halves third thirds quarter quarters fourth fourths
+fifth tenth tenths hundredth hundredths thousandth thousandths north south east west even
+odd prime positive negative infinity infinite pi true false yes root roots over
+approximately about undefined none never only factorial degree degrees clockwise
+counterclockwise gross score pair pairs million billion trillion thousand hundred dozen
+percent bits
+"""
+OTHER_MEANING = frozenset(_OTHER_MEANING.split())
 """Words that change what stands before them, so that no number goes without them."""
+_HALF_DAY = re.compile(r"\b([ap])\.\s?m\b\.?", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*")
 _PART = re.compile(r"([A-Za-z]+(?:['-][A-Za-z]+)*)|\^?\(?([-+]?\d+)\)?|([/*.]|per\b)")
 _SYMBOL = re.compile(r"[A-Za-zµμΩÅ°]+")
-_DROP = frozenset("a an the of each in total all".split())
+_DROP = frozenset(("a", "an", "the", "of", "each", "in", "total", "all"))
 _FILLER = re.compile(r"\\(?:text|mathrm|operatorname|mathit)\b|\\cdot\b|\\times\b|[{}~$\\]")
 
 
 def known(word: str) -> bool:
     """Whether this is a unit of several letters, or names one."""
-    return len(word) > 1 and _base(word) in UNITS.values() or word.lower() in _COMPOUND
+    return (len(word) > 1 and _base(word) in UNITS.values()) or word.lower() in _COMPOUND
 
 
 def is_noun(word: str) -> bool:
@@ -66,8 +70,8 @@ def plain_unit(text: str) -> str | None:
 
     None where a word in it changes the number, or where something else than a unit stands there.
     """
-    text = _FILLER.sub(" ", text)
-    words = [word.lower().replace(".", "") for word in _WORD.findall(text)]
+    text = _HALF_DAY.sub(r"\1m", _FILLER.sub(" ", text))
+    words = [word.lower() for word in _WORD.findall(text)]
     if not words or OTHER_MEANING.intersection(words):
         return None
     if re.sub(r"[\s.^()/*\d+-]|\w", "", text):

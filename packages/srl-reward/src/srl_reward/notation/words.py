@@ -20,10 +20,11 @@ _SAME = {
     "does not exist": "dne",
     "doesn't exist": "dne",
 }
-NUMBER_WORDS = (
+_NUMBER_WORDS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
     "sixteen seventeen eighteen nineteen twenty"
-).split()
+)
+NUMBER_WORDS = _NUMBER_WORDS.split()
 CHOICE = re.compile(
     r"(?:\\text\s*\{\s*)?\(?\s*(?:\\(?:text|mathrm)\s*\{\s*)?\(?([A-Z])\)?[.:]?\s*\}?\s*\)?\s*\}?"
 )

@@ -11,14 +11,15 @@ from collections import Counter
 _NAMES = """
 mm millimeter millimetre|cm centimeter centimetre|dm decimeter decimetre|m meter metre
 km kilometer kilometre|um micrometer micron|nm nanometer|pm picometer|in inch inche|ft foot feet
-yd yard|mi mile|nmi|ly lightyear|pc parsec|au|angstrom|mg milligram|g gram gramme|kg kilogram kilo
-ug microgram|t tonne ton|lb lbs pound|oz ounce|s sec second|ms millisecond|us microsecond
-ns nanosecond|min minute|h hr hour|day|week|wk|month|year yr|decade|century centurie|l liter litre
-ml milliliter millilitre|dl|cl|gal gallon|qt quart|pt pint|cup|ha hectare|acre|n newton
-kn kilonewton|j joule|kj kilojoule|mj|cal calorie|kcal kilocalorie|kwh|w watt|kw kilowatt
-mw megawatt|v volt|mv millivolt|kv|a amp ampere|ma milliamp|ohm|f farad|k kelvin|pa pascal|kpa kilopascal
-mpa|atm|bar|hz hertz|khz|mhz|ghz|ev|kev|mev|gev|c coulomb|celsius|fahrenheit|mol mole|rad radian|sr|rpm|bpm
-usd dollar buck|cent|eur euro|gbp|yen|rupee|rs|penny pennie pence|nickel|dime|unit
+yd yard|mi mile|nmi|ly lightyear|pc parsec|au|angstrom|mg milligram|g gram gramme
+kg kilogram kilo|ug microgram|t tonne ton|lb lbs pound|oz ounce|s sec second|ms millisecond
+us microsecond|ns nanosecond|min minute|h hr hour|day|week|wk|month|year yr|decade
+century centurie|l liter litre|ml milliliter millilitre|dl|cl|gal gallon|qt quart|pt pint|cup
+ha hectare|acre|n newton|kn kilonewton|j joule|kj kilojoule|mj|cal calorie|kcal kilocalorie|kwh
+w watt|kw kilowatt|mw megawatt|v volt|mv millivolt|kv|a amp ampere|ma milliamp|ohm|f farad
+k kelvin|pa pascal|kpa kilopascal|mpa|atm|bar|hz hertz|khz|mhz|ghz|ev|kev|mev|gev|c coulomb
+celsius|fahrenheit|mol mole|rad radian|sr|rpm|bpm|usd dollar buck|cent|eur euro|gbp|yen|rupee|rs
+penny pennie pence|nickel|dime|unit
 """
 _NAMES_BY_LINE = [line for part in _NAMES.split("\n") for line in part.split("|") if line.strip()]
 UNITS = {word: line.split()[0] for line in _NAMES_BY_LINE for word in line.split()}

@@ -27,6 +27,25 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def smollm2(root: Path, pytestconfig: pytest.Config) -> Path:
+    """SmolLM2-135M-Instruct in float32, de-quantised from Q4_1, for tests marked `model`.
+
+    The folder that `SRL_TEST_MODEL` names, or one in pytest's cache; made where there is none.
+    """
+    named = os.environ.get("SRL_TEST_MODEL")
+    folder = Path(named) if named else pytestconfig.cache.mkdir("smollm2") / "float32"
+    done = subprocess.run(
+        [sys.executable, root / "scripts" / "get_small_model.py", "--output", folder],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
     """This process's environment without colours, and with a wide terminal."""
     return {**os.environ, "NO_COLOR": "1", "COLUMNS": "120"}

@@ -11,15 +11,15 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import get_args
 
 import click
 import pytest
 import yaml
 
 from srl_data.command.config import unknown_keys
+from srl_grpo.config.algorithm import AlgorithmSection
 from srl_grpo.config.reward import RewardSection
-from srl_grpo.config.train import AlgorithmSection, TrainConfig
+from srl_grpo.config.train import TrainConfig
 from srl_reward import REWARDS
 
 Run = Callable[[str | Sequence[str]], CompletedProcess[str]]
@@ -147,10 +147,9 @@ def test_the_readme_says_of_which_commands_config_and_dry_run_are() -> None:
 def test_the_reward_and_the_loss_are_the_ones_that_the_architecture_names() -> None:
     text = " ".join((ROOT / "docs/architecture.md").read_text("utf-8").split())
     assert "`--reward step` by default" in text
-    assert "`--loss grpo`" in text
+    assert "`--loss dapo` by default" in text
     assert RewardSection().reward == ("step",)
-    inner = AlgorithmSection.model_fields["loss"].annotation
-    assert get_args(inner) == ("grpo",)
+    assert AlgorithmSection().loss == "dapo"
 
 
 def test_the_guide_names_every_reward_and_what_it_reads() -> None:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from srl_data.command.config import dump_yaml, load_config, preset_names, validate
+from srl_grpo.config.losses import LOSSES
 from srl_grpo.config.train import TrainConfig
 
 Run = Callable[[str | Sequence[str]], CompletedProcess[str]]
@@ -76,7 +77,8 @@ def test_the_paper_preset_has_what_the_guide_takes_from_the_paper() -> None:
     assert (config.rollout.temperature, config.algorithm.beta) == (1.0, 0.0)
     assert (config.data.max_prompt_length, config.rollout.max_new_tokens) == (4096, 2048)
     assert (config.reward.autojunk, config.num_steps) == (False, 500)
-    assert (config.algorithm.epsilon_low, config.algorithm.epsilon_high) == (0.2, 0.28)
+    assert config.algorithm.loss == "dapo"
+    assert (LOSSES["dapo"].epsilon_low, LOSSES["dapo"].epsilon_high) == (0.2, 0.28)
     assert config.launch.nproc_per_node == 8
 
 

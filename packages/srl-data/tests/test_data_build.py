@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srl_data import sources
+from srl_data import sources, splits
 from srl_data.build import BuildConfig, build, question_rank
 from srl_data.cli import cli
 from srl_data.command.frame import execute
@@ -18,7 +18,7 @@ from srl_data.instances import target_indices
 from srl_data.manifest import read_manifest
 from srl_data.records import PromptAnswer, SftPair, SrlInstance, read_records
 from srl_data.solutions import ExpertSolution, Fields, read_solution
-from srl_reward import StepReward, target_fault
+from srl_reward import StepReward, extract_boxed, target_fault
 
 THREE = "Intro.\n\n1. **First** a\n   1. inner\n\n2. **Second:** b\n\n3. **Third** c\n\nDone."
 ROWS = [
@@ -179,7 +179,7 @@ def test_whole_solutions_for_supervised_training(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl", ".parquet"])
 def test_local_formats_give_the_same_rows(tmp_path, suffix):
-    source = sources.open_source(str(write_source(tmp_path / f"s{suffix}", WRITABLE)))
+    source = splits.open_source(str(write_source(tmp_path / f"s{suffix}", WRITABLE)))
     for _ in range(2):
         assert list(source.read("fail", print)) == list(enumerate(WRITABLE))
     assert source.origin.name == f"s{suffix}"
@@ -194,11 +194,11 @@ def test_a_saved_datasets_folder_gives_the_same_rows(tmp_path):
     data.save_to_disk(str(tmp_path / "plain"))
     datasets.DatasetDict({"train": data}).save_to_disk(str(tmp_path / "split"))
     for name in ("plain", "split"):
-        source = sources.open_source(str(tmp_path / name))
+        source = splits.open_source(str(tmp_path / name))
         assert list(source.read("fail", print)) == list(enumerate(WRITABLE))
     (tmp_path / "other").mkdir()
-    with pytest.raises(sources.DataError, match="a folder without a data set"):
-        sources.open_source(str(tmp_path / "other"))
+    with pytest.raises(splits.DataError, match="a folder without a data set"):
+        splits.open_source(str(tmp_path / "other"))
 
 
 def test_a_hub_source_is_pinned_to_a_commit_and_its_failure_names_the_fix(monkeypatch):
@@ -216,8 +216,8 @@ def test_a_hub_source_is_pinned_to_a_commit_and_its_failure_names_the_fix(monkey
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
     assert sources.resolve_commit("owner/name", "main") == commit
-    with pytest.raises(sources.DataError, match=r"no route.*--source FILE"):
-        sources.open_source("owner/gone")
+    with pytest.raises(splits.DataError, match=r"no route.*give a local copy"):
+        splits.open_source("owner/gone")
 
 
 def test_a_column_problem_stands_in_for_question_and_the_output_says_so(tmp_path, capsys):
@@ -348,7 +348,16 @@ def test_synth_writes_disjoint_files_with_verified_manifests(tmp_path, capsys):
     assert all(int(key.answer) == eval(key.id) for key in keys)
     asked = {pair.prompt.partition("\n")[0] for pair in warmup}
     assert {item.problem for item in val}.isdisjoint(asked | {item.problem for item in train})
-    for name in ("a", "a.val", "a.eval", "a.warmup"):
+    pairs = list(read_records(tmp_path / "a.sft.jsonl", SftPair))
+    answers = list(read_records(tmp_path / "a.answers.jsonl", PromptAnswer))
+    trained = list(dict.fromkeys(item.problem for item in train))
+    assert [pair.prompt for pair in pairs] == [each.problem for each in answers] == trained
+    for pair, each in zip(pairs, answers, strict=True):
+        steps = [item.target_step for item in train if item.problem == pair.prompt]
+        assert pair.response == "\n".join(steps)
+        assert int(extract_boxed(pair.response)) == int(each.answer) == eval(each.id)
+        assert (pair.meta["answer"], pair.meta["grader"]) == (each.answer, each.grader)
+    for name in ("a", "a.sft", "a.answers", "a.val", "a.eval", "a.warmup"):
         manifest = read_manifest(tmp_path / f"{name}.jsonl")
         assert f"{tmp_path / name}.jsonl: {manifest.records} records" in out
 

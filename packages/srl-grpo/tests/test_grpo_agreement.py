@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from srl_data.command.errors import CommandError
 from srl_eval.generate import Sampling, TransformersEngine
+from srl_grpo.config.algorithm import AlgorithmSection
 from srl_grpo.config.sections import EngineSection, OptimizerSection
-from srl_grpo.config.train import AlgorithmSection
 from srl_grpo.learner.agreement import LIMITS, limit_of, unexplained
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.model import cast_parameters

@@ -95,6 +95,21 @@ def test_values_that_cannot_be_are_refused_before_anything_is_loaded(call, tiny,
     assert_one_line(errors, *parts)
 
 
+@pytest.mark.parametrize(
+    ("section", "flags"),
+    [
+        ({"micro_batch_tokens": 100}, ["--gradient-accumulation-steps", 2]),
+        ({"gradient_accumulation_steps": 2}, ["--micro-batch-tokens", 100]),
+        ({"gradient_accumulation_steps": 2, "micro_batch_tokens": 100}, []),
+        ({}, ["--gradient-accumulation-steps", 2, "--micro-batch-tokens", 100]),
+    ],
+)
+def test_accumulation_and_a_token_budget_are_not_both_given(call, tiny, section, flags):
+    code, _, errors = call("train", "--config", tiny(engine=section), *flags)
+    assert code == 2
+    assert_one_line(errors, "gradient_accumulation_steps is 2", "micro_batch_tokens 100")
+
+
 def test_no_model_and_no_data_are_told(call):
     code, _, errors = call("train", "--data", "x.jsonl")
     assert code == 2

@@ -22,8 +22,9 @@ from srl_data.command.config import Section, leaves, section_of
 from srl_data.command.errors import CommandError
 from srl_data.records import SrlInstance
 from srl_eval.generate import seed_for
+from srl_grpo.config.algorithm import AlgorithmSection
 from srl_grpo.config.sections import LaunchSection
-from srl_grpo.config.train import AlgorithmSection, TrainConfig
+from srl_grpo.config.train import TrainConfig
 from srl_grpo.launch import torchrun_arguments
 from srl_reward import ratio, render_step_output, strip_step_number
 
@@ -100,7 +101,7 @@ FILES: dict[str, Any] = {
     },
     "rollout": {"batch_size": 2, "group_size": 4, "max_new_tokens": 100, "chunk_size": 8},
     "reward": {"autojunk": True, "strip_number": False},
-    "engine": {"zero_stage": 1},
+    "engine": {"zero_stage": 1, "gradient_accumulation_steps": 3, "packing": True},
     "evaluation": {"eval_every": 1},
     "checkpoint": {"checkpoint_every": 0},
 }
@@ -571,6 +572,9 @@ HELD: dict[str, Held] = {
     ),
     "engine.zero_stage": lambda r: (r.built.settings[0]["zero_optimization"]["stage"], 1),
     "engine.micro_batch_tokens": lambda r: (100 < max(shapes(r.built)) <= 150, True),
+    "engine.gradient_accumulation_steps": lambda r: (len(r.files.forwards), 3),
+    # Several of the eight completions share a row.
+    "engine.packing": lambda r: (sum(len(ids) for ids in r.files.forwards) < 8, True),
     "engine.offload_optimizer": lambda r: (
         r.built.settings[0]["zero_optimization"]["offload_optimizer"]["device"],
         "cpu",
@@ -623,7 +627,7 @@ HELD: dict[str, Held] = {
 }
 
 ELSEWHERE = {
-    "algorithm.normalisation",
+    "config_version",
     "algorithm.epsilon_low",
     "algorithm.epsilon_high",
     "algorithm.beta",
@@ -631,8 +635,9 @@ ELSEWHERE = {
     "evaluation.chain_start",
     "checkpoint.force",
 }
-"""Keys of the loss and of chains, held in `test_grpo_wiring.py` by what they do to a run, and the
-one that lets a run go on with other inputs, held in `test_grpo_inputs.py`."""
+"""The version of config files, held in `test_grpo_former_loss.py`; keys of the loss and of chains,
+`test_grpo_wiring.py` by what they do to a run; the one that lets a run go on with other inputs, in
+`test_grpo_inputs.py`."""
 
 
 def model_config(runs: Runs):
@@ -652,7 +657,8 @@ def test_every_key_is_held_by_an_observation() -> None:
 
 
 BEFORE = {leaf.key for leaf in leaves(TrainConfig) if leaf.path[0] == "launch"} | {
-    "algorithm.use_base_kl"  # becomes a beta when the config is made
+    "config_version",  # of files alone
+    "algorithm.use_base_kl",  # becomes a beta when the config is made
 }
 """Keys that are used up before a run begins; `HELD` says by what."""
 

@@ -17,7 +17,8 @@ from srl_grpo.learner.finite import first_not_finite
 from srl_grpo.learner.model import cast_parameters
 from srl_grpo.learner.policy import Policy
 from srl_grpo.learner.updater import UpdateOptions, Updater
-from srl_grpo.objective.loss import LossOptions, PolicyLoss
+from srl_grpo.objective.loss import PolicyLoss
+from srl_grpo.objective.options import LossOptions
 from srl_grpo.rollout.algorithm import GroupRelative, samples_of
 from srl_grpo.rollout.engines import generate_round, transformers_rollout
 from srl_grpo.run.checkpoint import TrainerState, save_checkpoint, steps_of

@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from srl_grpo.objective.kl import k3
-from srl_grpo.objective.loss import LossOptions, policy_loss, token_weights
+from srl_grpo.objective.loss import policy_loss
+from srl_grpo.objective.normalisation import token_weights
+from srl_grpo.objective.options import LossOptions
+from srl_grpo.objective.tokens import Tokens
 
 CLIP = LossOptions(epsilon_low=0.2, epsilon_high=0.3)
 
@@ -20,7 +23,7 @@ def loss_of(ratio: float, advantage: float, options: LossOptions = CLIP) -> tupl
     """Loss of one token of weight 1 at a ratio, and its slope by the log-probability."""
     old = column(-1.0)
     logprobs = (old + math.log(ratio)).requires_grad_()
-    loss, _ = policy_loss(logprobs, old, column(advantage), column(1.0), options)
+    loss, _ = policy_loss("dapo", Tokens(logprobs, old, column(advantage), column(1.0)), options)
     loss.backward()
     assert logprobs.grad is not None
     return loss.item(), logprobs.grad.item()
@@ -47,7 +50,9 @@ def test_clip_shares_count_only_tokens_whose_gradient_is_cut():
     ratios = torch.tensor([1.5, 0.5, 1.5, 0.5, 1.0], dtype=torch.float64)
     advantages = column(1, -1, -1, 1, 1)
     weights = column(0.4, 0.3, 0.1, 0.1, 0.1)
-    _, metrics = policy_loss(ratios.log(), torch.zeros_like(ratios), advantages, weights, CLIP)
+    _, metrics = policy_loss(
+        "dapo", Tokens(ratios.log(), torch.zeros_like(ratios), advantages, weights), CLIP
+    )
     assert metrics["clip_ratio/high_mean"].item() == pytest.approx(0.4)
     assert metrics["clip_ratio/low_mean"].item() == pytest.approx(0.3)
     assert metrics["clip_ratio/region_mean"].item() == pytest.approx(0.7)
@@ -56,7 +61,9 @@ def test_clip_shares_count_only_tokens_whose_gradient_is_cut():
 def test_gradient_at_ratio_one_is_minus_advantage_times_weight():
     logprobs = column(-0.3, -2.0, -9.0).requires_grad_()
     advantages, weights = column(1.5, -0.7, 0.0), column(0.2, 0.5, 0.3)
-    loss, metrics = policy_loss(logprobs, logprobs.detach(), advantages, weights, CLIP)
+    loss, metrics = policy_loss(
+        "dapo", Tokens(logprobs, logprobs.detach(), advantages, weights), CLIP
+    )
     loss.backward()
     torch.testing.assert_close(logprobs.grad, -advantages * weights, rtol=0, atol=1e-15)
     assert loss.item() == pytest.approx(-(0.3 - 0.35), abs=1e-12)
@@ -66,9 +73,14 @@ def test_gradient_at_ratio_one_is_minus_advantage_times_weight():
 def test_metrics_take_no_gradient():
     options = LossOptions(beta=0.1)
     logprobs = column(-1.2, -1.9).requires_grad_()
-    _, metrics = policy_loss(
-        logprobs, column(-1, -2), column(1, -1), column(0.5, 0.5), options, column(-1.5, -2.5)
+    tokens = Tokens(
+        logprobs,
+        column(-1, -2),
+        column(1, -1),
+        column(0.5, 0.5),
+        reference_logprobs_N=column(-1.5, -2.5),
     )
+    _, metrics = policy_loss("dapo", tokens, options)
     assert set(metrics) >= {"kl", "approx_kl", "clip_ratio/region_mean"}
     assert not any(value.requires_grad for value in metrics.values())
 
@@ -115,7 +127,9 @@ def loss_over(tokens: list[tuple[float, ...]], options: LossOptions) -> tuple[Te
         torch.tensor(values, dtype=torch.float64) for values in zip(*tokens, strict=True)
     )
     policy.requires_grad_()
-    loss, _ = policy_loss(policy, old, advantage, weight, options, reference, sampler)
+    loss, _ = policy_loss(
+        "dapo", Tokens(policy, old, advantage, weight, None, reference, sampler), options
+    )
     loss.backward()
     assert policy.grad is not None
     return loss.detach(), policy.grad
@@ -139,7 +153,7 @@ def test_micro_batches_add_up_to_the_whole(tokens, options, cut):
 
 def test_an_empty_micro_batch_adds_nothing():
     nothing = torch.zeros(0, requires_grad=True)
-    loss, metrics = policy_loss(nothing, nothing.detach(), nothing, nothing, CLIP)
+    loss, metrics = policy_loss("dapo", Tokens(nothing, nothing.detach(), nothing, nothing), CLIP)
     assert loss.item() == 0.0
     assert {value.item() for value in metrics.values()} == {0.0}
 
@@ -149,31 +163,29 @@ def test_kl_term_by_hand():
     logprobs, reference = column(math.log(0.5)), column(math.log(0.25))
     options = LossOptions(beta=0.1)
     expected = 0.5 + math.log(2) - 1
-    loss, metrics = policy_loss(
-        logprobs, logprobs, column(0.0), column(1.0), options, reference_logprobs_N=reference
-    )
+    tokens = Tokens(logprobs, logprobs, column(0.0), column(1.0), reference_logprobs_N=reference)
+    loss, metrics = policy_loss("dapo", tokens, options)
     assert metrics["kl"].item() == pytest.approx(expected, abs=1e-12)
     assert loss.item() == pytest.approx(0.1 * expected, abs=1e-12)
 
 
 def test_without_beta_no_reference_is_needed_and_no_kl_reported():
-    _, metrics = policy_loss(column(-1.0), column(-1.0), column(1.0), column(1.0), CLIP)
+    _, metrics = policy_loss("dapo", Tokens(*[column(-1.0)] * 2, *[column(1.0)] * 2), CLIP)
     assert "kl" not in metrics
 
 
 @pytest.mark.parametrize(("sampler", "factor"), [(-1.5, 1.2), (-0.5, math.exp(-0.5))])
 def test_the_sampler_correction_is_capped_above_only(sampler, factor):
     options = LossOptions(sampler_cap=1.2)
-    arguments = (column(-1.0), column(-1.0), column(2.0), column(1.0))
-    loss, _ = policy_loss(*arguments, options, sampler_logprobs_N=column(sampler))
+    columns = (column(-1.0), column(-1.0), column(2.0), column(1.0))
+    loss, _ = policy_loss("dapo", Tokens(*columns, sampler_logprobs_N=column(sampler)), options)
     assert loss.item() == pytest.approx(-2.0 * factor, abs=1e-12)
 
 
 def test_the_sampler_correction_leaves_the_kl_term_alone():
     options = LossOptions(beta=0.5, sampler_cap=1.0)
-    loss, metrics = policy_loss(
-        column(-1.0), column(-1.0), column(0.0), column(1.0), options, column(-2.0), column(0.0)
-    )
+    columns = (column(-1.0), column(-1.0), column(0.0), column(1.0))
+    loss, metrics = policy_loss("dapo", Tokens(*columns, None, column(-2.0), column(0.0)), options)
     assert loss.item() == pytest.approx(0.5 * metrics["kl"].item(), abs=1e-12)
 
 
@@ -198,12 +210,14 @@ def test_k3_is_unbiased_under_the_policy(scores, seed):
 
 def test_approximate_kl_is_taken_from_the_old_policy():
     # Samples are the old policy's, so the estimator is exp(new - old) - (new - old) - 1.
-    _, metrics = policy_loss(column(-1.0), column(-2.0), column(0.0), column(1.0), CLIP)
+    _, metrics = policy_loss(
+        "dapo", Tokens(column(-1.0), column(-2.0), column(0.0), column(1.0)), CLIP
+    )
     assert metrics["approx_kl"].item() == pytest.approx(math.e - 2, abs=1e-12)
 
 
 def test_token_mean_weighs_tokens_alike():
-    assert token_weights([1, 3, 0], "token-mean") == [0.25, 0.25, 0.25]
+    assert token_weights([1, 3, 0], "token-mean") == [0.25, 0.25, 0.0]
 
 
 def test_sequence_mean_weighs_sequences_alike_and_forgets_empty_ones():
@@ -223,7 +237,7 @@ def test_the_clip_range_has_no_effect_before_the_policy_has_moved():
         new = (old + moved * torch.tensor([1.0, -1.0, 1.0])).requires_grad_()
         options = LossOptions(epsilon_low=low, epsilon_high=high)
         advantages, weights = torch.tensor([1.0, -1.0, 0.5]), torch.full((3,), 1 / 3)
-        loss, _ = policy_loss(new, old, advantages, weights, options)
+        loss, _ = policy_loss("dapo", Tokens(new, old, advantages, weights), options)
         return torch.autograd.grad(loss, new)[0]
 
     at_once = gradient(0.0, 0.2, 0.28)

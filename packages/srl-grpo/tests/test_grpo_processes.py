@@ -17,7 +17,8 @@ from srl_grpo.learner import distributed
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.policy import Policy
 from srl_grpo.learner.updater import UpdateOptions, Updater
-from srl_grpo.objective.loss import LossOptions, PolicyLoss
+from srl_grpo.objective.loss import PolicyLoss
+from srl_grpo.objective.options import LossOptions
 from srl_grpo.rollout.algorithm import GroupRelative, samples_of
 from srl_grpo.rollout.engines import transformers_rollout
 from srl_grpo.rollout.groups import Group, Scored

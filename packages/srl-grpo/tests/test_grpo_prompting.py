@@ -339,6 +339,72 @@ def test_a_resumed_run_keeps_its_words(call, own_templates, model_with, tmp_path
     assert "its prompts would change (name: own_steps.txt -> srl;" in err
 
 
+FAILING = """
+from pathlib import Path
+
+def one(completions, **columns):
+    if Path("broken").exists():
+        raise RuntimeError("not yet")
+    return [1.0] * len(completions)
+"""
+"""A reward that ends a run before its first checkpoint."""
+
+
+def ended_early(call, folder, *arguments):
+    """A run in `run` that ended before its first checkpoint; how it is called to be resumed."""
+    (folder / "broken").touch()
+    (folder / "reward.py").write_text(FAILING)
+    begin = ("--output-dir", "run", "--reward", "reward.py:one", *arguments)
+    code, _, err = call(*begin)
+    assert code == 1, err
+    assert not list((folder / "run").glob("step_*"))
+    (folder / "broken").unlink()
+    return ("--output-dir", "run", "--resume", "auto")
+
+
+@pytest.mark.parametrize("staged", [False, True], ids=["own template", "that of the stage before"])
+def test_a_run_that_ended_before_its_first_checkpoint_keeps_its_words(
+    call, own_templates, model_with, tmp_path, staged
+):
+    """Also those that it took from the stage before, whose file may say something else by now."""
+    model, words = model_with(tmp_path / "m"), ("--template", "own_steps.txt")
+    if staged:
+        assert call("--model", model, "--output-dir", "first", *words)[0] == 0
+        model, words = tmp_path / "first" / "step_1", ()
+    again = ended_early(call, tmp_path, "--model", model, *words)
+    began_with = read_record(tmp_path / "run")
+    assert began_with.text == OWN_STEPS
+    (tmp_path / "own_steps.txt").write_text("Anew: {problem} {previous_steps}")
+    assert "Step 2:<|im_end|>" in call(*again, "--dry-run")[1]
+    code, out, err = call(*again)
+    assert code == 0, err
+    assert "own_steps.txt has changed; the run keeps the text that it began with" in out
+    assert read_record(tmp_path / "run" / "step_1") == began_with
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_keeps_its_day(
+    call, model_with, tmp_path, monkeypatch
+):
+    model = model_with(tmp_path / "m", DATED)
+    monkeypatch.setattr("srl_data.prompt_record.clock", lambda: dt.date(2025, 3, 7))
+    again = ended_early(call, tmp_path, "--model", model)
+    monkeypatch.setattr("srl_data.prompt_record.clock", lambda: dt.date(2025, 3, 8))
+    code, _, err = call(*again)
+    assert code == 0, err
+    assert read_record(tmp_path / "run" / "step_1").date == dt.date(2025, 3, 7)
+
+
+def test_other_words_than_those_of_its_records_are_another_run(
+    call, own_templates, model_with, tmp_path
+):
+    again = ended_early(call, tmp_path, "--model", model_with(tmp_path / "m"))
+    code, _, err = call(*again, "--template", "own_steps.txt")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "--resume run: its prompts would change (name: srl -> own_steps.txt; " in err
+    assert "or begin another run in another --output-dir" in err
+
+
 def test_a_function_that_changed_is_not_trained_with_unasked(
     call, own_templates, model_with, tmp_path
 ):

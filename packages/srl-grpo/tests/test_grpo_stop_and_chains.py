@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from srl_data.arithmetic import ArithmeticProblem
 from srl_data.command.config import load_config
+from srl_data.command.errors import DataError
 from srl_data.command.frame import execute
 from srl_data.prompt_format import Prompt
 from srl_eval.generate import Completion, Sampling
-from srl_eval.grading import get_grader
 from srl_grpo.cli import cli
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.data.prompts import TrainingPrompt
@@ -139,11 +140,9 @@ class Written:
         return self.write(self.asked[-1][1])
 
 
-def solve(
-    written: Written, world: World, prompt: TrainingPrompt, grader: str, start: int
-) -> object:
-    chains = Chains(written, Sampling(4), 4, get_grader(grader), start)  # type: ignore[arg-type]
-    problems = chains.problems([prompt])
+def solve(written: Written, world: World, start: int, *prompts: TrainingPrompt) -> object:
+    chains = Chains(written, Sampling(4), 4, start)  # type: ignore[arg-type]
+    problems = chains.problems(prompts)
     return chains.solve(problems, PolicyRollout(written, SharedWeights()), world)  # type: ignore[arg-type]
 
 
@@ -154,13 +153,13 @@ def test_the_model_is_asked_for_the_steps_from_there_on(
     start: int, seen: list[list[str]], world: World
 ) -> None:
     written = Written(lambda steps: f"<think>t</think>{STEPS[len(steps)]}")
-    assert solve(written, world, last_step(), "math", start) == [1.0]
+    assert solve(written, world, start, last_step()) == [1.0]
     assert written.asked == [(len(steps) + 1, steps) for steps in seen]
 
 
 def test_a_chain_that_does_not_answer_ends_two_steps_past_the_experts(world: World) -> None:
     written = Written(lambda steps: f"<think>t</think>{len(steps) + 1}. **A** more")
-    assert solve(written, world, last_step(), "math", 2) == [0.0]
+    assert solve(written, world, 2, last_step()) == [0.0]
     assert [index for index, _ in written.asked] == [2, 3, 4, 5]
 
 
@@ -180,7 +179,7 @@ def test_a_chains_steps_are_read_as_their_prompt_and_their_end_say(
     written = Written(
         lambda steps: f"{opening}{STEPS[len(steps)]}", "<think>" * prefilled, finish, width
     )
-    assert solve(written, world, last_step(), "math", 1) == [solved]
+    assert solve(written, world, 1, last_step()) == [solved]
 
 
 def test_the_run_hands_chain_start_over(tmp_path: Path, world: World) -> None:
@@ -204,6 +203,12 @@ def test_the_run_hands_chain_start_over(tmp_path: Path, world: World) -> None:
 def test_the_answer_of_a_chain_is_graded_not_compared_as_text(
     grader: str, gold: str, written: str, solved: float, world: World
 ) -> None:
+    model = Written(lambda _: f"<think>t</think>1. **C** \\boxed{{{written}}}")
+    assert solve(model, world, 1, only_step(gold, grader)) == [solved]
+
+
+def only_step(gold: str, grader: object = None) -> TrainingPrompt:
+    """An instance of a solution of one step, with the grader that its record names, if any."""
     columns: dict[str, object] = {
         "problem": "P",
         "previous_steps": [],
@@ -211,14 +216,35 @@ def test_the_answer_of_a_chain_is_graded_not_compared_as_text(
         "step_index": 1,
         "num_steps": 1,
     }
-    last = TrainingPrompt(0, "p/1", "", (5,), False, columns)
-    model = Written(lambda _: f"<think>t</think>1. **C** \\boxed{{{written}}}")
-    assert solve(model, world, last, grader, 1) == [solved]
+    meta = {} if grader is None else {"grader": grader}
+    return TrainingPrompt(0, f"{gold}/1", "", (5,), False, columns, meta)
+
+
+def test_each_problem_is_graded_as_its_own_record_says(world: World) -> None:
+    """One file may hold several kinds; who names none is read as mathematics."""
+    model = Written(lambda _: "<think>t</think>1. **C** \\boxed{14/2}")
+    asked = [("7", None), ("7", "exact"), ("14/2", "exact"), ("7", "aime"), ("7", "math")]
+    prompts = [only_step(*each) for each in asked]
+    assert solve(model, world, 1, *prompts) == [1.0, 0.0, 1.0, 0.0, 1.0]
+
+
+def test_arithmetic_of_a_file_is_graded_as_that_made_on_the_spot() -> None:
+    """`srl-data synth arithmetic` says it in each record."""
+    *_, last = ArithmeticProblem(12, "+", 34, 2).instances()
+    columns = last.model_dump(exclude={"id", "meta"})
+    (problem,) = problems_of([TrainingPrompt(0, last.id, "", (5,), False, columns, last.meta)])
+    assert problem.grader.name == "boxed_integer"
+
+
+@pytest.mark.parametrize("name", ["maths", 7, ["math"]])
+def test_a_grader_that_there_is_not_is_told_with_its_record(name: object) -> None:
+    with pytest.raises(DataError, match=r"record '5/1': meta: unknown grader .*known: aime"):
+        problems_of([only_step("5", name)])
 
 
 def test_an_expert_without_an_answer_that_can_be_graded_is_no_problem() -> None:
     columns = {**last_step().columns, "target_step": "3. **C** \\boxed{}"}
     prompt = TrainingPrompt(0, "p/3", "", (5,), False, columns)
-    chains = Chains(None, Sampling(4), 99, get_grader("math"))  # type: ignore[arg-type]
+    chains = Chains(None, Sampling(4), 99)  # type: ignore[arg-type]
     assert chains.problems([prompt]) == []
     assert chains.problems([last_step()]) != []

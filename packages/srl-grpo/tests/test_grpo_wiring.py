@@ -305,7 +305,7 @@ def test_entropy_and_loss_are_means_over_the_tokens_of_the_batch(watched, tmp_pa
 
 
 def test_with_sequence_means_every_completion_weighs_the_same(watched, tmp_path: Path) -> None:
-    tree = config(num_steps=1, algorithm={"normalisation": "sequence-mean"})
+    tree = config(num_steps=1, algorithm={"loss": "grpo"})
     seen = watched(tree, tmp_path / "run")
     advantages = [row["advantage"] for row in seen.records(1)]
     assert seen.metrics[0]["loss"] == pytest.approx(-sum(advantages) / 16, abs=1e-5)

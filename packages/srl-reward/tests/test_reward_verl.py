@@ -2,6 +2,7 @@
 
 import pytest
 
+from srl_reward import REWARDS
 from srl_reward.verl import compute_score
 
 
@@ -34,8 +35,31 @@ def test_the_data_source_or_extra_info_chooses_the_reward() -> None:
     assert compute_score("x", "<think>a</think>x", "x", cut)["reason"] == "truncated"
 
 
+@pytest.mark.parametrize("name", sorted(REWARDS))
+def test_every_registered_reward_is_one_of_verls(name: str) -> None:
+    """The gold text is `ground_truth`, whatever column the reward reads elsewhere."""
+    if name == "math" or name == "answer":
+        pytest.importorskip("math_verify")
+    right = {"step": "1. 5", "format": "1. 5", "gsm8k": "#### 5"}.get(name, r"\boxed{5}")
+    action = "<answer>5</answer>" if name == "r1_zero" else right
+    gold = right if name == "step" else "5"
+    good = compute_score("x", f"<think>a</think>{action}", gold, {"reward": name})
+    assert good["score"] in (1.0, 1.1)
+    assert compute_score("x", "<think>a", gold, {"reward": name})["score"] < good["score"]
+
+
+def test_your_own_reward_is_named_as_elsewhere(tmp_path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "def same(completions, ground_truth):\n"
+        "    return [float(c == g) for c, g in zip(completions, ground_truth)]\n"
+    )
+    own = {"reward": f"{file}:same"}
+    assert [compute_score("x", text, "a", own)["score"] for text in "ab"] == [1.0, 0.0]
+
+
 def test_misuse_is_named() -> None:
-    with pytest.raises(ValueError, match="'nope'"):
-        compute_score("x", "y", "z", {"reward": "nope"})
+    with pytest.raises(ValueError, match=r"'stp'; did you mean 'step'\?"):
+        compute_score("x", "y", "z", {"reward": "stp"})
     with pytest.raises(ValueError, match="ground_truth is None"):
         compute_score("x", "y", None)

@@ -1,14 +1,15 @@
-"""Where solutions are read from: a local file or folder, or a data set on the hub.
+"""Rows of data files as they are: JSON Lines, a JSON array, Parquet, one file or several.
 
-`open_source` finds out what a name is and gives rows with their position; formats are a JSON
-array, JSON Lines, Parquet, a folder saved by `datasets`, or `OWNER/NAME` on the hub. What a row
-means is the builder's business.
+What a folder or a name on the hub holds is `srl_data.splits`'; what a row means is its reader's
+business.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from srl_data.command.errors import DataError
@@ -20,9 +21,11 @@ Row = dict[str, object]
 NumberedRows = Iterator[tuple[int, Row]]
 """Rows with their 0-based position in the source."""
 
-HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 COMMIT = re.compile(r"[0-9a-f]{40}")
-FORMATS = "a JSON array (.json), JSON Lines (.jsonl), Parquet (.parquet) or a `datasets` folder"
+FORMATS = (
+    "a JSON array (.json), JSON Lines (.jsonl), Parquet (.parquet), a folder with a file for each "
+    "split (train.jsonl, test.parquet) or one saved by `datasets`"
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class RowSource:
     origin: Source
     read: Callable[[OnError, Skipped], NumberedRows]
     """Stream the rows; a bad one raises DataError, or is reported where "skip" is asked for."""
+    place: Callable[[int], str]
+    """Where the row of a position stands, for messages: `data.jsonl:3`, `train.parquet, row 3`."""
 
 
 def read_jsonl(path: Path, on_error: OnError, skipped: Skipped) -> NumberedRows:
@@ -76,51 +81,65 @@ def read_parquet(path: Path, _on_error: OnError, _skipped: Skipped) -> NumberedR
         raise DataError(f"{path}: not a Parquet file that can be read: {error}") from error
 
 
-def read_dataset(dataset: object) -> NumberedRows:
-    """Rows of a `datasets.Dataset`."""
-    assert hasattr(dataset, "__iter__")
-    yield from enumerate(dataset)
+READERS: dict[str, Callable[[Path, OnError, Skipped], NumberedRows]] = {
+    ".json": read_json_array,
+    ".jsonl": read_jsonl,
+    ".parquet": read_parquet,
+}
+"""How a file is read, by its suffix."""
 
 
-def one_split(loaded: object, name: str) -> object:
-    """The `train` split of a `DatasetDict`, or its only one; a plain data set as it is."""
-    if not isinstance(loaded, dict):
-        return loaded
-    if "train" in loaded:
-        return loaded["train"]
-    if len(loaded) == 1:
-        return next(iter(loaded.values()))
-    msg = f"{name} has the splits {sorted(loaded)} and none is 'train'; give one split's folder"
-    raise DataError(msg)
-
-
-def open_folder(path: Path) -> RowSource:
-    """A folder written by `save_to_disk`."""
-    if not any((path / name).is_file() for name in ("dataset_info.json", "dataset_dict.json")):
-        msg = f"{path} is a folder without a data set saved by `datasets`; expected {FORMATS}"
-        raise DataError(msg)
-    import datasets
-
-    try:
-        loaded = one_split(datasets.load_from_disk(str(path)), str(path))
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: `datasets` cannot load this folder: {error}") from error
-    # The fingerprint is `datasets`' own hash of the content's history.
-    fingerprint = str(getattr(loaded, "_fingerprint", ""))
-    return RowSource(
-        Source(name=path.name, revision=f"fingerprint {fingerprint}"),
-        lambda _on_error, _skipped: read_dataset(loaded),
-    )
+def place_in(path: Path, position: int) -> str:
+    """Where a row stands: the line of JSON Lines, the number of a row elsewhere, both from 1."""
+    if path.suffix.lower() == ".jsonl":
+        return f"{path}:{position + 1}"
+    return f"{path}, row {position + 1}"
 
 
 def open_file(path: Path) -> RowSource:
     """A local data file, its format told by its suffix."""
-    readers = {".json": read_json_array, ".jsonl": read_jsonl, ".parquet": read_parquet}
-    reader = readers.get(path.suffix.lower())
+    reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"{path}: unknown kind of file {path.suffix!r}; expected {FORMATS}")
-    origin = Source(name=path.name, sha256=sha256_file(path))
-    return RowSource(origin, lambda on_error, skipped: reader(path, on_error, skipped))
+    return RowSource(
+        Source(name=path.name, sha256=sha256_file(path)),
+        lambda on_error, skipped: reader(path, on_error, skipped),
+        lambda position: place_in(path, position),
+    )
+
+
+@dataclass
+class Shards:
+    """Files that hold the parts of one table, read one after the other."""
+
+    sources: Sequence[RowSource]
+    starts: list[int] = field(default_factory=list)
+    """The position of each file's first row, as far as they were read."""
+
+    def read(self, on_error: OnError, skipped: Skipped) -> NumberedRows:
+        """The rows of all files, their positions counted on."""
+        start, self.starts = 0, []
+        for source in self.sources:
+            self.starts.append(start)
+            position = -1
+            for position, row in source.read(on_error, skipped):
+                yield start + position, row
+            start += position + 1
+
+    def place(self, position: int) -> str:
+        """Where a row that was read stands."""
+        which = bisect_right(self.starts, position) - 1
+        return self.sources[which].place(position - self.starts[which])
+
+
+def open_files(paths: Sequence[Path], name: str) -> RowSource:
+    """The rows of several files as one table; `name` is what manifests call it."""
+    if len(paths) == 1:
+        return open_file(paths[0])
+    shards = Shards([open_file(path) for path in paths])
+    digest = sha256("".join(str(shard.origin.sha256) for shard in shards.sources).encode())
+    origin = Source(name=name, sha256=digest.hexdigest())
+    return RowSource(origin, shards.read, shards.place)
 
 
 def hub_failure(name: str, revision: str | None, error: Exception) -> DataError:
@@ -129,7 +148,7 @@ def hub_failure(name: str, revision: str | None, error: Exception) -> DataError:
     at = f" at revision {revision!r}" if revision else ""
     return DataError(
         f"cannot load {name!r}{at} from the hub ({reason}); check the name and the network, "
-        "or give a local copy: --source FILE"
+        "or give a local copy of it instead"
     )
 
 
@@ -146,34 +165,3 @@ def resolve_commit(name: str, revision: str | None) -> str:
     if sha is None:
         raise hub_failure(name, revision, ValueError("the hub names no commit"))
     return sha
-
-
-def open_hub(name: str, revision: str | None) -> RowSource:
-    """A data set on the hub, at one commit, through the local cache of `datasets`."""
-    commit = resolve_commit(name, revision)
-    import datasets
-
-    try:
-        loaded = one_split(datasets.load_dataset(name, revision=commit), name)
-    except DataError:
-        raise
-    except Exception as error:
-        raise hub_failure(name, commit, error) from error
-    return RowSource(
-        Source(name=name, revision=commit), lambda _on_error, _skipped: read_dataset(loaded)
-    )
-
-
-def open_source(name: str, revision: str | None = None) -> RowSource:
-    """The rows behind `--source`: a file or folder that exists, else a data set on the hub.
-
-    Raises DataError (exit code 3) where there is neither or it cannot be read.
-    """
-    path = Path(name)
-    if path.exists():
-        if revision:
-            raise DataError(f"--revision {revision!r} is for hub data sets; {name!r} is local")
-        return open_folder(path) if path.is_dir() else open_file(path)
-    if HUB_NAME.fullmatch(name) and path.suffix not in (".json", ".jsonl", ".parquet"):
-        return open_hub(name, revision)
-    raise DataError(f"no such data file: {name}; expected {FORMATS}, or OWNER/NAME on the hub")

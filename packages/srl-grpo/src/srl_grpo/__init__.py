@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from srl_grpo.objective.advantage import group_advantages, has_signal
     from srl_grpo.objective.kl import k3
     from srl_grpo.objective.logprobs import linear_logprobs
-    from srl_grpo.objective.loss import LossOptions, policy_loss, token_weights
+    from srl_grpo.objective.loss import policy_loss
+    from srl_grpo.objective.normalisation import token_weights
+    from srl_grpo.objective.options import LossOptions
+    from srl_grpo.objective.tokens import Tokens
     from srl_grpo.report import write_report
     from srl_grpo.stages.train import train
 
 __all__ = [
     "LossOptions",
+    "Tokens",
     "TrainConfig",
     "group_advantages",
     "has_signal",
@@ -30,14 +34,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "LossOptions": "objective.loss",
+    "LossOptions": "objective.options",
+    "Tokens": "objective.tokens",
     "TrainConfig": "config.train",
     "group_advantages": "objective.advantage",
     "has_signal": "objective.advantage",
     "k3": "objective.kl",
     "linear_logprobs": "objective.logprobs",
     "policy_loss": "objective.loss",
-    "token_weights": "objective.loss",
+    "token_weights": "objective.normalisation",
     "train": "stages.train",
     "write_report": "report",
 }

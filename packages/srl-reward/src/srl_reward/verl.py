@@ -7,13 +7,11 @@ what isn't known is an expert's step. Left out: verl itself, which isn't importe
 from collections.abc import Mapping
 from functools import cache
 
-from srl_reward.answer_reward import AnswerReward
-from srl_reward.format_reward import BoxedThinkReward, R1ZeroReward
-from srl_reward.grading import GRADERS
+from srl_reward.registry import REWARDS, make_reward
 from srl_reward.reward import Reward
-from srl_reward.step_reward import StepReward
 
-REWARDS = ("step", *GRADERS, "boxed_think", "r1_zero")
+COLUMN = "ground_truth"
+"""What verl calls the gold text, whatever the reward calls it."""
 
 
 def compute_score(
@@ -32,7 +30,8 @@ def compute_score(
             final answer, else the expert's step.
         solution_str: The response, without the prompt.
         ground_truth: The expert's step or the gold answer.
-        extra_info: May hold `reward` (one of `REWARDS`), `truncated` and `think_prefilled`.
+        extra_info: May hold `reward` (one of `srl_reward.REWARDS`, or your own as `module:name`),
+            `truncated` and `think_prefilled`.
         reward: The reward for samples that name none, from verl's `reward_kwargs`.
         _: What else verl passes, as its reward router's address.
 
@@ -43,11 +42,13 @@ def compute_score(
         ValueError: The reward is unknown, or `ground_truth` is not text.
     """
     info = extra_info or {}
-    chosen = _reward(str(info.get("reward") or reward or _for_source(data_source)))
+    name = str(info.get("reward") or reward or _for_source(data_source))
     flags = {flag: [bool(info[flag])] for flag in ("truncated", "think_prefilled") if flag in info}
-    (scored,) = chosen.score([solution_str], ground_truth=[ground_truth], **flags)
+    (scored,) = _reward(name).score([solution_str], **{COLUMN: [ground_truth]}, **flags)
     if scored is None:
-        raise ValueError(f"ground_truth is {ground_truth!r}, expected a text to compare with")
+        raise ValueError(
+            f"ground_truth is {ground_truth!r}, expected what the reward {name!r} can compare with"
+        )
     return {
         "score": scored.reward,
         "exact": float(scored.exact),
@@ -63,13 +64,7 @@ def _for_source(data_source: str) -> str:
 
 @cache
 def _reward(name: str) -> Reward:
-    if name == "step":
-        return StepReward("ground_truth")
-    if name == "boxed_think":
-        return BoxedThinkReward("ground_truth")
-    if name == "r1_zero":
-        return R1ZeroReward("ground_truth")
-    for grader in GRADERS:
-        if name == grader:
-            return AnswerReward("ground_truth", grader=grader)
-    raise ValueError(f"the reward is {name!r}, expected one of {REWARDS}")
+    registered = REWARDS.get(name)
+    if registered is None or registered.target is None:
+        return make_reward(name)
+    return make_reward(name, **{registered.target: COLUMN})

@@ -41,6 +41,11 @@ class Section(BaseModel):
     former: typing.ClassVar[dict[str, str]] = {}
     """Keys that there were once, each with what to write now."""
 
+    @classmethod
+    def former_file(cls, tree: ConfigTree) -> str | None:  # noqa: ARG003 - for those who override
+        """What to write now in a file whose keys and values are known but mean something else."""
+        return None
+
 
 @dataclass(frozen=True)
 class Flag:
@@ -52,6 +57,8 @@ class Flag:
     name: str | None = None
     aliases: tuple[str, ...] = ()
     """What other tools call it; the same flag on the command line, unknown to config files."""
+    hidden: bool = False
+    """For config files alone: there is no such flag."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,8 @@ class Leaf:
     field: FieldInfo
     aliases: tuple[str, ...] = ()
     """Other spellings of the flag."""
+    hidden: bool = False
+    """Whether only a file gives it."""
 
     @property
     def key(self) -> str:
@@ -110,7 +119,7 @@ def leaves(model: type[Section], prefix: tuple[str, ...] = ()) -> Iterator[Leaf]
             continue
         given = next((item for item in field.metadata if isinstance(item, Flag)), Flag())
         flag = given.name or name.replace("_", "-")
-        yield Leaf((*prefix, name), flag, field.annotation, field, given.aliases)
+        yield Leaf((*prefix, name), flag, field.annotation, field, given.aliases, given.hidden)
 
 
 def preset_names(package: str) -> list[str]:
@@ -219,7 +228,7 @@ def set_key(tree: ConfigTree, path: tuple[str, ...], value: object) -> None:
 
 def describe_errors(error: ValidationError, model: type[Section]) -> str:
     """A pydantic error as `key = value: reason (flag)`, joined with `; `."""
-    flags = {leaf.path: leaf.usage for leaf in leaves(model)}
+    flags = {leaf.path: leaf.usage for leaf in leaves(model) if not leaf.hidden}
     lines = []
     for item in error.errors():
         path = tuple(str(part) for part in item["loc"])
@@ -249,6 +258,12 @@ def validate(tree: ConfigTree, model: type[C], source: str) -> C:
         return model.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(f"{source}: {describe_errors(error, model)}") from error
+
+
+def refuse_former(tree: ConfigTree, model: type[Section], source: str) -> None:
+    """ConfigError where a file says in former words what would be read as something else now."""
+    if now := model.former_file(tree):
+        raise ConfigError(f"{source}: written for an earlier version; {now}")
 
 
 def overlay(below: Mapping[str, object], above: ConfigTree, model: type[Section]) -> ConfigTree:
@@ -285,10 +300,12 @@ def load_config(
     if name is not None:
         found = find_config(name, presets)
         tree, source = read_tree(found), found.name
+        refuse_former(tree, model, source)
     for path, value in (overrides or {}).items():
         set_key(tree, path, value)
     if earlier := recorded(tree):
         below, origin = earlier
+        refuse_former(below, model, origin)
         tree, source = overlay(below, tree, model), f"{source} over {origin}"
     return validate(tree, model, source)
 

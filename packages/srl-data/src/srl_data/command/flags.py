@@ -160,7 +160,7 @@ def configured(
     `recorded` may give an earlier config, for what neither flags nor file say. Bad input raises
     ConfigError (exit code 2). Two fields with one flag are a bug of ours.
     """
-    fields = list(leaves(model))
+    fields = [leaf for leaf in leaves(model) if not leaf.hidden]
     flags = [name for leaf in fields for name in (leaf.flag, *leaf.aliases)]
     assert len(set(flags)) == len(flags), f"{model.__name__} has two fields with one flag: {flags}"
 

@@ -1,7 +1,16 @@
 """Sections that the configs of all stages share.
 
-Field docstrings are the flags' help.
+Field docstrings are the flags' help. What evaluation configures too is said once, for both: the
+chat template (`ChatSection`), a model's revision, stop strings; with other commands: what a bad
+record does, W&B's modes.
 """
+
+# Sections of `srl_eval.config` have the same names and differ on purpose. Model: training keeps
+# float32 masters and so has no float16, its `auto` is bfloat16 on a GPU where evaluation takes the
+# checkpoint's type, and a model may be made on the spot; evaluation chooses a device. Data: records
+# to train on and to hold out, against a benchmark's problems. Tracking: a run is sent to several
+# dashboards step by step and is called as its folder; an evaluation is sent once, at its end, where
+# a project is named.
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,7 +18,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from srl_data.command.config import Flag, Section
+from srl_data.command.wandb import WandbMode
 from srl_data.prompt_record import ChatSection
+from srl_data.records import OnError
+from srl_eval.generate.options import ModelRevision
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -50,8 +62,7 @@ class ModelSection(Section):
         default=None, min_length=1
     )
     """Hub id or local path of the model to train."""
-    revision: str | None = None
-    """Hub revision of the model."""
+    revision: ModelRevision = None
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Compute type; auto is bfloat16 on a GPU and float32 on a CPU. Masters are float32."""
     attention: Annotated[
@@ -85,8 +96,7 @@ class DataSection(ChatSection):
     that the model was trained with, else srl for SRL instances, boxed for prompt-answer records."""
     max_prompt_length: Positive = 2048
     """Longest prompt in tokens; longer ones are left out and counted, never cut."""
-    on_error: Literal["fail", "skip"] = "fail"
-    """What a bad line does: end the run, or be counted and listed."""
+    on_error: OnError = "fail"
 
 
 class OptimizerSection(Section):
@@ -120,14 +130,24 @@ OURS = (
 """DeepSpeed settings that the other fields decide."""
 
 
+TOKEN_BUDGET = 16384
+"""Padded tokens per forward pass where the config says nothing."""
+
+
 class EngineSection(Section):
     """DeepSpeed."""
 
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 0
     """ZeRO stage: 1 shards optimizer state, 2 gradients too, 3 parameters too; in bfloat16 0 is
     run as 1."""
-    micro_batch_tokens: Positive = 16384
-    """Padded tokens per forward pass."""
+    micro_batch_tokens: Positive | None = None
+    """Tokens per forward pass, padding included; default 16384. Or give
+    gradient_accumulation_steps."""
+    gradient_accumulation_steps: Positive | None = None
+    """Forward passes per optimizer step and process, whatever their tokens: its completions are
+    cut into so many micro-batches. `sft` takes batch_size times as many examples per step."""
+    packing: bool = False
+    """Put several examples into a row of tokens, kept apart by their mask, instead of padding."""
     offload_optimizer: bool = False
     """Keep the optimizer's state in host memory (ZeRO 1 to 3)."""
     deepspeed: dict[str, object] = Field(default_factory=dict)
@@ -142,9 +162,26 @@ class EngineSection(Section):
         if given:
             raise ValueError(
                 f"engine.deepspeed may not set {', '.join(given)}: these come from the config's "
-                "own fields (zero_stage, micro_batch_tokens, max_grad_norm, dtype, optimizer)"
+                "own fields (zero_stage, gradient_accumulation_steps, micro_batch_tokens, "
+                "max_grad_norm, dtype, optimizer)"
             )
         return self
+
+    @model_validator(mode="after")
+    def _one_size_of_micro_batch(self) -> "EngineSection":
+        steps, tokens = self.gradient_accumulation_steps, self.micro_batch_tokens
+        if steps is not None and tokens is not None:
+            raise ValueError(
+                f"engine.gradient_accumulation_steps is {steps} and engine.micro_batch_tokens "
+                f"{tokens}: either says where a micro-batch ends; give one of "
+                "--gradient-accumulation-steps and --micro-batch-tokens, in the file or as a flag"
+            )
+        return self
+
+    @property
+    def token_budget(self) -> int:
+        """Padded tokens per forward pass, where accumulation does not decide."""
+        return self.micro_batch_tokens or TOKEN_BUDGET
 
     def stage_for(self, bfloat16: bool) -> int:
         """The ZeRO stage that a run takes: in bfloat16 at least 1.
@@ -188,7 +225,7 @@ class TrackingSection(Section):
 
     tensorboard: bool = True
     """Write TensorBoard event files."""
-    wandb: Literal["disabled", "online", "offline"] = "disabled"
+    wandb: WandbMode = "disabled"
     """Weights & Biases mode; needs the wandb extra."""
     wandb_project: str = "srl"
     """Weights & Biases project."""

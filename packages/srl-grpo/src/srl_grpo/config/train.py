@@ -10,8 +10,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from srl_data.arithmetic import Difficulty
-from srl_data.command.config import Flag, Section
+from srl_data.command.config import ConfigTree, Flag, Section
 from srl_eval.generate.options import StopStrings
+from srl_grpo.config.algorithm import AlgorithmSection, former_loss
 from srl_grpo.config.reward import RewardSection
 from srl_grpo.config.sections import (
     CheckpointSection,
@@ -105,53 +106,11 @@ class RolloutSection(Section):
         return self.chunk_size or whole_groups
 
 
-BASE_KL = 0.02
-"""The weight that `use_base_kl` gives the KL term."""
-
-
-class AlgorithmSection(Section):
-    """What is learned from a batch: the loss, and what a reward is compared with."""
-
-    loss: Literal["grpo"] = "grpo"
-    """Loss family: the clipped objective of PPO and GRPO."""
-    normalisation: Literal["token-mean", "sequence-mean"] = "token-mean"
-    """Whether every token or every completion of the batch weighs the same."""
-    epsilon_low: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Clip range of the probability ratio, below 1. No effect at one optimizer step per batch."""
-    epsilon_high: Annotated[float, Field(gt=0)] = 0.28
-    """Clip range of the probability ratio, above 1. No effect at one optimizer step per batch."""
-    beta: Annotated[float, Field(ge=0), Flag(aliases=("kl-penalty",))] = 0.0
-    """Weight of the k3 KL term; 0 loads no reference model."""
-    use_base_kl: bool = False
-    """Switch the KL term on: a beta of 0.02 where none is given."""
-    ppo_steps: Positive = 1
-    """Passes over a rollout batch."""
-    train_batch_size: Positive | None = None
-    """Completions per optimizer step; default all of a rollout batch."""
-    baseline: Literal["group", "none"] = "group"
-    """What a reward is compared with: the other completions of its prompt, or nothing
-    (REINFORCE), which trains on every completion and allows a group size of 1."""
-    advantage_eps: Annotated[float, Field(gt=0)] = 1e-4
-    """Added to the group's standard deviation of rewards."""
-    sampler_cap: Annotated[float, Field(gt=0)] | None = None
-    """Cap of the importance weight that corrects a sampler unlike the trainer; off by default."""
-    max_logprob_difference: Annotated[float, Field(ge=0)] | None = None
-    """Mean difference of sampler and trainer, in nats per token, that stops the run; 0 for never.
-    Default: 1e-3 in float32, 0.25 in bfloat16."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _base_kl_has_a_weight(cls, given: object) -> object:
-        if not isinstance(given, dict) or given.get("use_base_kl") is not True:
-            return given
-        if given.get("beta", BASE_KL) == 0:
-            raise ValueError("use_base_kl is on and beta is 0; leave one of them out")
-        return {"beta": BASE_KL, **given}
-
-
 class TrainConfig(Section):
     """Everything that decides a training run."""
 
+    config_version: Annotated[Literal[2], Flag(hidden=True)] = 2
+    """What the words of a config file mean; a file that says `loss: grpo` must say it too."""
     output_dir: Path | None = None
     """Run folder; default runs/<UTC time>_<git sha>."""
     num_steps: Positive = 500
@@ -185,7 +144,7 @@ class TrainConfig(Section):
             )
         if self.warm_start.steps and self.synthetic is None:
             raise ValueError("warm_start.steps needs the synthetic section, whose stream it reads")
-        if self.rollout.group_size < 2 and self.algorithm.baseline == "group":
+        if self.rollout.group_size < 2 and self.algorithm.compares_with == "group":
             raise ValueError(
                 f"rollout.group_size = {self.rollout.group_size}: a completion is compared with "
                 "the others of its prompt; give --group-size 2 or more, or --baseline none"
@@ -218,6 +177,11 @@ class TrainConfig(Section):
                     "--max-new-tokens, or raise --max-positions"
                 )
         return self
+
+    @classmethod
+    def former_file(cls, tree: ConfigTree) -> str | None:
+        """See `Section`; `loss: grpo` was another loss once."""
+        return former_loss(tree)
 
     @property
     def train_batch_size(self) -> int:

@@ -29,22 +29,22 @@ def open_training_prompts(
     template: Template,
     tokenizer: PreTrainedTokenizerBase,
     model: PreTrainedModel,
-    checkpoint: Path | None,
+    resumed: Path | None,
     world: World,
     note: Callable[[str], None],
 ) -> PromptFormat:
-    """How records become prompts of `template`, by the config or as the `checkpoint` records it.
+    """How records become prompts of `template`: by the config, or as what is `resumed` records it.
 
     A chat template from a file becomes the tokenizer's own, and the end of a turn an end token of
     the model's generation configuration, so that a checkpoint of either is used alike elsewhere.
     Raises ConfigError where a resumed run would see other prompts than before.
     """
-    recorded = recorded_prompts(config, checkpoint)
+    recorded = recorded_prompts(config, resumed)
     options: ChatOptions = world.from_main(chat_options(config.data, recorded))
     name = config.model.path or "the model made on the spot"
     prompts = open_prompts(tokenizer, template, options, name)
-    if checkpoint is not None and recorded is not None:
-        check_unchanged(checkpoint, recorded, prompts.record)
+    if resumed is not None and recorded is not None:
+        check_unchanged(resumed, recorded, prompts.record)
     if options.text is not None:
         tokenizer.chat_template = options.text
     added = name_stops(model, prompts)
@@ -53,14 +53,15 @@ def open_training_prompts(
     return prompts
 
 
-def check_unchanged(checkpoint: Path, before: PromptRecord, now: PromptRecord) -> None:
+def check_unchanged(resumed: Path, before: PromptRecord, now: PromptRecord) -> None:
     """ConfigError naming what differs where a resumed run would prompt its model otherwise."""
     changed = differences(before, now)
     if changed:
+        is_model = (resumed / "config.json").is_file()
+        elsewhere = f"with --model {resumed}" if is_model else "in another --output-dir"
         raise ConfigError(
-            f"--resume {checkpoint}: its prompts would change ({'; '.join(changed)}); resume with "
-            "the options that the run began with, or begin another run with --model "
-            f"{checkpoint}"
+            f"--resume {resumed}: its prompts would change ({'; '.join(changed)}); resume with "
+            f"the options that the run began with, or begin another run {elsewhere}"
         )
 
 

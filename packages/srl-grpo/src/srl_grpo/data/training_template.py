@@ -19,34 +19,37 @@ if TYPE_CHECKING:  # a dry run loads no torch
     from srl_grpo.learner.distributed import World
 
 
-def folder_of(config: TrainConfig, checkpoint: Path | None) -> Path | None:
-    """Where the prompts of a run may be recorded: the checkpoint to resume from, else the model."""
-    if checkpoint is not None:
-        return checkpoint
+def folder_of(config: TrainConfig, resumed: Path | None) -> Path | None:
+    """Where the prompts of a run may be recorded: what it resumes, else the model.
+
+    `resumed` is a checkpoint, or the folder of a run that ended before its first.
+    """
+    if resumed is not None:
+        return resumed
     folder = Path(config.model.path) if config.model.path else None
     return folder if folder is not None and folder.is_dir() else None
 
 
-def recorded_prompts(config: TrainConfig, checkpoint: Path | None) -> PromptRecord | None:
-    """What the checkpoint to resume from records of its prompts, else the model's folder."""
-    folder = folder_of(config, checkpoint)
+def recorded_prompts(config: TrainConfig, resumed: Path | None) -> PromptRecord | None:
+    """What the folder that is `resumed` records of its prompts, else the model's folder."""
+    folder = folder_of(config, resumed)
     return None if folder is None else read_record(folder)
 
 
 def training_template(
-    config: TrainConfig, kind: RecordKind, checkpoint: Path | None
+    config: TrainConfig, kind: RecordKind, resumed: Path | None
 ) -> ChosenTemplate:
-    """The template to train with; a run that is resumed from `checkpoint` keeps its words.
+    """The template to train with; a run that is `resumed` keeps its words.
 
     A recorded one that does not suit the records is passed over with a note. Raises ConfigError
     where the config's own does not suit them, DataError where a recorded one cannot be had.
     """
-    given, folder = config.data.template, folder_of(config, checkpoint)
-    recorded = recorded_prompts(config, checkpoint)
+    given, folder = config.data.template, folder_of(config, resumed)
+    recorded = recorded_prompts(config, resumed)
     if folder is None or recorded is None:
         return fitting(ChosenTemplate(open_template(given or kind.template)), kind)
-    if checkpoint is not None:
-        return resumed_template(given, recorded, checkpoint)
+    if resumed is not None:
+        return resumed_template(given, recorded, resumed)
     chosen = choose_template(given, recorded, folder, kind.template)
     if given is not None:
         return fitting(chosen, kind)
@@ -59,13 +62,13 @@ def training_template(
     return ChosenTemplate(open_template(kind.template), note)
 
 
-def resumed_template(given: str | None, recorded: PromptRecord, checkpoint: Path) -> ChosenTemplate:
+def resumed_template(given: str | None, recorded: PromptRecord, folder: Path) -> ChosenTemplate:
     """The template of a run that is resumed: its own text, whatever its file says by now."""
     if given is not None and given != recorded.name:
         return ChosenTemplate(open_template(given))
     if recorded.function_sha256 is not None:  # a changed one is refused with all that differs
         return ChosenTemplate(open_template(recorded.name))
-    template = recorded_template(checkpoint, recorded)
+    template = recorded_template(folder, recorded)
     if template.text is None or not Path(recorded.name).is_file():
         return ChosenTemplate(template)
     changed = open_template(recorded.name).text != template.text
@@ -85,16 +88,16 @@ def fitting(chosen: ChosenTemplate, kind: RecordKind) -> ChosenTemplate:
 
 
 def same_on_all_ranks(
-    config: TrainConfig, kind: RecordKind, checkpoint: Path | None, world: "World"
+    config: TrainConfig, kind: RecordKind, resumed: Path | None, world: "World"
 ) -> ChosenTemplate:
     """The template that rank 0 finds, on every rank; a user's function is loaded on each."""
 
     def find() -> tuple[PromptRecord, str | None]:
-        chosen = training_template(config, kind, checkpoint)
+        chosen = training_template(config, kind, resumed)
         return record_of(chosen.template), chosen.note
 
     record, note = world.of_main(find)
-    place = checkpoint or Path(config.model.path or "")
+    place = resumed or Path(config.model.path or "")
     return ChosenTemplate(recorded_template(place, record), note)
 
 

@@ -4,12 +4,14 @@ A chain is a problem on its way to an answer: the expert's first steps, if any, 
 until one holds a boxed answer.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from srl_data.command.errors import ConfigError, DataError
 from srl_data.prompt_format import PromptFormat
 from srl_eval.generate import Sampling, seed_for
-from srl_eval.grading import Candidate, Gold, Grader, Verdict, judge
+from srl_eval.grading import Candidate, Gold, Grader, Verdict, get_grader, judge
 from srl_eval.solvers import Answer, StepwiseSolver
 from srl_grpo.data.prompts import TrainingPrompt
 from srl_grpo.learner.distributed import World
@@ -17,7 +19,7 @@ from srl_grpo.rollout.engines import AllRanks, PolicyRollout
 from srl_reward import extract_boxed
 
 DEFAULT_GRADER = "math"
-"""Compares answers as expressions, as `srl-eval` does where records name no grader."""
+"""Compares answers as expressions, as `srl-eval` does too where records name no grader."""
 SPARE_STEPS = 2
 """Steps that a chain may take beyond the expert's number."""
 
@@ -29,6 +31,8 @@ class Problem:
     id: str
     columns: dict[str, object]
     answer: str
+    grader: Grader
+    """What decides whether an answer is right."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +43,13 @@ class Chains:
     sampling: Sampling
     """Of a step; its temperature is not used: chains are greedy."""
     max_prompt_length: int
-    grader: Grader
     start: int = 1
     """The first step that the model writes; the expert's before it are given."""
     seed: int = 0
 
     def problems(self, prompts: Sequence[TrainingPrompt]) -> list[Problem]:
-        """Problems among held-out instances whose answer the grader can compare with."""
-        return [each for each in problems_of(prompts) if has_gold(self.grader, each)]
+        """Problems among held-out instances whose answer their grader can compare with."""
+        return [each for each in problems_of(prompts) if has_gold(each)]
 
     def solve(
         self, problems: Sequence[Problem], rollout: PolicyRollout, world: World
@@ -71,16 +74,22 @@ class Chains:
         )
         seeds = [seed_for(self.seed, "eval", problem.id) for problem in problems]
         answers = solver.solve(AllRanks(rollout.engine, world), rows, seeds)
-        return world.from_main(self.graded(problems, answers) if world.is_main else [])
+        return world.from_main(graded(problems, answers) if world.is_main else [])
 
-    def graded(self, problems: Sequence[Problem], answers: Sequence[Answer]) -> list[float]:
-        """1 for each answer that the grader takes for right, else 0."""
-        candidates = [
-            Candidate(answer.answer_text, answer.finish_reason, Gold(self.grader.gold(each.answer)))
-            for each, answer in zip(problems, answers, strict=True)
-        ]
-        found = judge(self.grader, candidates)
-        return [float(one.verdict is Verdict.CORRECT) for one in found]
+
+def graded(problems: Sequence[Problem], answers: Sequence[Answer]) -> list[float]:
+    """1 for each answer that its problem's grader takes for right, else 0."""
+    candidates: defaultdict[str, dict[int, Candidate]] = defaultdict(dict)
+    for number, (each, answer) in enumerate(zip(problems, answers, strict=True)):
+        gold = Gold(each.grader.gold(each.answer))
+        candidate = Candidate(answer.answer_text, answer.finish_reason, gold)
+        candidates[each.grader.name][number] = candidate
+    right = [0.0] * len(problems)
+    for name, some in candidates.items():  # whole batches, whose work a grader may share out
+        found = judge(get_grader(name), list(some.values()))
+        for number, one in zip(some, found, strict=True):
+            right[number] = float(one.verdict is Verdict.CORRECT)
+    return right
 
 
 def steps_allowed(columns: Mapping[str, object]) -> int:
@@ -91,13 +100,22 @@ def steps_allowed(columns: Mapping[str, object]) -> int:
     return count + SPARE_STEPS - len(given)
 
 
-def has_gold(grader: Grader, problem: Problem) -> bool:
+def has_gold(problem: Problem) -> bool:
     """Whether the expert's boxed answer is one that the grader can compare with."""
     try:
-        grader.gold(problem.answer)
+        problem.grader.gold(problem.answer)
     except ValueError:
         return False
     return True
+
+
+def grader_of(prompt: TrainingPrompt) -> Grader:
+    """The grader that an instance's `meta` names, else the default; DataError where it is none."""
+    name = prompt.meta.get("grader") or DEFAULT_GRADER
+    try:
+        return get_grader(str(name))
+    except ConfigError as error:
+        raise DataError(f"record {prompt.id!r}: meta: {error}") from error
 
 
 def given_steps(problem: Problem, chain_start: int) -> list[str]:
@@ -116,5 +134,5 @@ def problems_of(prompts: Sequence[TrainingPrompt]) -> list[Problem]:
             continue
         answer = extract_boxed(target)
         if columns.get("step_index") == count and answer is not None:
-            problems.append(Problem(prompt.id, dict(columns), answer))
+            problems.append(Problem(prompt.id, dict(columns), answer, grader_of(prompt)))
     return problems

@@ -20,25 +20,25 @@ from srl_grpo.learner.agreement import (
     limit_of,
     unexplained,
 )
-from srl_grpo.learner.batch import MicroBatch, Sample, shard, to_tensors
+from srl_grpo.learner.batch import MicroBatch, Sample, to_tensors
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.finite import check_logprobs, check_metrics
 from srl_grpo.learner.policy import Policy
-from srl_grpo.objective.loss import (
-    Loss,
-    Normalisation,
-    denominator,
-    old_logprobs,
-    token_weights,
-)
+from srl_grpo.learner.sharding import Cutting, shard
+from srl_grpo.objective.loss import Loss
+from srl_grpo.objective.normalisation import Normalisation, denominator, token_weights
+from srl_grpo.objective.tokens import old_logprobs
 
 Metrics = dict[str, float]
 
 
-def with_token_weights(samples: Sequence[Sample], normalisation: Normalisation) -> list[Sample]:
+def with_token_weights(
+    samples: Sequence[Sample], normalisation: Normalisation, longest: int = 1
+) -> list[Sample]:
     """Samples of one optimizer step with each token's share of its global batch."""
-    weights = token_weights([len(sample.completion_ids) for sample in samples], normalisation)
+    lengths = [len(sample.completion_ids) for sample in samples]
+    weights = token_weights(lengths, normalisation, longest)
     return [replace(s, weight=weight) for s, weight in zip(samples, weights, strict=True)]
 
 
@@ -88,8 +88,14 @@ class UpdateOptions:
     passes: int = 1
     """Passes over the samples."""
     normalisation: Normalisation = "token-mean"
+    longest: int = 1
+    """The constant of `constant` normalisation, in tokens."""
     token_budget: int = 16384
     """Padded tokens per forward pass."""
+    micro_batches: int | None = None
+    """Forward passes per optimizer step and rank, instead of a token budget."""
+    packing: bool = False
+    """Several samples to a row of tokens; see `srl_grpo.learner.packing`."""
     temperature: float = 1.0
     """At which log-probabilities are taken: the sampler's."""
     top_p: float = 1.0
@@ -164,12 +170,12 @@ class Updater:
         mine: dict[int, tuple[float, ...]] = {}
         temperature = self.options.temperature
         for rows in self.micro_batches(samples):
-            batch = to_tensors(samples, rows, self.pad_id, self.world.device)
+            batch = self.tensors(samples, rows)
             if isinstance(scorer, Policy):
                 logprobs_N, _ = scorer(batch, temperature)
             else:
                 logprobs_N, _ = scorer.forward(batch, temperature)
-            mine.update(zip(rows, batch.split(logprobs_N), strict=True))
+            mine.update(zip(batch.rows, batch.split(logprobs_N), strict=True))
         everything: dict[int, tuple[float, ...]] = {}
         for part in self.world.gather(mine):
             everything.update(part)
@@ -177,7 +183,14 @@ class Updater:
 
     def micro_batches(self, samples: Sequence[Sample]) -> list[list[int]]:
         """This rank's micro-batches; see `shard`."""
-        return shard(samples, self.options.token_budget, self.world.rank, self.world.size)
+        options, world = self.options, self.world
+        cutting = Cutting(options.token_budget, options.micro_batches, options.packing)
+        return shard(samples, cutting, world.rank, world.size)
+
+    def tensors(self, samples: Sequence[Sample], rows: Sequence[int]) -> MicroBatch:
+        """One of `micro_batches` on the device; see `to_tensors`."""
+        device, packing = self.world.device, self.options.packing
+        return to_tensors(samples, rows, self.pad_id, device, packing)
 
     def optimizer_step(self, batch: list[Sample], learning_rate: float, step: int) -> Metrics:
         """One update from a global batch. Collective.
@@ -185,13 +198,12 @@ class Updater:
         CommandError, before any weight moves, where a sum is not finite or the samples come from
         another model than the one that is trained.
         """
-        samples = with_token_weights(batch, self.options.normalisation)
+        samples = with_token_weights(batch, self.options.normalisation, self.options.longest)
         shards = self.micro_batches(samples)
         sums: dict[str, Tensor] = {}
         for number, rows in enumerate(shards):
             self.engine.begin(last=number == len(shards) - 1)
-            micro = to_tensors(samples, rows, self.pad_id, self.world.device)
-            loss, metrics = self.micro_loss(micro)
+            loss, metrics = self.micro_loss(self.tensors(samples, rows))
             self.engine.backward(loss)
             for name, value in {"loss": loss.detach(), **metrics}.items():
                 sums[name] = sums.get(name, torch.zeros(())) + value.cpu()

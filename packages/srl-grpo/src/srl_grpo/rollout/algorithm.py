@@ -73,9 +73,9 @@ class NoBaseline:
 
 
 def algorithm_of(config: TrainConfig) -> Algorithm:
-    """The algorithm of a config: by `algorithm.baseline`."""
+    """The algorithm of a config: by `algorithm.baseline`, or by its loss."""
     size = config.rollout.group_size
-    if config.algorithm.baseline == "none":
+    if config.algorithm.compares_with == "none":
         return NoBaseline(size)
     return GroupRelative(size, config.rollout.eps_std, config.algorithm.advantage_eps)
 

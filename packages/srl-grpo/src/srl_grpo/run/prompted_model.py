@@ -79,8 +79,8 @@ def open_model(
     mend_generation_config(model, note)
     use_one_thread_if_small(model)
     check_lengths(config, model)
-    checkpoint = start.checkpoint
-    prompts = open_training_prompts(config, template, tokenizer, model, checkpoint, world, note)
+    resumed = start.prompts
+    prompts = open_training_prompts(config, template, tokenizer, model, resumed, world, note)
     return PromptedModel(model, tokenizer, prompts, section.path or "made on the spot")
 
 

@@ -11,6 +11,7 @@ import torch
 from srl_data.command.config import read_tree
 from srl_data.command.errors import CommandError, ConfigError
 from srl_data.lock import FolderLock
+from srl_data.prompt_record import TEMPLATE_FILE
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.model import compute_dtype
@@ -36,11 +37,18 @@ class StartingPoint:
     state: TrainerState
     notes: tuple[str, ...] = ()
     """What the user should know of how it was found."""
+    begun: Path | None = None
+    """The folder of a run that ended before its first checkpoint, where it records its prompts."""
 
     @property
     def resume_step(self) -> int | None:
         """The step that the run resumes from; None for a fresh run."""
         return None if self.checkpoint is None else self.state.step
+
+    @property
+    def prompts(self) -> Path | None:
+        """The folder that records how the run prompts its model; None for a run not yet begun."""
+        return self.checkpoint or self.begun
 
     def home(self, config: TrainConfig) -> Path | None:
         """The run's folder: the one asked for, or the checkpoint's; None for a new one."""
@@ -67,7 +75,8 @@ def find_starting_point(config: TrainConfig, world: World, lock: FolderLock) -> 
         if checkpoint is not None:
             notes.append(f"no checkpoint of its own yet: it starts from {checkpoint} again")
     if checkpoint is None:
-        return StartingPoint(None, TrainerState(), tuple(notes))
+        recorded = resume and home is not None and (home / TEMPLATE_FILE).is_file()
+        return StartingPoint(None, TrainerState(), tuple(notes), home if recorded else None)
     refuse_other_run(checkpoint, home)
     if home is None:
         lock.take(checkpoint.parent)

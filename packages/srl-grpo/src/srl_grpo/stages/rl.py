@@ -5,6 +5,7 @@ together from a config (`srl_grpo.stages.rl_setup`).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import Field
@@ -12,6 +13,7 @@ from pydantic import Field
 from srl_data.command.errors import CommandError
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.heldout.evaluation import HeldOut, Values
+from srl_grpo.learner.batch import Sample
 from srl_grpo.learner.finite import advice
 from srl_grpo.learner.schedule import learning_rate
 from srl_grpo.learner.updater import Metrics, Updater
@@ -48,11 +50,12 @@ class RLStage:
         batch = self.source.next_batch(step, session.clock)
         metrics = completion_metrics(batch.sampled) | batch.metrics()
         rate = self.learning_rate(step)
-        if batch.kept:
-            metrics |= self.update(session, batch, step, rate)
+        samples = samples_of(batch.kept, self.source.algorithm)
+        if samples:
+            metrics |= self.update(session, samples, step, rate)
         self.progress.starved_steps = 0 if batch.kept else self.progress.starved_steps + 1
         with session.clock("log"):
-            self.write_rollouts(session, batch, step + 1)
+            self.write_rollouts(session, batch, samples, step + 1)
         metrics |= {
             "learning_rate": rate,
             "epoch": self.source.epoch,
@@ -60,13 +63,14 @@ class RLStage:
         }
         return StepResult(metrics, batch.tokens, updated=bool(batch.kept))
 
-    def update(self, session: Session, batch: Selection, step: int, rate: float) -> Metrics:
-        """Train on the kept groups and bring the new weights to the sampler. Collective.
+    def update(
+        self, session: Session, samples: Sequence[Sample], step: int, rate: float
+    ) -> Metrics:
+        """Train on the kept groups' samples and bring the new weights to the sampler. Collective.
 
         CommandError where the update was not finite, before its weights are saved.
         """
         with session.clock("update"):
-            samples = samples_of(batch.kept, self.source.algorithm)
             metrics = self.updater(samples, step, rate)
         if not math.isfinite(metrics["grad_norm"]):
             raise CommandError(
@@ -88,10 +92,12 @@ class RLStage:
             self.config.num_steps,
         )
 
-    def write_rollouts(self, session: Session, batch: Selection, step: int) -> None:
+    def write_rollouts(
+        self, session: Session, batch: Selection, samples: Sequence[Sample], step: int
+    ) -> None:
         """Keep what the model wrote in this step."""
         if session.world.is_main:
-            records = rollout_records(step, batch, self.source.prompts, self.source.algorithm)
+            records = rollout_records(step, batch, self.source.prompts, samples)
             session.directory.write_rollouts(step, records)
 
     def evaluate(self) -> Values:

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
-from srl_data.arithmetic import GRADER as ARITHMETIC_GRADER
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.prompts import Template
 from srl_eval.generate import Sampling
-from srl_eval.grading import get_grader
-from srl_grpo.config.train import AlgorithmSection, TrainConfig
+from srl_grpo.config.algorithm import AlgorithmSection
+from srl_grpo.config.losses import LOSSES
+from srl_grpo.config.train import TrainConfig
 from srl_grpo.data.prompting import stops_of
 from srl_grpo.data.prompts import (
     TrainingPrompt,
@@ -23,12 +23,15 @@ from srl_grpo.data.prompts import (
 )
 from srl_grpo.data.record_kinds import RecordKind, kind_of_run
 from srl_grpo.data.training_template import same_on_all_ranks, with_template
-from srl_grpo.heldout.chains import DEFAULT_GRADER, Chains
+from srl_grpo.heldout.chains import Chains
 from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.learner.engine import prepare_deepspeed
-from srl_grpo.learner.policy import Policy, check_head
+from srl_grpo.learner.packing_check import check_scoring
+from srl_grpo.learner.policy import Policy
 from srl_grpo.learner.updater import UpdateOptions, Updater
-from srl_grpo.objective.loss import LossOptions, PolicyLoss
+from srl_grpo.objective.loss import PolicyLoss
+from srl_grpo.objective.normalisation import Normalisation
+from srl_grpo.objective.options import LossOptions
 from srl_grpo.rollout.algorithm import algorithm_of
 from srl_grpo.rollout.engines import transformers_rollout
 from srl_grpo.rollout.rewards import make_rewards
@@ -69,7 +72,7 @@ def open_stage(setup: Setup) -> Iterator[tuple[Session, RLStage]]:
 
 def choose_template(setup: Setup, kind: RecordKind) -> tuple[Setup, Template]:
     """The prompt template for a kind of record, and the setup that names it."""
-    chosen = same_on_all_ranks(setup.config, kind, setup.start.checkpoint, setup.world)
+    chosen = same_on_all_ranks(setup.config, kind, setup.start.prompts, setup.world)
     if chosen.note:
         setup.display.note(chosen.note)
     return replace(setup, config=with_template(setup.config, chosen.template)), chosen.template
@@ -100,8 +103,9 @@ def make_stage(
         world=session.world,
         state=progress,
     )
+    loss = loss_of(config.algorithm)
     updater = Updater(
-        engine, loss_of(config.algorithm), update_options(config), model.pad_id, reference
+        engine, loss, update_options(config, loss.normalisation), model.pad_id, reference
     )
     return RLStage(config, source, updater, held_out, progress)
 
@@ -128,23 +132,27 @@ def resume_progress(session: Session) -> RLState:
 
 
 def loss_of(options: AlgorithmSection) -> PolicyLoss:
-    """The loss with its constants from the config."""
+    """The loss with its constants from the config, or else the ones it was published with."""
+    own = LOSSES[options.loss]
     constants = LossOptions(
-        epsilon_low=options.epsilon_low,
-        epsilon_high=options.epsilon_high,
+        epsilon_low=own.epsilon_low if options.epsilon_low is None else options.epsilon_low,
+        epsilon_high=own.epsilon_high if options.epsilon_high is None else options.epsilon_high,
         beta=options.beta,
         sampler_cap=options.sampler_cap,
     )
     return PolicyLoss(options.loss, constants)
 
 
-def update_options(config: TrainConfig) -> UpdateOptions:
+def update_options(config: TrainConfig, normalisation: Normalisation) -> UpdateOptions:
     """How a batch becomes optimizer steps."""
     return UpdateOptions(
         batch_size=config.train_batch_size,
         passes=config.algorithm.ppo_steps,
-        normalisation=config.algorithm.normalisation,
-        token_budget=config.engine.micro_batch_tokens,
+        normalisation=normalisation,
+        longest=config.rollout.max_new_tokens,
+        token_budget=config.engine.token_budget,
+        micro_batches=config.engine.gradient_accumulation_steps,
+        packing=config.engine.packing,
         temperature=config.rollout.temperature,
         top_p=config.rollout.top_p,
         max_logprob_difference=config.algorithm.max_logprob_difference,
@@ -167,7 +175,7 @@ def make_policy(setup: Setup, model: PromptedModel) -> Policy:
     """The policy, warm-started where the run is fresh and the config says so."""
     policy, config, fresh = Policy(model.model), setup.config, setup.start.checkpoint is None
     if fresh:
-        check_head(policy)
+        check_scoring(policy, config.engine.packing)
     options, synthetic = config.warm_start, config.synthetic
     if options.steps and synthetic is not None and fresh:
         setup.display.phase("warm start")
@@ -189,12 +197,10 @@ def make_held_out(
     found = load_prompts(records, config.data.val_path, config, model.prompts, note)
 
     sampling = sampling_of(config, model)
-    is_made = config.data.val_path is None  # on the spot, with the grader that its records name
     chains = Chains(
         prompts=model.prompts,
         sampling=sampling,
         max_prompt_length=config.data.max_prompt_length,
-        grader=get_grader(ARITHMETIC_GRADER if is_made else DEFAULT_GRADER),
         start=config.evaluation.chain_start,
         seed=config.seed,
     )

@@ -186,7 +186,7 @@ class Updater:
         """Log-probabilities of every sample's tokens, on every rank. Collective."""
         mine: dict[int, tuple[float, ...]] = {}
         temperature = self.options.temperature
-        for rows in self.micro_batches(samples):
+        for rows in self.within_budget(samples):
             batch = self.tensors(samples, rows)
             if isinstance(scorer, Policy):
                 logprobs_N, _ = scorer(batch, temperature)
@@ -197,6 +197,11 @@ class Updater:
         for part in self.world.gather(mine):
             everything.update(part)
         return [everything[row] for row in range(len(samples))]
+
+    def within_budget(self, samples: Sequence[Sample]) -> list[list[int]]:
+        """This rank's micro-batches of any number of samples, by the token budget."""
+        cutting = Cutting(self.options.token_budget, None, self.options.packing)
+        return shard(samples, cutting, self.world.rank, self.world.size)
 
     def micro_batches(self, samples: Sequence[Sample]) -> list[list[int]]:
         """This rank's micro-batches; see `shard`."""

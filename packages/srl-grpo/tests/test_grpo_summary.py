@@ -22,7 +22,7 @@ from srl_grpo.heldout.evaluation import (
     paired_interval,
     problem_of_instance,
 )
-from srl_grpo.rollout.algorithm import GroupRelative
+from srl_grpo.rollout.algorithm import GroupRelative, NoBaseline, samples_of
 from srl_grpo.rollout.groups import Selection
 from srl_grpo.rollout.records import rollout_records
 from srl_grpo.run.clock import Stopwatch
@@ -164,7 +164,8 @@ def test_rollouts_are_told_as_the_model_saw_them(make_group):
     selection = Selection(wanted=2)
     selection.add([kept, dropped], [True, False])
     prompts = [instance("p/2", 2, 3, "2. **Tens** 1")]
-    records = list(rollout_records(4, selection, prompts, GroupRelative(advantage_eps=1e-9)))
+    samples = samples_of(selection.kept, GroupRelative(advantage_eps=1e-9))
+    records = list(rollout_records(4, selection, prompts, samples))
     assert [r["advantage"] for r in records[:2]] == pytest.approx([0.5**0.5, -(0.5**0.5)])
     assert [r["advantage"] for r in records[2:]] == [None, None]
     assert [(r["kept"], r["sample"], r["reason"]) for r in records] == [
@@ -176,12 +177,24 @@ def test_rollouts_are_told_as_the_model_saw_them(make_group):
     json.dumps(records)
 
 
+def test_advantages_stay_with_their_groups_where_others_were_dropped_between(make_group):
+    rewards = [[2.0, 0.0], [0.5, 0.5], [0.0, 4.0], [1.0, 0.0]]
+    groups = [make_group(each) for each in rewards]
+    selection = Selection(wanted=2)
+    selection.add(groups, [True, False, True, True])  # the last one is more than was wanted
+    samples = samples_of(selection.kept, NoBaseline(2))
+    prompts = [instance("p/2", 2, 3, "2. **Tens** 1")]
+    records = list(rollout_records(1, selection, prompts, samples))
+    assert [r["advantage"] for r in records] == [2.0, 0.0, None, None, 0.0, 4.0, None, None]
+    assert [r["reward"] for r in records] == [value for each in rewards for value in each]
+
+
 def test_a_part_of_a_reward_never_takes_the_place_of_what_the_model_was_asked(make_group):
     group = make_group([1.0, 0.0], parts={"prompt": "mine", "id": "mine", "action": "kept"})
     selection = Selection(wanted=1)
     selection.add([group], [True])
     prompts = [instance("p/2", 2, 3, "2. **Tens** 1")]
-    first = next(iter(rollout_records(1, selection, prompts, GroupRelative())))
+    first = next(rollout_records(1, selection, prompts, samples_of([group], GroupRelative())))
     assert (first["id"], first["prompt"], first["action"]) == ("p/2", prompts[0].text, "kept")
 
 

@@ -74,7 +74,6 @@ class GradeConfig(Section):
     think_prefilled: bool | None = None
     """Whether the prompts ended with <think>; default as each record's prompt tells."""
     on_error: OnError = "fail"
-    """A record that cannot be graded stops the command, or is left out, counted and listed."""
 
     @property
     def reward_options(self) -> dict[str, object]:

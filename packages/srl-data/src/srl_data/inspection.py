@@ -56,7 +56,6 @@ class InspectConfig(ChatSection):
     tokenizer: str | None = None
     """A model's folder or hub id: counts tokens and renders through its chat template."""
     on_error: OnError = "fail"
-    """A malformed line stops the command, or is skipped, counted and listed."""
 
 
 @dataclass

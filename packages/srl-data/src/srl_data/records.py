@@ -22,7 +22,13 @@ MAX_LINE_BYTES = 64 << 20
 STANDARD_INPUT = Path("-")
 """The name of standard input where a data file is asked for."""
 
-OnError = Literal["fail", "skip"]
+OnError = Annotated[
+    Literal["fail", "skip"],
+    Field(
+        description="What a bad record does: end the command, or be left out, counted and listed."
+    ),
+]
+"""A key of every command that reads records, with its help."""
 
 
 def is_unicode(text: str) -> bool:

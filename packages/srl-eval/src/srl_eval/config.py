@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from srl_data.command.config import Flag, Section
 from srl_data.command.errors import ConfigError
 from srl_data.prompt_record import ChatSection
-from srl_eval.generate.options import StopStrings
+from srl_eval.generate.options import ModelRevision, StopStrings
 from srl_eval.generate.sampling import Sampling
 
 Backend = Literal["hf", "vllm", "server"]
@@ -39,8 +39,7 @@ class ModelSection(Section):
     """Hub id or local folder of the model; by default Qwen/Qwen2.5-7B-Instruct."""
     model_path: Path | None = None
     """Local checkpoint folder, instead of --model; its recorded prompt template is used."""
-    revision: str | None = None
-    """Revision of a model from the hub."""
+    revision: ModelRevision = None
     cache_dir: Path | None = None
     """Folder for what comes from the hub."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

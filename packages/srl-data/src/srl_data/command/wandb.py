@@ -16,7 +16,7 @@ from srl_data.command.errors import ConfigError
 from srl_data.files import write_text
 
 RUN_ID_FILE = "wandb_run_id.txt"
-WandbMode = Literal["online", "offline", "disabled"]
+WandbMode = Literal["disabled", "online", "offline"]
 
 
 class HostedRun(Protocol):

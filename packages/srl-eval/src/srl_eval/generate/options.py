@@ -1,4 +1,4 @@
-"""What the engines are set up with, and the type of stop strings in a config.
+"""What the engines are set up with, and keys of configs that training and evaluation share.
 
 Plain values, so that an engine can be started by whoever has them: `srl_eval`'s config, the
 trainer's, or a script.
@@ -7,7 +7,7 @@ trainer's, or a script.
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 
 def as_stop_strings(value: object) -> object:
@@ -20,6 +20,10 @@ def as_stop_strings(value: object) -> object:
 
 StopStrings = Annotated[tuple[str, ...], BeforeValidator(as_stop_strings)]
 """Texts that end a completion; in a file a list or one text, on the command line a flag each."""
+
+ModelRevision = Annotated[
+    str | None, Field(description="Revision of a model from the hub: a branch, a tag or a commit.")
+]
 
 
 @dataclass(frozen=True, slots=True)

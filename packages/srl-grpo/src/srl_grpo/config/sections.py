@@ -1,7 +1,16 @@
 """Sections that the configs of all stages share.
 
-Field docstrings are the flags' help.
+Field docstrings are the flags' help. What evaluation configures too is said once, for both: the
+chat template (`ChatSection`), a model's revision, stop strings; with other commands: what a bad
+record does, W&B's modes.
 """
+
+# Sections of `srl_eval.config` have the same names and differ on purpose. Model: training keeps
+# float32 masters and so has no float16, its `auto` is bfloat16 on a GPU where evaluation takes the
+# checkpoint's type, and a model may be made on the spot; evaluation chooses a device. Data: records
+# to train on and to hold out, against a benchmark's problems. Tracking: a run is sent to several
+# dashboards step by step and is called as its folder; an evaluation is sent once, at its end, where
+# a project is named.
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,7 +18,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from srl_data.command.config import Flag, Section
+from srl_data.command.wandb import WandbMode
 from srl_data.prompt_record import ChatSection
+from srl_data.records import OnError
+from srl_eval.generate.options import ModelRevision
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -50,8 +62,7 @@ class ModelSection(Section):
         default=None, min_length=1
     )
     """Hub id or local path of the model to train."""
-    revision: str | None = None
-    """Hub revision of the model."""
+    revision: ModelRevision = None
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Compute type; auto is bfloat16 on a GPU and float32 on a CPU. Masters are float32."""
     attention: Annotated[
@@ -72,7 +83,18 @@ class ModelSection(Section):
         return self
 
 
-class DataSection(ChatSection):
+class PromptSection(ChatSection):
+    """Where records come from and how they are put to the model: what every stage's data has."""
+
+    path: Path | str | None = None
+    """Records to train on."""
+    val_path: Path | str | None = None
+    """Held-out records."""
+    template: str | None = None
+    """Prompt template."""
+
+
+class DataSection(PromptSection):
     """What it is trained on."""
 
     path: Annotated[Path | None, Flag("data")] = None
@@ -85,8 +107,7 @@ class DataSection(ChatSection):
     that the model was trained with, else srl for SRL instances, boxed for prompt-answer records."""
     max_prompt_length: Positive = 2048
     """Longest prompt in tokens; longer ones are left out and counted, never cut."""
-    on_error: Literal["fail", "skip"] = "fail"
-    """What a bad line does: end the run, or be counted and listed."""
+    on_error: OnError = "fail"
 
 
 class OptimizerSection(Section):
@@ -99,11 +120,22 @@ class OptimizerSection(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """AdamW's weight decay."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
-    """Rollout batches over which the learning rate rises linearly from 0."""
+    """Steps over which the learning rate rises linearly from 0."""
+    warmup_ratio: Share | None = None
+    """The same as a share of all steps, rounded up; instead of --warmup-steps."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """Course of the learning rate after warmup; linear and cosine end at 0."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients are clipped to this global norm."""
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> "OptimizerSection":
+        if self.warmup_steps and self.warmup_ratio is not None:
+            raise ValueError(
+                f"optimizer: warmup_steps {self.warmup_steps} and warmup_ratio "
+                f"{self.warmup_ratio} say the same thing; leave one of them out"
+            )
+        return self
 
 
 OURS = (
@@ -131,10 +163,13 @@ class EngineSection(Section):
     """ZeRO stage: 1 shards optimizer state, 2 gradients too, 3 parameters too; in bfloat16 0 is
     run as 1."""
     micro_batch_tokens: Positive | None = None
-    """Padded tokens per forward pass; default 16384. Or give gradient_accumulation_steps."""
+    """Tokens per forward pass, padding included; default 16384. Or give
+    gradient_accumulation_steps."""
     gradient_accumulation_steps: Positive | None = None
     """Forward passes per optimizer step and process, whatever their tokens: its completions are
     cut into so many micro-batches. `sft` takes batch_size times as many examples per step."""
+    packing: bool = False
+    """Put several examples into a row of tokens, kept apart by their mask, instead of padding."""
     offload_optimizer: bool = False
     """Keep the optimizer's state in host memory (ZeRO 1 to 3)."""
     deepspeed: dict[str, object] = Field(default_factory=dict)
@@ -200,6 +235,8 @@ class CheckpointSection(Section):
     """Steps between checkpoints; the last step always makes one. 0 for only that."""
     keep_last: Positive | None = None
     """Checkpoints kept, the best one besides; default all."""
+    save_final_only: bool = False
+    """Keep no step_N/ beside final/; while the run goes, one is kept to resume from."""
     resume: str | None = None
     """A checkpoint folder, a run folder, or "auto" for the newest in --output-dir. What flags and
     --config do not say is taken from the run's own config.yaml."""
@@ -212,7 +249,7 @@ class TrackingSection(Section):
 
     tensorboard: bool = True
     """Write TensorBoard event files."""
-    wandb: Literal["disabled", "online", "offline"] = "disabled"
+    wandb: WandbMode = "disabled"
     """Weights & Biases mode; needs the wandb extra."""
     wandb_project: str = "srl"
     """Weights & Biases project."""

@@ -10,15 +10,15 @@ from pydantic import Field, model_validator
 
 from srl_data.command.config import Flag
 from srl_data.pairs import PairFields
-from srl_data.prompt_record import ChatSection
-from srl_grpo.config.sections import Positive
+from srl_data.records import OnError
+from srl_grpo.config.sections import Positive, PromptSection
 from srl_reward.grading import Grader
 from srl_reward.thinking_marks import CLOSING, OPENING
 
 Column = Annotated[str | None, Field(min_length=1)]
 
 
-class SftDataSection(ChatSection):
+class SftDataSection(PromptSection):
     """What is imitated."""
 
     path: Annotated[str | None, Flag("data")] = Field(default=None, min_length=1)
@@ -66,8 +66,7 @@ class SftDataSection(ChatSection):
     and shown either way."""
     train_max_samples: Positive | None = None
     """Train on the first so many records."""
-    on_error: Literal["fail", "skip"] = "fail"
-    """What a bad row does: end the run, or be counted and listed."""
+    on_error: OnError = "fail"
 
     @property
     def fields(self) -> PairFields:

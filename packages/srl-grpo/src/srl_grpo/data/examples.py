@@ -97,12 +97,11 @@ def record_kind(kind: RowKind, *, has_chat_template: bool) -> RecordKind:
     return RecordKind(name, SftPair, template, unfit=("srl", "bare", *own_words))
 
 
-def check_kind(data: SftDataSection, kind: RowKind, source: RowSource, template: Template) -> None:
+def check_kind(kind: RowKind, trained: RowKind, source: RowSource, template: Template) -> None:
     """DataError where held-out rows are of another kind than those that are trained on.
 
     ConfigError where the template shows other prompts than the rows have.
     """
-    trained = kind_of_data(data)
     if kind != trained:
         raise DataError(
             f"{source.origin.name}: its rows are of the kind {kind!r}, those that are trained on "
@@ -139,7 +138,8 @@ def load_examples(
     if limit is None and part == "train":
         limit = data.train_max_samples
     kind = kind_of_rows(source, data.fields, data.on_error)
-    check_kind(data, kind, source, prompts.template)
+    trained = kind if part == "train" else kind_of_data(data)
+    check_kind(kind, trained, source, prompts.template)
     form = response_form(data, prompts.template, kind)
     encoder = Encoder(prompts, form, end_id, data)
     found = [encoder.example(pair) for pair in islice(pairs_of(data, source, kind, note), limit)]

@@ -1,16 +1,17 @@
-"""Samples packed into padded micro-batches of tensors, every rank with the same number of them.
+"""Samples as a micro-batch of tensors: one to a padded row, or several to a packed one.
 
-A sample is a prompt, a completion and numbers for its tokens. Rows are grouped by length, up to a
-budget of padded tokens. Left out: what the numbers mean (`srl_grpo.objective.loss`) and the
-forward pass.
+A sample is a prompt, a completion and numbers for its tokens. Left out: which samples make a
+micro-batch (`srl_grpo.learner.sharding`), what the numbers mean (`srl_grpo.objective.loss`) and
+the forward pass.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 import torch
 from torch import Tensor
+
+from srl_grpo.learner.packing import PADDING, Segment, example_row, first_fit, pack
 
 TokenIds = Sequence[int]
 
@@ -28,7 +29,9 @@ class Sample:
     """Which weights it was sampled from: updates of the sampler's weights before it."""
     advantage: float = 0.0
     weight: float = 0.0
-    """Each token's share of the global batch."""
+    """What each token counts in the loss of its global batch."""
+    share: float = 0.0
+    """What it counts in metrics; the shares of a global batch's tokens sum to 1."""
     sampler_logprobs: tuple[float, ...] = ()
     old_logprobs: tuple[float, ...] = ()
     reference_logprobs: tuple[float, ...] = ()
@@ -41,20 +44,23 @@ class Sample:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """B rows padded on the right to T tokens, with their N completion tokens flat, row by row."""
+    """B rows of T tokens padded on the right, with their N completion tokens flat, row by row."""
 
     input_ids_BT: Tensor
     attention_mask_BT: Tensor
     position_ids_BT: Tensor
-    predicts_BT: Tensor
-    """True where the hidden state predicts a completion token; N of them."""
+    predictors_N: Tensor
+    """Flat place (row times T, plus column) of the hidden state that predicts each target."""
     targets_N: Tensor
     rows: tuple[int, ...] = ()
-    """Index of each row in the list of samples the batch was made from."""
+    """Index of each sample in the list that the batch was made from."""
     lengths: tuple[int, ...] = ()
-    """Completion tokens of each row."""
+    """Completion tokens of each sample."""
     columns: dict[str, Tensor] = field(default_factory=dict)
-    """Per-token constants of shape N, float32; `sequence`, the row of each token, is int64."""
+    """Per-token constants of shape N, float32; `sequence`, the sample of each token, is int64."""
+    segments_BT: Tensor | None = None
+    """Of packed rows, whose tokens see no more than `srl_grpo.learner.packing.visible` says."""
+    sees_BSS: Tensor | None = None
 
     @classmethod
     def of_rows(
@@ -66,13 +72,14 @@ class MicroBatch:
         """A micro-batch of (prompt ids, completion ids); no rows make one masked padding row."""
         width = max((len(prompt) + len(completion) for prompt, completion in rows), default=1)
         ids_BT = torch.full((max(1, len(rows)), width), pad_id, dtype=torch.long)
-        mask_BT, predicts_BT = torch.zeros_like(ids_BT), torch.zeros_like(ids_BT)
+        mask_BT = torch.zeros_like(ids_BT)
         targets: list[int] = []
+        predictors: list[int] = []
         for row, (prompt, completion) in enumerate(rows):
             end = len(prompt) + len(completion)
             ids_BT[row, :end] = torch.tensor([*prompt, *completion])
             mask_BT[row, :end] = 1
-            predicts_BT[row, len(prompt) - 1 : end - 1] = 1
+            predictors.extend(range(row * width + len(prompt) - 1, row * width + end - 1))
             targets.extend(completion)
         if not rows:
             mask_BT[0, 0] = 1  # attention over nothing would be NaN
@@ -80,9 +87,29 @@ class MicroBatch:
             input_ids_BT=ids_BT.to(device),
             attention_mask_BT=mask_BT.to(device),
             position_ids_BT=(mask_BT.cumsum(1) - 1).clamp(min=0).to(device),
-            predicts_BT=predicts_BT.bool().to(device),
+            predictors_N=torch.tensor(predictors, dtype=torch.long, device=device),
             targets_N=torch.tensor(targets, dtype=torch.long, device=device),
             lengths=tuple(len(completion) for _, completion in rows),
+        )
+
+    @classmethod
+    def packed(
+        cls,
+        rows: Sequence[Sequence[Segment]],
+        pad_id: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> "MicroBatch":
+        """A micro-batch of packed rows; its `lengths` are those of the trained segments."""
+        found = pack(rows, pad_id)
+        return cls(
+            input_ids_BT=found.ids_BT.to(device),
+            attention_mask_BT=(found.segments_BT != PADDING).long().to(device),
+            position_ids_BT=found.positions_BT.to(device),
+            predictors_N=found.predictors_N.to(device),
+            targets_N=found.targets_N.to(device),
+            lengths=tuple(len(part.ids) for row in rows for part in row if part.trained),
+            segments_BT=found.segments_BT.to(device),
+            sees_BSS=found.sees_BSS.to(device),
         )
 
     def left_padded(self) -> "MicroBatch":
@@ -91,12 +118,16 @@ class MicroBatch:
         def with_column(values_BT: Tensor) -> Tensor:
             return torch.nn.functional.pad(values_BT, (1, 0))
 
+        width = self.input_ids_BT.shape[1]
+        segments_BT = self.segments_BT
         return replace(
             self,
             input_ids_BT=with_column(self.input_ids_BT),
             attention_mask_BT=with_column(self.attention_mask_BT),
             position_ids_BT=with_column(self.position_ids_BT),
-            predicts_BT=with_column(self.predicts_BT),
+            # Row r has r + 1 more tokens before its own.
+            predictors_N=self.predictors_N + self.predictors_N // width + 1,
+            segments_BT=None if segments_BT is None else with_column(segments_BT),
         )
 
     def split(self, values_N: Tensor) -> list[tuple[float, ...]]:
@@ -125,17 +156,31 @@ def present_columns(samples: Sequence[Sample]) -> list[str]:
         for name in optional
         if samples and all(len(getattr(s, name)) == len(s.completion_ids) for s in samples)
     ]
-    return ["advantage", "weight", *there]
+    return ["advantage", "weight", "share", *there]
 
 
 def to_tensors(
-    samples: Sequence[Sample], rows: Sequence[int], pad_id: int, device: torch.device | str
+    samples: Sequence[Sample],
+    rows: Sequence[int],
+    pad_id: int,
+    device: torch.device | str,
+    packing: bool = False,
 ) -> MicroBatch:
-    """The micro-batch of `samples[row] for row in rows`; none make an empty one (N = 0)."""
+    """The micro-batch of `samples[row] for row in rows`; none make an empty one (N = 0).
+
+    With `packing` several samples share a row, none wider than the longest of them; their order in
+    the batch (its `rows`) is then the one in which they lie.
+    """
     chosen = [samples[row] for row in rows]
-    batch = MicroBatch.of_rows(
-        [(sample.prompt_ids, sample.completion_ids) for sample in chosen], pad_id, device
-    )
+    if packing and chosen:
+        widths = [sample.length for sample in chosen]
+        places = first_fit(widths, max(widths))
+        rows = [rows[place] for line in places for place in line]
+        lines = [example_row(pair_of(chosen[place]) for place in line) for line in places]
+        chosen = [samples[row] for row in rows]
+        batch = MicroBatch.packed(lines, pad_id, device)
+    else:
+        batch = MicroBatch.of_rows([pair_of(sample) for sample in chosen], pad_id, device)
     columns = {
         name: torch.tensor(spread(chosen, name), dtype=torch.float32, device=device)
         for name in present_columns(samples)
@@ -145,53 +190,6 @@ def to_tensors(
     return replace(batch, rows=tuple(rows), columns=columns)
 
 
-def length_groups(samples: Sequence[Sample], token_budget: int) -> list[list[int]]:
-    """Indices of `samples`, longest first, cut so that rows times width stays in the budget.
-
-    One row longer than the budget makes a group of its own. The order is deterministic.
-    """
-    order = sorted(range(len(samples)), key=lambda row: (-samples[row].length, row))
-    groups: list[list[int]] = []
-    width = 0
-    for row in order:
-        if not groups or (len(groups[-1]) + 1) * width > token_budget:
-            groups.append([])
-            width = samples[row].length
-        groups[-1].append(row)
-    return groups
-
-
-def counted_groups(samples: Sequence[Sample], count: int) -> list[list[int]]:
-    """Indices of `samples`, longest first, cut into `count` groups whose sizes are alike.
-
-    Fewer groups where there are fewer samples: none is empty.
-    """
-    order = sorted(range(len(samples)), key=lambda row: (-samples[row].length, row))
-    count = min(count, len(order))
-    bounds = [len(order) * part // count for part in range(count + 1)] if count else [0]
-    return [order[start:end] for start, end in pairwise(bounds)]
-
-
-def shard(
-    samples: Sequence[Sample],
-    token_budget: int,
-    rank: int,
-    world_size: int,
-    micro_batches: int | None = None,
-) -> list[list[int]]:
-    """This rank's micro-batches, as row indices into the global list of samples.
-
-    Cut by the budget of padded tokens or, where `micro_batches` is given, into so many. Rows are
-    dealt out longest first, so that ranks hold like amounts of work; every rank gets the same
-    number of micro-batches (ZeRO-3 gathers parameters collectively), the missing ones empty.
-    """
-    order = sorted(range(len(samples)), key=lambda row: (-samples[row].length, row))
-    dealt = [order[part::world_size] for part in range(world_size)]
-    groups = []
-    for mine in dealt:
-        own = [samples[row] for row in mine]
-        local = counted_groups(own, micro_batches) if micro_batches else None
-        local = length_groups(own, token_budget) if local is None else local
-        groups.append([[mine[index] for index in group] for group in local])
-    most = max(len(group) for group in groups)
-    return groups[rank] + [[] for _ in range(most - len(groups[rank]))]
+def pair_of(sample: Sample) -> tuple[TokenIds, TokenIds]:
+    """A sample's prompt and completion."""
+    return sample.prompt_ids, sample.completion_ids

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from srl_data.command.errors import DataError
 from srl_eval.generate.architectures import vocabulary_size
+from srl_grpo.learner.attention import attended
 from srl_grpo.learner.batch import MicroBatch
 from srl_grpo.objective.logprobs import LogprobHead
 
@@ -40,14 +41,14 @@ class Policy(nn.Module):
             Two float32 tensors of shape N, in nats, tokens row by row; the second without
             gradient. The distribution is the softmax of logits divided by `temperature`.
         """
-        decoder = self.model.base_model
-        output = decoder(
+        batch, mask = attended(self.model, batch)
+        output = self.model.base_model(
             input_ids=batch.input_ids_BT,
-            attention_mask=batch.attention_mask_BT,
+            attention_mask=mask,
             position_ids=batch.position_ids_BT,
             use_cache=False,
         )
-        hidden_NH = output.last_hidden_state[batch.predicts_BT]
+        hidden_NH = output.last_hidden_state.flatten(0, 1)[batch.predictors_N]
         head = self.model.get_output_embeddings()
         return cast("tuple[Tensor, Tensor]", head(hidden_NH, batch.targets_N, temperature))
 

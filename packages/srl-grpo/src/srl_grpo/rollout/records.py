@@ -3,27 +3,30 @@
 from collections.abc import Iterator, Sequence
 
 from srl_grpo.data.prompts import TrainingPrompt
-from srl_grpo.rollout.algorithm import Algorithm
+from srl_grpo.learner.batch import Sample
 from srl_grpo.rollout.groups import Group, Selection
 
 
 def rollout_records(
-    step: int, selection: Selection, prompts: Sequence[TrainingPrompt], algorithm: Algorithm
+    step: int, selection: Selection, prompts: Sequence[TrainingPrompt], samples: Sequence[Sample]
 ) -> Iterator[dict[str, object]]:
-    """One record per completion of `step`, kept groups and dropped ones alike."""
-    kept = {id(group) for group in selection.kept}
-    rows = algorithm.advantages(selection.sampled)
-    for group, advantage_G in zip(selection.sampled, rows, strict=True):
-        yield from group_records(step, group, prompts[group.index], id(group) in kept, advantage_G)
+    """One record per completion of `step`, kept groups and dropped ones alike.
+
+    `samples` are those of the kept groups, in order; they hold the advantages.
+    """
+    advantages = iter(sample.advantage for sample in samples)
+    trained = {id(group): [next(advantages) for _ in group.members] for group in selection.kept}
+    for group in selection.sampled:
+        yield from group_records(step, group, prompts[group.index], trained.get(id(group)))
 
 
 def group_records(
-    step: int, group: Group, prompt: TrainingPrompt, kept: bool, advantage_G: Sequence[float]
+    step: int, group: Group, prompt: TrainingPrompt, advantage_G: Sequence[float] | None
 ) -> Iterator[dict[str, object]]:
-    """One record per member of a group; the advantage only where it was trained on."""
+    """One record per member of a group; without advantages where it was not trained on."""
     target = "target_step" if "target_step" in prompt.columns else "answer"
     columns = {name: value for name, value in prompt.columns.items() if name != target}
-    for number, (member, advantage) in enumerate(zip(group.members, advantage_G, strict=True)):
+    for number, member in enumerate(group.members):
         yield {
             **member.parts,  # first: a reward's own part never takes the place of a field below
             "step": step,
@@ -35,10 +38,10 @@ def group_records(
             "reward": member.reward,
             "rewards": member.rewards,
             "exact": member.exact,
-            "advantage": advantage if kept else None,
+            "advantage": None if advantage_G is None else advantage_G[number],
             "reason": member.reason,
             "finish_reason": member.completion.finish_reason,
             "tokens": len(member.completion.token_ids),
-            "kept": kept,
+            "kept": advantage_G is not None,
             "columns": columns,
         }

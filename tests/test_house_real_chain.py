@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 
 CHAIN = """\
 srl-data build s1k --source problems.jsonl --steps gsm8k --field answer --targets all \
---val-size 5 --output steps.jsonl
-srl-grpo sft --model {model} --data steps.jsonl --max-seq-len 260 --batch-size 2 \
---gradient-accumulation-steps 1 --num-steps 6 --lr 2e-4 --val-data steps.val.jsonl --eval-limit 3 \
---before-after --max-new-tokens 40 --output-dir sft
+--val-size 20 --output steps.jsonl
+srl-grpo sft --model {model} --data steps.jsonl --max-seq-len 230 --batch-size 2 \
+--gradient-accumulation-steps 1 --num-steps 6 --lr 2e-4 --val-data steps.val.jsonl --eval-limit 5 \
+--eval-every 6 --max-new-tokens 40 --temperature 0.3 --output-dir sft
 srl-grpo train --model sft/final --data steps.jsonl --num-steps 1 --batch-size 1 --group-size 4 \
 --lr 1e-5 --max-new-tokens 40 --output-dir srl
 """
@@ -55,7 +55,7 @@ def problems() -> list[str]:
     if data is None:
         return own_problems()
     with Path(data, "gsm8k", "train.jsonl").open(encoding="utf-8") as lines:
-        return list(islice(lines, 80))
+        return list(islice(lines, 200))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def chain(
             env={**environment, "OMP_NUM_THREADS": "1"},  # the slow tests may run beside
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             check=False,
         )
         assert done.returncode == 0, done
@@ -81,12 +81,11 @@ def chain(
 
 
 def test_the_format_is_learned_in_a_few_steps(chain: Path) -> None:
-    found = json.loads((chain / "sft" / "summary.json").read_text())
-    before, after = found["before"], found["after"]
-    assert (before["format_reward"], before["reward"]) == (0.0, -1.0)
-    assert after["format_reward"] > 0.5
-    assert after["reward"] > 0
-    assert after["loss"] < before["loss"] - 0.5
+    lines = [json.loads(line) for line in (chain / "sft" / "metrics.jsonl").open()]
+    first, last = lines[0], lines[-1]
+    assert last["eval/loss"] < first["train/loss"] - 0.5
+    assert last["eval/format_reward"] > 0.5
+    assert last["eval/greedy_reward"] > 0
 
 
 def test_final_answers_in_the_format_in_plain_transformers(chain: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from srl_data.arithmetic import problems
 from srl_data.command.config import Section, leaves, section_of
 from srl_data.prompt_record import read_record
 from srl_data.records import SftPair, write_records
@@ -20,6 +21,7 @@ from srl_grpo.run.directory import RunDirectory
 from srl_grpo.run.trackers import read_metrics
 
 SUMS = [(1, 2), (3, 4), (55, 6), (7, 88), (9, 1), (2, 2), (30, 12)]
+ROOM = {"max_seq_len": 160}
 FEW = ("--max-new-tokens", 4)
 BUILD = {"hidden_size": 16, "num_layers": 1, "num_heads": 2, "num_kv_heads": 1}
 
@@ -40,6 +42,15 @@ def pairs(tmp_path) -> Path:
     ]
     long = SftPair(id="long", prompt="12+34=?", response="46 " * 10 + "46", meta={"answer": "46"})
     write_records(path, [*records, long])
+    return path
+
+
+@pytest.fixture
+def steps(tmp_path) -> Path:
+    """SRL instances of four additions."""
+    path = tmp_path / "srl.jsonl"
+    made = problems(3, 4, split="train")
+    write_records(path, [instance for problem in made for instance in problem.instances()])
     return path
 
 
@@ -193,18 +204,14 @@ def test_an_answer_that_is_learned_by_heart_is_right(call, config, tmp_path):
     assert last["eval/accuracy"] == 1
 
 
-def test_steps_of_a_template_with_a_grammar_are_judged_by_it(call, config, tmp_path):
-    from srl_data.arithmetic import problems
-
-    instances = [i for p in problems(3, 4, split="train") for i in p.instances()]
-    write_records(tmp_path / "srl.jsonl", instances)
+def test_steps_of_a_template_with_a_grammar_are_judged_by_it(call, config, steps, tmp_path):
     path = config(
         num_steps=1,
-        data={"path": str(tmp_path / "srl.jsonl"), "template": "bare", "max_seq_len": 160},
+        data={"path": str(steps), "template": "bare", **ROOM},
         evaluation={"eval_every": 1, "eval_limit": 5},
         generation={"max_new_tokens": 6},
     )
-    out = run(call, path, "--val-data", tmp_path / "srl.jsonl")
+    out = run(call, path, "--val-data", steps)
     (row,) = metrics(tmp_path)
     assert row["eval/format_reward"] == 0
     assert row["eval/invalid"] == 1
@@ -248,15 +255,12 @@ def test_a_run_stopped_before_final_was_sealed_seals_it(call, config, tmp_path):
     assert len(metrics(tmp_path)) == 2
 
 
-def test_the_next_stage_takes_the_template_of_final(call, config, tmp_path):
-    run(call, config(data={"template": "boxed", "max_seq_len": 150}))
-    code, out, err = call(
-        *("sft", "--model", "out/final", "--data", tmp_path / "pairs.jsonl", "--dry-run"),
-        *("--max-seq-len", 200),
-    )
+def test_the_next_stage_takes_the_template_of_final(call, config, steps):
+    run(call, config(num_steps=1, data={"path": str(steps), "template": "bare", **ROOM}))
+    asked = ("--model", "out/final", "--data", steps, "--max-seq-len", 160, "--dry-run")
+    code, out, err = call("sft", *asked)
     assert code == 0, err
-    assert "template: boxed" in out
-    assert "# | Reason step by step" in out
+    assert "template: bare" in out  # not srl, the default for such records
 
 
 @pytest.mark.parametrize(

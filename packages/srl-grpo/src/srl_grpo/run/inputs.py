@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from srl_data.command.errors import ConfigError
 from srl_data.files import sha256_file
 from srl_grpo.config.train import TrainConfig
+from srl_grpo.data.parts import Part, identity_of, open_part
 from srl_reward.user_code import source_file
 
 
@@ -51,9 +52,12 @@ NAMES = {
 """What differences are called."""
 
 
-def sha256_of(path: Path | None) -> str | None:
-    """Of a file's bytes, where there is one."""
-    return None if path is None else sha256_file(path)
+def sha256_of(config: TrainConfig, part: Part) -> str | None:
+    """Of a part's file, or what else tells its content (a commit); None of made data."""
+    data = config.data
+    if data.path is None and (part == "train" or data.val_path is None):
+        return None
+    return identity_of(open_part(data, part))
 
 
 def name_of_model(config: TrainConfig) -> str:
@@ -72,9 +76,9 @@ def describe_inputs(
     if config.synthetic is not None:
         made = config.synthetic.model_dump(mode="json") | {"seed": config.seed}
     return Inputs(
-        train_sha256=sha256_of(config.data.path),
+        train_sha256=sha256_of(config, "train"),
         train_prompts=prompts,
-        val_sha256=sha256_of(config.data.val_path),
+        val_sha256=sha256_of(config, "eval"),
         val_prompts=held_out,
         eval_limit=config.evaluation.eval_limit,
         synthetic=made,

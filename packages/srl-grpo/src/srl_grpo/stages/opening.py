@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from srl_data.records import open_data
+from srl_grpo.data.parts import check_data
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.model import check_model
 from srl_grpo.learner.policy import Policy
@@ -22,7 +22,7 @@ def check_paths(setup: Setup) -> None:
     check_model(model_section(config, setup.start))  # before data or a hub are touched
     for path in (config.data.path, config.data.val_path):
         if path is not None:
-            open_data(path).close()  # before a hub is asked for a model
+            check_data(path)  # before a hub is asked for a model
 
 
 @contextmanager

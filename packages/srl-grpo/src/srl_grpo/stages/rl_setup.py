@@ -191,8 +191,13 @@ def make_held_out(
     """The held-out set, if there is one to evaluate on."""
     config, note = setup.config, setup.display.note
     records = heldout_records(config, kind, note)
-    if records is None or not (config.evaluation.eval_every or config.evaluation.before_after):
+    if not (config.evaluation.eval_every or config.evaluation.before_after):
         return None
+    if records is None:
+        raise DataError(
+            f"{config.data.path} has no held-out split, which evaluation needs; name one with "
+            "--eval-split, or give --val-data"
+        )
     records = limited(records, config.evaluation.eval_limit)
     found = load_prompts(records, config.data.val_path, config, model.prompts, note)
 

@@ -101,7 +101,18 @@ class SplitsSection(Section):
     """Train on the first so many records."""
 
 
-class DataSection(SplitsSection, ChatSection):
+class PromptSection(SplitsSection, ChatSection):
+    """Where records come from and how they are put to the model: what every stage's data has."""
+
+    path: Path | str | None = None
+    """Records to train on."""
+    val_path: Path | str | None = None
+    """Held-out records."""
+    template: str | None = None
+    """Prompt template."""
+
+
+class DataSection(PromptSection):
     """What it is trained on."""
 
     path: Annotated[Path | None, Flag("data")] = None
@@ -134,11 +145,22 @@ class OptimizerSection(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """AdamW's weight decay."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
-    """Rollout batches over which the learning rate rises linearly from 0."""
+    """Steps over which the learning rate rises linearly from 0."""
+    warmup_ratio: Share | None = None
+    """The same as a share of all steps, rounded up; instead of --warmup-steps."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """Course of the learning rate after warmup; linear and cosine end at 0."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients are clipped to this global norm."""
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> "OptimizerSection":
+        if self.warmup_steps and self.warmup_ratio is not None:
+            raise ValueError(
+                f"optimizer: warmup_steps {self.warmup_steps} and warmup_ratio "
+                f"{self.warmup_ratio} say the same thing; leave one of them out"
+            )
+        return self
 
 
 OURS = (
@@ -238,6 +260,8 @@ class CheckpointSection(Section):
     """Steps between checkpoints; the last step always makes one. 0 for only that."""
     keep_last: Positive | None = None
     """Checkpoints kept, the best one besides; default all."""
+    save_final_only: bool = False
+    """Keep no step_N/ beside final/; while the run goes, one is kept to resume from."""
     resume: str | None = None
     """A checkpoint folder, a run folder, or "auto" for the newest in --output-dir. What flags and
     --config do not say is taken from the run's own config.yaml."""

@@ -10,14 +10,13 @@ from pydantic import Field, model_validator
 
 from srl_data.command.config import Flag
 from srl_data.pairs import PairFields
-from srl_data.prompt_record import ChatSection
 from srl_data.records import OnError
-from srl_grpo.config.sections import Column, Positive, SplitsSection
+from srl_grpo.config.sections import Column, Positive, PromptSection
 from srl_reward.grading import Grader
 from srl_reward.thinking_marks import CLOSING, OPENING
 
 
-class SftDataSection(SplitsSection, ChatSection):
+class SftDataSection(PromptSection):
     """What is imitated."""
 
     path: Annotated[str | None, Flag("data")] = Field(default=None, min_length=1)

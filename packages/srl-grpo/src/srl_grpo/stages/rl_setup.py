@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from srl_data.command.errors import DataError
 from srl_data.prompts import Template
 from srl_eval.generate import Sampling
 from srl_grpo.config.algorithm import AlgorithmSection
-from srl_grpo.config.losses import LOSSES
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.data.prompting import stops_of
 from srl_grpo.data.prompts import (
@@ -25,6 +25,7 @@ from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.learner.packing_check import check_scoring
 from srl_grpo.learner.policy import Policy
 from srl_grpo.learner.updater import UpdateOptions, Updater
+from srl_grpo.objective.importance import SamplerWeights
 from srl_grpo.objective.loss import PolicyLoss
 from srl_grpo.objective.normalisation import Normalisation
 from srl_grpo.objective.options import LossOptions
@@ -115,13 +116,17 @@ def resume_progress(session: Session[TrainConfig]) -> RLState:
 
 
 def loss_of(options: AlgorithmSection) -> PolicyLoss:
-    """The loss with its constants from the config, or else the ones it was published with."""
-    own = LOSSES[options.loss]
+    """The loss with its constants, its KL term and its correction of the sampler."""
+    sampler = None
+    if options.sampler_cap is not None:
+        bounds = (options.sampler_cap, options.sampler_floor)
+        sampler = SamplerWeights(*bounds, options.sampler_correction)
     constants = LossOptions(
-        epsilon_low=own.epsilon_low if options.epsilon_low is None else options.epsilon_low,
-        epsilon_high=own.epsilon_high if options.epsilon_high is None else options.epsilon_high,
+        **options.constants,
         beta=options.beta,
-        sampler_cap=options.sampler_cap,
+        kl_estimator=options.kl_estimator,
+        kl_corrected=options.kl_corrected,
+        sampler=sampler,
     )
     return PolicyLoss(options.loss, constants)
 
@@ -168,8 +173,13 @@ def make_held_out(
     """The held-out set, if there is one to evaluate on."""
     config, note = setup.config, setup.display.note
     records = heldout_records(config, kind, note)
-    if records is None or not (config.evaluation.eval_every or config.evaluation.before_after):
+    if not (config.evaluation.eval_every or config.evaluation.before_after):
         return None
+    if records is None:
+        raise DataError(
+            f"{config.data.path} has no held-out split, which evaluation needs; name one with "
+            "--eval-split, or give --val-data"
+        )
     records = limited(records, config.evaluation.eval_limit)
     found = load_prompts(records, config.data.val_path, config, model.prompts, note)
 
@@ -193,5 +203,6 @@ def describe(
     """What the run is about to start with; reads the data files once more for their checksums."""
     data, val = config.data, None
     if held_out is not None:
-        val = DataPart(sha256_of(data.val_path), held_out.instances)
-    return describe_inputs(config, model.model, DataPart(sha256_of(data.path), prompts), val)
+        val = DataPart(sha256_of(data, "eval"), held_out.instances)
+    train = DataPart(sha256_of(data, "train"), prompts)
+    return describe_inputs(config, model.model, train, val)

@@ -10,11 +10,12 @@ from pydantic import Field, model_validator
 
 from srl_data.arithmetic import Difficulty
 from srl_data.command.config import ConfigTree, Flag, Section
+from srl_data.splits import may_have_splits
 from srl_eval.generate.options import StopStrings
 from srl_grpo.config.algorithm import AlgorithmSection, former_loss
 from srl_grpo.config.reward import RewardSection
 from srl_grpo.config.run import RunConfig
-from srl_grpo.config.sections import DataSection, Positive
+from srl_grpo.config.sections import DataSection, Positive, SplitsSection
 
 
 class SyntheticSection(Section):
@@ -142,8 +143,27 @@ class TrainConfig(RunConfig):
                 f"give --chunk-size {nearest}"
             )
         evaluates = self.evaluation.eval_every or self.evaluation.before_after
-        if evaluates and not (self.data.val_path or self.synthetic):
+        divided = self.data.path is not None and may_have_splits(self.data.path)
+        if evaluates and not (self.data.val_path or divided or self.synthetic):
             raise ValueError("evaluation needs held-out data: give --val-data")
+        return self
+
+    @model_validator(mode="after")
+    def _data_has_what_is_asked(self) -> "TrainConfig":
+        data = self.data
+        if self.synthetic is not None:
+            keys = ("problem_field", "answer_field", *SplitsSection.model_fields)
+            given = [f"data.{key}" for key in keys if getattr(data, key) is not None]
+            if given:
+                raise ValueError(
+                    f"{', '.join(given)}: for data that is read, and a synthetic section makes its "
+                    "own; take one out"
+                )
+        if data.problem_field and data.problem_field == data.answer_field:
+            raise ValueError(
+                f"--problem-field and --answer-field are both {data.problem_field!r}; name two "
+                "columns"
+            )
         return self
 
     @property

@@ -19,7 +19,7 @@ _DIGITS, _MOST_DIGITS = 60, 5_000
 _AGREE = 25
 """Digits in which equal values may differ by rounding, of those computed with."""
 ROUNDED = 6
-"""Significant digits that a decimal needs to stand for a value that it is not."""
+"""Significant digits, and decimals, that a number needs to stand for a value that it is not."""
 _POSITIVE_ONLY = frozenset(("root", "ln", "log"))
 _WHOLE_ONLY = frozenset(("floor", "ceil", "factorial", "binomial"))
 
@@ -140,7 +140,7 @@ def _rounds_to(rounded: Node, other: Node) -> bool:
         return False
     value, digits, unit = found
     longer = decimal(other)
-    if digits < ROUNDED or (longer is not None and longer[1] <= digits):
+    if not _is_long(digits, unit) or (longer is not None and longer[1] <= digits):
         return False
     whole = real(other)
     if longer is None and whole is not None and whole.denominator == 1:
@@ -151,6 +151,10 @@ def _rounds_to(rounded: Node, other: Node) -> bool:
         and difference < unit
         and (2 * difference <= unit or _is_cut(value, other))
     )
+
+
+def _is_long(digits: int, unit: Fraction) -> bool:
+    return digits > ROUNDED or (digits == ROUNDED and unit <= Fraction(1, 10**ROUNDED))
 
 
 def _is_cut(value: Fraction, other: Node) -> bool:

@@ -15,6 +15,7 @@ from srl_reward.notation.words import plain_words, without_lead
 
 __all__ = ["has_other_relation", "is_same_text", "plain"]
 
+_MOST_BRACES = 8
 _WORDS = re.compile(r"\\text\s*\{([^{}\\]*[a-zA-Z]{2}[^{}\\]*)\}")
 _BLANK = re.compile(r"(?<![\w\\])\s+|\s+(?!\w)")  # `3 4` is not 34, `\pi r` not `\pir`
 
@@ -22,7 +23,22 @@ _BLANK = re.compile(r"(?<![\w\\])\s+|\s+(?!\w)")  # `3 4` is not 34, `\pi r` not
 def plain(text: str) -> str:
     """An answer in plain notation: one spelling for what means the same."""
     text = undecorated(plain_relations(joined(as_tex(text))))
-    return exact_decimals(thousands(cardinal(ended(without_lead(text)))))
+    return exact_decimals(thousands(cardinal(ended(without_lead(without_braces(text))))))
+
+
+def without_braces(text: str) -> str:
+    """A text without the braces around all of it."""
+    for _ in range(_MOST_BRACES):
+        if not text.startswith("{") or not text.endswith("}") or text.endswith("\\}"):
+            return text
+        depth = 0
+        for place, character in enumerate(text):
+            is_brace = not place or text[place - 1] != "\\"
+            depth += (character == "{" and is_brace) - (character == "}" and is_brace)
+            if not depth and place < len(text) - 1:
+                return text
+        text = text[1:-1].strip()
+    return text
 
 
 def is_same_text(gold: str, prediction: str) -> bool:

@@ -92,7 +92,7 @@ def _same(gold: Node, answer: Node) -> bool:
         return _same_matrix(gold, answer)
     if isinstance(gold, _VALUES) and isinstance(answer, _VALUES):
         return equal(gold, answer)
-    return _is_single(gold, answer) or _is_single(answer, gold)
+    return _is_single(gold, answer) or _is_single(answer, gold) or _is_same_union(gold, answer)
 
 
 def _both(gold: Node, answer: Node, kind: type) -> bool:

@@ -9,6 +9,7 @@ import re
 
 from srl_reward.notation.characters import as_tex
 from srl_reward.notation.decoration import ended, undecorated
+from srl_reward.notation.degrees import temperature
 from srl_reward.notation.numerals import cardinal, exact_decimals, joined, thousands
 from srl_reward.notation.relations import has_other_relation, plain_relations
 from srl_reward.notation.words import plain_words, without_lead
@@ -22,8 +23,9 @@ _BLANK = re.compile(r"(?<![\w\\])\s+|\s+(?!\w)")  # `3 4` is not 34, `\pi r` not
 
 def plain(text: str) -> str:
     """An answer in plain notation: one spelling for what means the same."""
-    text = undecorated(plain_relations(joined(as_tex(text))))
-    return exact_decimals(thousands(cardinal(ended(without_lead(without_braces(text))))))
+    for rule in _RULES:
+        text = rule(text)
+    return text
 
 
 def without_braces(text: str) -> str:
@@ -47,3 +49,19 @@ def is_same_text(gold: str, prediction: str) -> bool:
         return True
     words = _WORDS.fullmatch(gold)
     return words is not None and plain_words(gold) == plain_words(prediction)
+
+
+_RULES = (
+    as_tex,
+    joined,
+    plain_relations,
+    undecorated,
+    without_braces,
+    without_lead,
+    ended,
+    temperature,
+    cardinal,
+    thousands,
+    exact_decimals,
+)
+"""In their order: characters, then what is around an answer, then the numbers in it."""

@@ -69,7 +69,7 @@ def test_the_task_s_own_grader_decides() -> None:
 
 
 def test_a_majority_of_one_answer_in_three_spellings(sample: Callable[..., Sample]) -> None:
-    spelt = ["(1,2)", "(1, 2)", r"\left(1,2\right)"]
+    spelt = ["(1,2)", r"\left(1, 2\right)", "(1, 4/2)"]
     wrong = [sample(extracted=answer, verdict=Verdict.WRONG) for answer in spelt]
     right = [sample(extracted="(3,4)", verdict=Verdict.CORRECT)] * 2
     assert majority_of([*right, *wrong], MATH) == (0.0, False)

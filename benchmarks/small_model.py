@@ -118,7 +118,8 @@ def table(*stages: Mapping[str, float]) -> list[str]:
 
 def times(work: Path) -> list[str]:
     """What each command took."""
-    lines = ["| command | CPU time | wall time | load of the machine |", "|---|--:|--:|--:|"]
+    load = f"other work: load on {os.cpu_count()} cores"
+    lines = [f"| command | CPU time | wall time | {load} |", "|---|--:|--:|--:|"]
     for name in ROAD:
         found = json.loads((work / f"{name}.time.json").read_text())
         cpu, wall = (f"{found[key] / 60:.1f} min" for key in ("cpu", "wall"))

@@ -189,14 +189,27 @@ class Updater:
 
     def tensors(self, samples: Sequence[Sample], rows: Sequence[int]) -> MicroBatch:
         """One of `micro_batches` on the device; see `to_tensors`."""
+        dtype = torch.promote_types(self.engine.dtype, torch.float32)
         device, packing = self.world.device, self.options.packing
-        return to_tensors(samples, rows, self.pad_id, device, packing)
+        return to_tensors(samples, rows, self.pad_id, device, packing, dtype)
 
     def optimizer_step(self, batch: list[Sample], learning_rate: float, step: int) -> Metrics:
         """One update from a global batch. Collective.
 
         CommandError, before any weight moves, where a sum is not finite or the samples come from
         another model than the one that is trained.
+        """
+        totals = self.accumulate(batch)
+        check_metrics(totals, step + 1)
+        dtype = self.engine.dtype
+        limit = limit_of(self.options.max_logprob_difference, dtype)
+        check_agreement(totals, limit, step + 1, dtype)
+        return totals | {"grad_norm": self.engine.step(learning_rate)}
+
+    def accumulate(self, batch: list[Sample]) -> Metrics:
+        """Add up the gradients of a global batch, and its metrics. Collective.
+
+        What the engine then holds are the gradients of one optimizer step that is not made yet.
         """
         samples = with_token_weights(batch, self.options.normalisation, self.options.longest)
         shards = self.micro_batches(samples)
@@ -209,12 +222,7 @@ class Updater:
                 sums[name] = sums.get(name, torch.zeros(())) + value.cpu()
         names = sorted(sums)
         values = self.world.sum([float(sums[name]) for name in names])
-        totals = dict(zip(names, values, strict=True))
-        check_metrics(totals, step + 1)
-        dtype = self.engine.dtype
-        limit = limit_of(self.options.max_logprob_difference, dtype)
-        check_agreement(totals, limit, step + 1, dtype)
-        return totals | {"grad_norm": self.engine.step(learning_rate)}
+        return dict(zip(names, values, strict=True))
 
     def micro_loss(self, batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """One micro-batch's share of the loss, and metrics that add up over micro-batches."""

@@ -70,6 +70,15 @@ def test_one_failed_stage_fails_the_gate_and_hides_no_other(gate, name):
     assert "\nok      quickstart " in said
 
 
+def test_what_is_beside_writes_into_the_folder_that_is_removed_at_the_end(gate, tmp_path):
+    code, said = run(gate(slow="echo where: $scratch"))
+    assert code == 0
+    (inner,) = [line for line in said.splitlines() if line.startswith("where: ")]
+    folder = Path(inner.removeprefix("where: "))
+    assert folder.parent.name.startswith("srl-ci.")  # so that a stage that is killed leaves nothing
+    assert not folder.parent.exists()
+
+
 def test_nothing_runs_where_the_environment_cannot_be_installed(gate):
     code, said = run(gate(install="false"))
     assert code == 1

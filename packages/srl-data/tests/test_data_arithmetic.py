@@ -37,6 +37,9 @@ def test_the_example_of_the_documentation():
         "4. **Answer** \\boxed{1406}",
     ]
     assert problem.thoughts == ["carry 0", "carry 0", "carry 0", "join"]
+    metas = [instance.meta for instance in problem.instances()]
+    assert [meta["thinking"] for meta in metas] == problem.thoughts
+    assert {(meta["answer"], meta["grader"]) for meta in metas} == {("1406", "boxed_integer")}
 
 
 def test_borrowing():

@@ -18,7 +18,7 @@ from srl_data.instances import target_indices
 from srl_data.manifest import read_manifest
 from srl_data.records import PromptAnswer, SftPair, SrlInstance, read_records
 from srl_data.solutions import ExpertSolution, Fields, read_solution
-from srl_reward import StepReward, target_fault
+from srl_reward import StepReward, extract_boxed, target_fault
 
 THREE = "Intro.\n\n1. **First** a\n   1. inner\n\n2. **Second:** b\n\n3. **Third** c\n\nDone."
 ROWS = [
@@ -348,7 +348,16 @@ def test_synth_writes_disjoint_files_with_verified_manifests(tmp_path, capsys):
     assert all(int(key.answer) == eval(key.id) for key in keys)
     asked = {pair.prompt.partition("\n")[0] for pair in warmup}
     assert {item.problem for item in val}.isdisjoint(asked | {item.problem for item in train})
-    for name in ("a", "a.val", "a.eval", "a.warmup"):
+    pairs = list(read_records(tmp_path / "a.sft.jsonl", SftPair))
+    answers = list(read_records(tmp_path / "a.answers.jsonl", PromptAnswer))
+    trained = list(dict.fromkeys(item.problem for item in train))
+    assert [pair.prompt for pair in pairs] == [each.problem for each in answers] == trained
+    for pair, each in zip(pairs, answers, strict=True):
+        steps = [item.target_step for item in train if item.problem == pair.prompt]
+        assert pair.response == "\n".join(steps)
+        assert int(extract_boxed(pair.response)) == int(each.answer) == eval(each.id)
+        assert (pair.meta["answer"], pair.meta["grader"]) == (each.answer, each.grader)
+    for name in ("a", "a.sft", "a.answers", "a.val", "a.eval", "a.warmup"):
         manifest = read_manifest(tmp_path / f"{name}.jsonl")
         assert f"{tmp_path / name}.jsonl: {manifest.records} records" in out
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from srl_data import splits
+from srl_data import sources, splits
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.splits import heldout_split, open_source, open_splits, training_split
 
@@ -29,7 +29,7 @@ def rows_of(source):
 
 
 def by_split(found):
-    return {name: [row for _, row in rows_of(source)] for name, source in found.parts.items()}
+    return {name: [row for _, row in rows_of(found[name])] for name in found.parts}
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,19 @@ def test_a_folder_s_files_are_its_splits(tmp_path, names):
     assert by_split(found) == {"train": ROWS[:4], "test": ROWS[4:]}
     assert training_split(found, None) == "train"
     assert heldout_split(found, None, "train") == "test"
+
+
+def test_only_the_split_that_is_asked_for_is_read_and_a_changed_file_is_seen(tmp_path, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(sources, "sha256_file", lambda path: hashed.append(path.name) or "0" * 64)
+    write(tmp_path / "train.jsonl", ROWS)
+    write(tmp_path / "test.jsonl", ROWS)
+    for _ in range(2):
+        assert len(rows_of(open_splits(str(tmp_path))["train"])) == 6
+    assert hashed == ["train.jsonl"]
+    write(tmp_path / "train.jsonl", ROWS[:2])
+    assert len(rows_of(open_splits(str(tmp_path))["train"])) == 2
+    assert hashed == ["train.jsonl"] * 2
 
 
 def test_shards_are_one_table_whose_rows_are_told_by_file(tmp_path):

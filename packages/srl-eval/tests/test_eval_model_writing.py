@@ -115,13 +115,8 @@ def check_right(task: str, step: int) -> None:
     assert lost == []
 
 
-# math-verify takes N for n and loses an E with an index: wrong, and known (LIMITS in the table).
-TOO_KIND = {"N=n", r"\frac{1}{3} E_{1}+\frac{2}{3} E_{2}"}
-
-
 def check_altered(task: str, step: int) -> None:
-    got = [entry for entry in graded(task, step, altered) if entry[0] is Verdict.CORRECT]
-    assert [entry for entry in got if entry[1] not in TOO_KIND] == []
+    assert [entry for entry in graded(task, step, altered) if entry[0] is Verdict.CORRECT] == []
 
 
 STEPS = {"math500": 10, "gsm8k": 20, "minerva_math": 10, "olympiadbench": 20}

@@ -389,7 +389,8 @@ def watched(world: World) -> Watch:
         before: Callable[[Any], None] = lambda _trainer: None,
         ends: type[Exception] | None = None,
     ) -> Watched:
-        from srl_grpo.stages.train import open_run, train_and_compare
+        from srl_grpo.stages.running import train_and_compare
+        from srl_grpo.stages.train import open_run
 
         config = TrainConfig.model_validate({**tree, "output_dir": path})
         seen = Watched(path)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -99,10 +100,43 @@ def test_limits():
 def test_a_nucleus_explains_what_it_can_and_no_more(logprobs, top_p, share):
     trainer_N = torch.tensor(logprobs, dtype=torch.float64)
     by_design = -math.log(top_p) * share
-    assert unexplained(trainer_N, trainer_N + by_design, top_p).max() < 1e-9
-    beyond = unexplained(trainer_N, trainer_N - math.log(top_p) + 0.25, top_p)
+    assert unexplained(trainer_N - (trainer_N + by_design), top_p).max() < 1e-9
+    beyond = unexplained(trainer_N - (trainer_N - math.log(top_p) + 0.25), top_p)
     assert beyond.min() == pytest.approx(0.25)
-    assert unexplained(trainer_N, trainer_N - 0.25, top_p).min() == pytest.approx(0.25)
-    assert torch.equal(
-        unexplained(trainer_N, trainer_N + 0.25, 1.0), (trainer_N + 0.25 - trainer_N).abs()
-    )
+    assert unexplained(trainer_N - (trainer_N - 0.25), top_p).min() == pytest.approx(0.25)
+    gap_N = trainer_N - (trainer_N + 0.25)
+    assert torch.equal(unexplained(gap_N, 1.0), gap_N.abs())
+
+
+@pytest.mark.parametrize(
+    "cut", [{}, {"train_batch_size": 4}, {"train_batch_size": 8, "ppo_steps": 2}]
+)
+def test_the_ratios_distribution_is_that_of_all_tokens(tiny_model, world, cut):
+    """However the batch is cut, whether its loss has a ratio or not: one number a token."""
+    model, sampler = tiny_model(), tiny_model(seed=1)
+    for loss in ("dapo", "reinforce_with_baseline", "luspo"):
+        found = sampled_and_trained(tiny_model(), sampler, world, limit=0, loss=loss, **cut)
+        ratios = true_ratios(model, sampler)
+        expected = {"mean": np.mean(ratios), "max": np.max(ratios)}
+        for name, share in (("p01", 0.01), ("p50", 0.5), ("p99", 0.99)):
+            expected[name] = np.quantile(ratios, share)
+        for name, value in expected.items():
+            assert found[f"sampling/ratio_{name}"] == pytest.approx(value, rel=1e-4), (loss, name)
+        difference = np.abs(np.log(ratios)).mean()
+        assert found["sampling/logprob_difference"] == pytest.approx(difference, rel=1e-4)
+
+
+def true_ratios(model, sampler) -> np.ndarray:
+    """`old / sampler` of what `sampler` draws, scored row by row."""
+    sampling = Sampling(max_new_tokens=12, temperature=1.0, stop_token_ids=(0,))
+    rows = [prompt for prompt in PROMPTS for _ in range(4)]
+    engine = TransformersEngine(sampler, pad_token_id=1)
+    drawn = engine.generate(rows, sampling, list(range(len(rows))))
+    found = []
+    for prompt, completion in zip(rows, drawn, strict=True):
+        ids = torch.tensor([[*prompt, *completion.token_ids]])
+        with torch.no_grad():
+            table = model(input_ids=ids).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+        chosen = table.gather(1, torch.tensor(completion.token_ids)[:, None])[:, 0]
+        found.append((chosen - torch.tensor(completion.logprobs)).exp().numpy())
+    return np.concatenate(found)

@@ -56,7 +56,7 @@ def test_columns_are_flat_over_tokens_row_by_row():
     assert batch.columns["weight"].tolist() == [0.5, 0.25, 0.25]
     assert batch.columns["old_logprobs"].tolist() == [-3.0, -1.0, -2.0]
     assert batch.columns["sequence"].tolist() == [0, 1, 1]
-    assert batch.columns.keys() == {"advantage", "weight", "old_logprobs", "sequence"}
+    assert batch.columns.keys() == {*("advantage", "weight", "share", "old_logprobs", "sequence")}
 
 
 def test_an_empty_micro_batch_has_the_columns_of_the_others():

@@ -4,6 +4,7 @@
 that is added and not held here, or that nothing reads while a run goes on, fails the walk.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,9 +24,11 @@ from srl_data.command.errors import CommandError
 from srl_data.records import SrlInstance
 from srl_eval.generate import seed_for
 from srl_grpo.config.algorithm import AlgorithmSection
+from srl_grpo.config.losses import CONSTANTS
 from srl_grpo.config.sections import LaunchSection
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.launch import torchrun_arguments
+from srl_grpo.run.trackers import read_metrics
 from srl_reward import ratio, render_step_output, strip_step_number
 
 BUILT: dict[str, Any] = {
@@ -48,6 +51,7 @@ BUILT: dict[str, Any] = {
     "warm_start": {
         "steps": 2,
         "batch_size": 3,
+        "num_pairs": 4,
         "learning_rate": 2e-3,
         "forget_carry": 1.0,
         "wrong_digit": 0.5,
@@ -145,6 +149,22 @@ ANSWERED: dict[str, Any] = {
 }
 """The reward of an answer, whose records name a more lenient grader."""
 
+SPLIT: dict[str, Any] = {
+    **ANSWERED,
+    "data": {
+        "template": "question_only",
+        "max_prompt_length": 96,
+        "train_split": "first",
+        "eval_split": "last",
+        "train_max_samples": 2,
+        "problem_field": "q",
+        "answer_field": "key.a",
+    },
+    "synthetic": None,
+    "evaluation": {"eval_every": 1},
+}
+"""Problems with answers in a folder of native splits, with columns of their own."""
+
 CHAT = (
     "{% for m in messages %}{{ m['content'] }}{{ eos_token }}{% endfor %}"
     "{% if add_generation_prompt %} {% if thinks %}<think>{% endif %}{% endif %}"
@@ -211,11 +231,24 @@ class Runs:
         return self.watched(ANSWERED, self.folder / "answered", script=boxed)
 
     @cached_property
+    def split(self):
+        """The run of `SPLIT`."""
+        folder = self.folder / "splits"
+        folder.mkdir()
+        for name, numbers in (("first", range(1, 5)), ("last", range(7, 9)), ("test", range(9))):
+            rows = [{"q": f"{n}+1=?", "key": {"a": n + 1}, "more": "x"} for n in numbers]
+            lines = (json.dumps(row) + "\n" for row in rows)
+            (folder / f"{name}.jsonl").write_text("".join(lines))
+        tree = {**SPLIT, "data": {**SPLIT["data"], "path": str(folder)}}
+        return self.watched(tree, self.folder / "split", script=boxed)
+
+    @cached_property
     def plain(self):
-        """One step without a baseline, with a single completion per prompt."""
-        tree = {**STARVED, "num_steps": 1, "algorithm": {"baseline": "none"}}
+        """Two steps without a baseline, with a single completion per prompt; final/ alone stays."""
+        tree = {**STARVED, "num_steps": 2, "algorithm": {"baseline": "none"}}
         rollout = {"rollout": {**STARVED["rollout"], "group_size": 1}}
-        return self.watched({**tree, **rollout}, self.folder / "plain")
+        rest = {"optimizer": {"warmup_ratio": 1.0}, "checkpoint": {"save_final_only": True}}
+        return self.watched({**tree, **rollout, **rest}, self.folder / "plain")
 
     @cached_property
     def files(self):
@@ -342,19 +375,19 @@ def shapes(seen) -> list[int]:
 
 
 def warm_rows(seen) -> list[str]:
-    """The texts of the warm start, as its model read them."""
+    """The texts of the warm start, as its model read them, each once."""
     tokenizer = seen.trainer.tokenizer
     rows = [row for ids in seen.forwards[: seen.warm_forwards] for row in ids.tolist()]
-    return [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
+    return sorted({tokenizer.decode(row, skip_special_tokens=True) for row in rows})
 
 
 def stream_rows(**errors: float) -> list[str]:
     """The same from the stream itself."""
-    found = islice(sloppy_stream(7, Difficulty(2, 3), **errors), 6)
-    return [
+    found = islice(sloppy_stream(7, Difficulty(2, 3), **errors), 4)
+    return sorted(
         f"{i.problem}\n" + "".join(f"{s}\n" for s in i.previous_steps) + response
         for i, response in found
-    ]
+    )
 
 
 def expert_prompts() -> list[str]:
@@ -445,6 +478,24 @@ HELD: dict[str, Held] = {
     ),
     "data.path": lambda r: ([p.id for p in r.files.trainer.prompts], ["p0/1", "p1/1"]),
     "data.val_path": lambda r: ([p.id for p in r.files.trainer.held_out.prompts], ["p2/1"]),
+    "data.train_split": lambda r: (
+        {p.columns["problem"] for p in r.split.trainer.prompts}
+        <= {f"{n}+1=?" for n in range(1, 5)},
+        True,
+    ),
+    "data.eval_split": lambda r: (
+        [p.columns["problem"] for p in r.split.trainer.held_out.prompts],
+        ["7+1=?", "8+1=?"],
+    ),
+    "data.train_max_samples": lambda r: (len(r.split.trainer.prompts), 2),
+    "data.problem_field": lambda r: (
+        [p.text for p in r.split.trainer.prompts],
+        ["1+1=?", "2+1=?"],
+    ),
+    "data.answer_field": lambda r: (
+        [p.columns["answer"] for p in r.split.trainer.prompts],
+        ["2", "3"],
+    ),
     "data.template": lambda r: (
         ["\n" in run.trainer.prompts[0].text for run in (r.built, r.files)],
         [True, False],  # bare ends its lines, question_only has none
@@ -477,9 +528,10 @@ HELD: dict[str, Held] = {
     ),
     "warm_start.steps": lambda r: (r.built.warm_steps, 2),
     "warm_start.batch_size": lambda r: (
-        [len(ids) for ids in r.built.forwards[: r.built.warm_forwards]],
+        [row["examples"] for row in read_metrics(r.built.path / "sft/metrics.jsonl")],
         [3, 3],
     ),
+    "warm_start.num_pairs": lambda r: (len(warm_rows(r.built)), 4),
     "warm_start.learning_rate": lambda r: ([s.rate for s in r.built.steps[:2]], [2e-3, 1e-3]),
     "warm_start.forget_carry": lambda r: (
         warm_rows(r.built),
@@ -564,6 +616,7 @@ HELD: dict[str, Held] = {
     "optimizer.learning_rate": lambda r: (max(rates(r.built)), 1e-3),
     "optimizer.betas": lambda r: ({s.betas for s in r.built.steps[2:]}, {(0.8, 0.95)}),
     "optimizer.weight_decay": lambda r: ({s.weight_decay for s in r.built.steps[2:]}, {0.05}),
+    "optimizer.warmup_ratio": lambda r: (rates(r.plain), [5e-7, 1e-6]),
     "optimizer.warmup_steps": lambda r: (rates(r.built)[::4][:2], [5e-4, 1e-3]),
     "optimizer.schedule": lambda r: (rates(r.built)[::4][2:], [1e-3, 5e-4]),
     "optimizer.max_grad_norm": lambda r: (
@@ -599,6 +652,10 @@ HELD: dict[str, Held] = {
         [sorted(p.name for p in run.path.glob("step_*")) for run in (r.built, r.files)],
         [["step_2", "step_3", "step_4"], ["step_1"]],
     ),
+    "checkpoint.save_final_only": lambda r: (
+        sorted(p.name for p in r.plain.path.iterdir() if (p / "MANIFEST.json").is_file()),
+        ["final"],
+    ),
     "checkpoint.keep_last": lambda r: ((r.built.path / "step_1").exists(), False),
     "checkpoint.resume": lambda r: (
         [c.weights_version for c in r.resumed.rollouts][:1] and len(r.resumed.metrics),
@@ -628,16 +685,23 @@ HELD: dict[str, Held] = {
 
 ELSEWHERE = {
     "config_version",
-    "algorithm.epsilon_low",
-    "algorithm.epsilon_high",
     "algorithm.beta",
     "algorithm.sampler_cap",
+    *(f"algorithm.{name}" for name in CONSTANTS),
+    "algorithm.advantage_scale",
+    "algorithm.kl_estimator",
+    "algorithm.kl_corrected",
+    "algorithm.sampler_floor",
+    "algorithm.sampler_correction",
     "evaluation.chain_start",
     "checkpoint.force",
+    "data.revision",
+    "data.subset",
 }
 """The version of config files, held in `test_grpo_former_loss.py`; keys of the loss and of chains,
-`test_grpo_wiring.py` by what they do to a run; the one that lets a run go on with other inputs, in
-`test_grpo_inputs.py`."""
+in `test_grpo_wiring.py` and `test_grpo_loss_wiring.py` by what they do to a run; constants of the
+losses, in `test_grpo_loss_family.py`; the one that lets a run go on with other inputs, in
+`test_grpo_inputs.py`; what is asked of a hub, in `test_grpo_data_parts.py`."""
 
 
 def model_config(runs: Runs):
@@ -674,7 +738,7 @@ def owner(path: tuple[str, ...]) -> str:
 
 
 def test_every_key_is_read_while_a_run_goes_on(runs: Runs) -> None:
-    assert runs.resumed and runs.files  # noqa: PT018 - made here where they are not yet
+    assert runs.resumed and runs.files and runs.split  # noqa: PT018 - made where they are not yet
     unread = [
         leaf.key
         for leaf in leaves(TrainConfig)

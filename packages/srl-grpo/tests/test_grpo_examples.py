@@ -411,6 +411,12 @@ def test_answers_come_from_the_named_column_the_record_or_its_meta(tmp_path):
     assert load(data)[0].examples[0].columns == {"problem": "q"}  # the response is no answer key
 
 
+def test_a_grader_that_there_is_not_names_the_row(tmp_path):
+    path = write_rows(tmp_path / "p.jsonl", [PAIRS[0] | {"grader": "maths"}])
+    with pytest.raises(DataError, match=r"p.jsonl:1: unknown grader 'maths'; expected one of ex"):
+        load(section(path))
+
+
 def test_a_missing_thinking_column_names_row_and_field(tmp_path):
     path, rows = instances(tmp_path, thinking=False)
     with pytest.raises(DataError, match=r"instances.jsonl:1: no column 'thought' \(--thinking-fie"):

@@ -22,7 +22,8 @@ from srl_grpo.objective.options import LossOptions
 from srl_grpo.rollout.algorithm import GroupRelative, samples_of
 from srl_grpo.rollout.engines import generate_round, transformers_rollout
 from srl_grpo.run.checkpoint import TrainerState, save_checkpoint, steps_of
-from srl_grpo.stages.train import open_run, train_and_compare
+from srl_grpo.stages.running import train_and_compare
+from srl_grpo.stages.train import open_run
 from srl_grpo.toy.model import character_tokenizer
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from srl_grpo.objective.importance import SamplerWeights
 from srl_grpo.objective.kl import k3
 from srl_grpo.objective.loss import policy_loss
 from srl_grpo.objective.normalisation import token_weights
@@ -102,7 +103,7 @@ OPTIONS = st.builds(
     epsilon_low=st.sampled_from([0.1, 0.2, 0.5]),
     epsilon_high=st.sampled_from([0.1, 0.28, 3.0]),
     beta=st.sampled_from([0.0, 0.05, 1.0]),
-    sampler_cap=st.sampled_from([None, 1.0, 2.0]),
+    sampler=st.sampled_from([None, SamplerWeights(1.0), SamplerWeights(2.0)]),
 )
 
 
@@ -115,8 +116,8 @@ def naive_loss(tokens: list[tuple[float, ...]], options: LossOptions) -> float:
             gain = advantage * min(ratio, 1 + options.epsilon_high)
         else:
             gain = advantage * max(ratio, 1 - options.epsilon_low)
-        if options.sampler_cap is not None:
-            gain *= min(options.sampler_cap, math.exp(old - sampler))
+        if options.sampler is not None:
+            gain *= min(options.sampler.cap, math.exp(old - sampler))
         penalty = math.exp(reference - policy) - (reference - policy) - 1
         total += weight * (-gain + options.beta * penalty)
     return total
@@ -176,14 +177,14 @@ def test_without_beta_no_reference_is_needed_and_no_kl_reported():
 
 @pytest.mark.parametrize(("sampler", "factor"), [(-1.5, 1.2), (-0.5, math.exp(-0.5))])
 def test_the_sampler_correction_is_capped_above_only(sampler, factor):
-    options = LossOptions(sampler_cap=1.2)
+    options = LossOptions(sampler=SamplerWeights(1.2))
     columns = (column(-1.0), column(-1.0), column(2.0), column(1.0))
     loss, _ = policy_loss("dapo", Tokens(*columns, sampler_logprobs_N=column(sampler)), options)
     assert loss.item() == pytest.approx(-2.0 * factor, abs=1e-12)
 
 
 def test_the_sampler_correction_leaves_the_kl_term_alone():
-    options = LossOptions(beta=0.5, sampler_cap=1.0)
+    options = LossOptions(beta=0.5, sampler=SamplerWeights(1.0))
     columns = (column(-1.0), column(-1.0), column(0.0), column(1.0))
     loss, metrics = policy_loss("dapo", Tokens(*columns, None, column(-2.0), column(0.0)), options)
     assert loss.item() == pytest.approx(0.5 * metrics["kl"].item(), abs=1e-12)

@@ -128,6 +128,7 @@ def test_a_fork_without_a_checkpoint_of_its_own_starts_from_the_other_run_again(
     for again in range(2):
         for step in (3, 4):  # as if it had been killed before its first checkpoint
             shutil.rmtree(tmp_path / "b" / f"step_{step}")
+        shutil.rmtree(tmp_path / "b" / "final")
         code, shown, _ = train("--resume", "auto", "--output-dir", "b", "--num-steps", 4)
         assert code == 0, again
         assert "it starts from" in shown

@@ -5,13 +5,15 @@
 use std::ops::Range;
 
 /// The content of the last complete `\boxed{…}` or `\fbox{…}`: the one that starts last among
-/// those that close. Braces nest, `\{` and `\}` are no braces, white space may stand before the
+/// those that close and are not empty (`within \boxed{}` asks for an answer and gives none); where
+/// all are empty, the last of them. Braces nest, `\{` and `\}` are no braces, white space may stand before the
 /// brace. A box without braces (`\boxed 5`) is none, since TeX would box one digit.
 #[must_use]
 pub fn extract_boxed(text: &str) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
     let mut open: Vec<(usize, bool)> = Vec::new();
     let mut last: Option<Range<usize>> = None;
+    let mut last_empty: Option<Range<usize>> = None;
     let mut at = 0;
     while at < bytes.len() {
         match bytes[at] {
@@ -26,17 +28,40 @@ pub fn extract_boxed(text: &str) -> Option<Range<usize>> {
             }
             b'{' => open.push((at + 1, false)),
             b'}' => {
-                if let Some((start, true)) = open.pop()
-                    && last.as_ref().is_none_or(|box_| box_.start < start)
-                {
-                    last = Some(start..at);
+                if let Some((start, true)) = open.pop() {
+                    let kind = if is_blank(&text[start..at]) {
+                        &mut last_empty
+                    } else {
+                        &mut last
+                    };
+                    if kind.as_ref().is_none_or(|box_| box_.start < start) {
+                        *kind = Some(start..at);
+                    }
                 }
             }
             _ => {}
         }
         at += 1;
     }
-    last
+    last.or(last_empty)
+}
+
+const BLANKS: [&str; 19] = [
+    "{", "}", "$", "~", ".", "…", "_", "\\_", "\\,", "\\;", "\\:", "\\!", "\\ ", "\\quad",
+    "\\qquad", "\\text{", "\\ldots", "\\dots", "\\cdots", 
+];
+
+/// Whether a box holds spacing, dots or lines to be filled in, and no answer.
+fn is_blank(content: &str) -> bool {
+    let mut rest = content.trim_start();
+    while !rest.is_empty() {
+        // The longest first: `\qquad` is no `\q`.
+        let Some(blank) = BLANKS.iter().rev().find(|blank| rest.starts_with(**blank)) else {
+            return false;
+        };
+        rest = rest[blank.len()..].trim_start();
+    }
+    true
 }
 
 /// The byte after the brace of a box that starts at `at`.
@@ -81,7 +106,34 @@ fn aime_integer(content: &str) -> Option<u16> {
     integer(inner)
 }
 
-/// What stands right of the last `=` outside braces; none if that `=` is part of `<=` and the like.
+/// Whether a text bounds or denies: `n <`, `x \not`, `m \ne n`.
+fn bounds(content: &str) -> bool {
+    let signs = ["<", ">", "!", "≤", "≥", "≠"];
+    let commands = [
+        "\\ne",
+        "\\neq",
+        "\\not",
+        "\\le",
+        "\\leq",
+        "\\ge",
+        "\\geq",
+        "\\lt",
+        "\\gt",
+        "\\leqslant",
+        "\\geqslant",
+    ];
+    let is_command = |name: &str| {
+        content.match_indices(name).any(|(at, _)| {
+            let next = content[at + name.len()..].chars().next();
+            !next.is_some_and(|next| next.is_ascii_alphabetic())
+        })
+    };
+    content.ends_with('\\')
+        || signs.iter().any(|sign| content.contains(sign))
+        || commands.iter().any(|name| is_command(name))
+}
+
+/// What stands right of the last `=` outside braces; none where a bound or a denial stands left.
 fn right_side(content: &str) -> Option<&str> {
     let bytes = content.as_bytes();
     let mut depth = 0_usize;
@@ -89,10 +141,7 @@ fn right_side(content: &str) -> Option<&str> {
         match bytes[at] {
             b'}' => depth += 1,
             b'{' => depth = depth.saturating_sub(1),
-            b'=' if depth == 0 => {
-                let compared = at > 0 && matches!(bytes[at - 1], b'<' | b'>' | b'!' | b'\\');
-                return (!compared).then(|| &content[at + 1..]);
-            }
+            b'=' if depth == 0 => return (!bounds(&content[..at])).then(|| &content[at + 1..]),
             _ => {}
         }
     }
@@ -189,8 +238,8 @@ fn integer(text: &str) -> Option<u16> {
 }
 
 /// The number after the last `####`, as GSM8K writes it: without `$`, thousands commas, a final
-/// point and decimal zeros. A unit may follow, with no further number or operator in it, and bold
-/// marks may stand around. None where no number stands there.
+/// point and decimal zeros. A unit may follow, with no further number or operator in it and no
+/// `million`, and bold marks may stand around. None where no number stands there.
 #[must_use]
 pub fn extract_gsm8k_answer(text: &str) -> Option<String> {
     let after = &text[text.rfind("####")? + 4..];
@@ -227,10 +276,16 @@ fn sign_and_currency(line: &str) -> (bool, &str) {
         .map_or((false, rest), |rest| (true, dollar(rest.trim_start())))
 }
 
+const MULTIPLIERS: [&str; 6] = [
+    "hundred", "thousand", "million", "billion", "trillion", "dozen",
+];
+
 /// What may follow a number: words and signs such as `%`, but nothing that makes another number.
 /// GSM8K's own evaluation takes `18` out of `#### 18 dollars` too.
 fn is_unit(text: &str) -> bool {
-    !text.contains(|c: char| c.is_numeric() || "+-*/=^<>:_#".contains(c))
+    let lower = text.to_lowercase();
+    !MULTIPLIERS.iter().any(|word| lower.contains(word))
+        && !text.contains(|c: char| c.is_numeric() || "+-*/=^<>:_#".contains(c))
 }
 
 /// Digits, with commas before each group of three or none at all.

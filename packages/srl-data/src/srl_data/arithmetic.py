@@ -173,15 +173,32 @@ class ArithmeticProblem:
         """What a record says about its origin."""
         return {"operation": self.operation, "digits": self.digits, "split": self.split}
 
+    @property
+    def answer_meta(self) -> dict[str, object]:
+        """The origin, the answer and how it is graded."""
+        return {**self.meta, "answer": self.answer, "grader": GRADER}
+
     def instance(self, index: int) -> SrlInstance:
-        """The SRL instance whose target is the 1-based step `index`."""
-        meta = {**self.meta, "grader": GRADER}
+        """The SRL instance whose target is the 1-based step `index`.
+
+        Its meta has the expert's thought before the step, and the problem's answer.
+        """
+        meta = {**self.answer_meta, "thinking": self.thoughts[index - 1]}
         return step_instance(self.name, self.problem, self.steps, index, meta=meta)
 
     def instances(self, targets: Targets = "all") -> Iterator[SrlInstance]:
         """SRL instances of the expert's solution; `all` so that a model can chain from step 1."""
         for index in target_indices(targets, self.digits + 1):
             yield self.instance(index)
+
+    def pair(self) -> SftPair:
+        """The problem with the expert's whole solution, a step a line, and without mistakes."""
+        return SftPair(
+            id=self.name,
+            prompt=self.problem,
+            response="\n".join(self.steps),
+            meta=self.answer_meta,
+        )
 
     def prompt_answer(self) -> PromptAnswer:
         """The problem with its answer key."""

@@ -19,7 +19,15 @@ from srl_data.command.progress import track
 from srl_data.instances import Targets
 from srl_data.manifest import Manifest, beside, write_manifest
 from srl_data.records import OnError, SftPair, SrlInstance, write_records
-from srl_data.solutions import Candidate, ExpertSolution, Fields, Refusal, candidates, read_solution
+from srl_data.solutions import (
+    Candidate,
+    ExpertSolution,
+    Fields,
+    Refusal,
+    Steps,
+    candidates,
+    read_solution,
+)
 from srl_data.sources import RowSource
 from srl_data.splits import open_source
 from srl_reward.steps import Preamble
@@ -41,6 +49,12 @@ class BuildConfig(Section):
     newest commit. To repeat a build exactly, give the commit from its manifest."""
     field: str = "deepseek_attempt"
     """The column with the expert's solution."""
+    steps: Steps = "numbered"
+    """How a solution tells its steps: numbered by its author; or gsm8k, whose lines are numbered
+    here, the calculator's marks taken out and the #### line made the boxed answer."""
+    answer_field: str | None = None
+    """The column with the final answer, kept in each record's meta. Default: what the solution's
+    last box holds, where it has one."""
     problem_field: str | None = None
     """The column with the problem. Default: question, or problem where there is no question."""
     targets: Targets = "2..N"
@@ -95,9 +109,9 @@ class Survey:
         self.thinking += solution.thinking_blocks > 0
 
 
-def solution_name(row: int) -> str:
-    """The id of a row's solution, e.g. `s1k-00002`."""
-    return f"s1k-{row:05d}"
+def solution_name(row: int, steps: Steps = "numbered") -> str:
+    """The id of a row's solution, e.g. `s1k-00002`, `gsm8k-00002`."""
+    return f"{'s1k' if steps == 'numbered' else steps}-{row:05d}"
 
 
 def question_rank(problem: str, seed: int) -> str:
@@ -117,13 +131,14 @@ def find_fields(config: BuildConfig, source: RowSource) -> Fields:
         raise ConfigError(msg)
     problem = config.problem_field
     wanted = {config.field: "field"} | ({grade: "only-correct"} if grade else {})
+    wanted |= {config.answer_field: "answer-field"} if config.answer_field else {}
     found: dict[str, None] = {}
     for _, row in source.read(config.on_error, lambda _: None):
         found |= dict.fromkeys(row)
         if problem is None and ("question" in row or "problem" in row):
             problem = "question" if "question" in row else "problem"
         if problem in found and wanted.keys() <= found.keys():
-            return Fields(problem, config.field, grade)
+            return Fields(problem, config.field, grade, config.answer_field, config.steps)
     if not found:
         raise DataError(f"{config.source} holds no rows; expected problems with solutions")
     wanted = {problem or "problem": "problem-field"} | wanted
@@ -155,11 +170,15 @@ class Builder:
             if isinstance(solution, ExpertSolution):
                 yield index, solution
             elif survey:
-                survey.refuse(solution, solution_name(index))
+                survey.refuse(solution, self.name(index))
 
     def candidates(self, index: int, solution: ExpertSolution) -> list[Candidate]:
         """The steps of one solution that may become targets, unchecked."""
-        return candidates(solution_name(index), solution, self.config.targets)
+        return candidates(self.name(index), solution, self.config.targets)
+
+    def name(self, index: int) -> str:
+        """The id of a row's solution."""
+        return solution_name(index, self.config.steps)
 
     def survey(self) -> Survey:
         """The first pass: what conforms, what does not, and why."""
@@ -192,10 +211,10 @@ class Builder:
             if index in rows:
                 text = solution.text[solution.steps[0].start :].strip()
                 yield SftPair(
-                    id=solution_name(index),
+                    id=self.name(index),
                     prompt=solution.problem,
                     response=text,
-                    meta={"row": index},
+                    meta=solution.meta(index),
                 )
 
 
@@ -234,6 +253,8 @@ def nothing_left(survey: Survey, builder: Builder) -> str:
     fields = builder.fields
     advice = {
         "malformed_row": "mend the rows, or name another --source",
+        "missing_answer": f"choose another --answer-field than {fields.answer!r}",
+        "no_final_line": "leave --steps gsm8k out, or choose another --field",
         "missing_problem": f"choose another --problem-field than {fields.problem!r}",
         "graded_wrong": "leave --only-correct out",
         "other_headings": "number the steps 1., 2., …; theirs begin with "

@@ -77,8 +77,9 @@ def synth_group() -> None:
 def synth_arithmetic(config: SynthConfig, dry_run: bool) -> None:
     """Column arithmetic with numbered expert steps.
 
-    Writes training instances to --output and, beside them, instances (.val) and answer keys
-    (.eval) of held-out problems, supervised pairs (.warmup) if asked for, and manifests.
+    Writes training instances to --output and, beside them, whole solutions as pairs (.sft) and
+    answer keys (.answers) of the same problems, instances (.val) and answer keys (.eval) of
+    held-out problems, pairs with deliberate mistakes (.warmup) if asked for, and manifests.
     """
     config.resolved_difficulty()
     if dry_run:

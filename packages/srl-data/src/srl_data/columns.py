@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from srl_data.records import is_unicode
 from srl_data.sources import Row
+from srl_reward.grading import GRADERS
 
 ABSENT = object()
 """What `value_at` gives for a column that is not there."""
@@ -61,6 +62,23 @@ def answer_in(row: Row, name: str, flag: str) -> str:
     if not math.isfinite(value):
         raise ValueError(f"column {name!r} ({flag}) holds {value!r}, expected a finite number")
     return str(int(value)) if value == int(value) else str(value)
+
+
+def grader_in(row: Row) -> str | None:
+    """How the answer is compared, where the row or its `meta` says so; ValueError if unknown."""
+    grader = value_with_meta(row, "grader")
+    if grader is ABSENT or grader is None:
+        return None
+    if grader not in GRADERS:
+        raise ValueError(f"unknown grader {grader!r}; expected one of {', '.join(GRADERS)}")
+    return str(grader)
+
+
+def name_of(row: Row, default: str) -> str:
+    """A row's own id, or its place."""
+    found = row.get("id")
+    known = isinstance(found, str | int) and not isinstance(found, bool)
+    return str(found) if known and str(found).strip() else default
 
 
 def described(value: object) -> str:

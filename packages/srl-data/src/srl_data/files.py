@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -96,6 +97,14 @@ def write_json(path: Path, content: object) -> None:
         write_text(path, text + "\n")
     except UnicodeEncodeError:
         write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` a hard link to a file, or a copy where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def sha256_file(path: Path) -> str:

@@ -5,11 +5,9 @@ instances either each step or each whole solution is imitated. A column that is 
 a text, in every row, or the row is refused. Left out: words around the prompt, and token ids.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
-
-from pydantic import ValidationError
+from typing import Literal
 
 from srl_data.columns import (
     ABSENT,
@@ -17,20 +15,20 @@ from srl_data.columns import (
     checked_text,
     columns_shown,
     described,
+    grader_in,
+    name_of,
     text_in,
     value_with_meta,
 )
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.conversations import messages_in
 from srl_data.prompts import Message
-from srl_data.records import OnError, Skipped, SrlInstance, short_reason
-from srl_data.sources import Row, RowSource
+from srl_data.records import OnError, Skipped, SrlInstance
+from srl_data.sources import Row, RowSource, each_row
 
 Unit = Literal["step", "solution"]
 """What of SRL instances is imitated: each step, or each problem's whole solution."""
 RowKind = Literal["pair", "chat", "step", "solution"]
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -126,23 +124,6 @@ def check_fields(fields: PairFields, kind: RowKind) -> None:
         )
 
 
-def each_row(
-    source: RowSource, make: Callable[[Row, str], T], on_error: OnError, skipped: Skipped
-) -> Iterator[T]:
-    """What `make` gives of each row and its default name; a ValueError of it refuses the row."""
-    for position, row in source.read(on_error, skipped):
-        try:
-            made = make(row, f"row-{position:05d}")
-        except ValueError as error:
-            reason = error if not isinstance(error, ValidationError) else short_reason(error)
-            place = f"{source.place(position)}: {reason}"
-            if on_error == "fail":
-                raise DataError(f"{place}; mend the row or pass --on-error skip") from error
-            skipped(place)
-            continue
-        yield made
-
-
 def column_pair(row: Row, name: str, fields: PairFields) -> Pair:
     """A row whose prompt and response stand in columns."""
     prompt, response = fields.prompt or "prompt", fields.response or "response"
@@ -216,13 +197,6 @@ def whole_solutions(
         )
 
 
-def name_of(row: Row, default: str) -> str:
-    """A row's own id, or its place."""
-    found = row.get("id")
-    known = isinstance(found, str | int) and not isinstance(found, bool)
-    return str(found) if known and str(found).strip() else default
-
-
 def thinking_of(row: Row, fields: PairFields) -> str | None:
     """The thinking in the named column, of the row or its `meta`; None where none is named."""
     if fields.thinking is None:
@@ -241,5 +215,5 @@ def answer_of(row: Row, fields: PairFields, taken: tuple[str, ...] = ()) -> dict
     if fields.answer is None and (name in taken or value_with_meta(row, name) in (ABSENT, None)):
         return {}
     found: dict[str, object] = {"answer": answer_in(row, name, "--answer-field")}
-    grader = value_with_meta(row, "grader")
-    return found if grader in (ABSENT, None) else {**found, "grader": str(grader)}
+    grader = grader_in(row)
+    return found if grader is None else {**found, "grader": grader}

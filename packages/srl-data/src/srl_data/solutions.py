@@ -5,20 +5,32 @@ out first, and a target step that the reward could not score as exactly right is
 instance, while the steps around it stay.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
+from srl_data.columns import answer_in
+from srl_data.gsm8k import numbered_steps
 from srl_data.instances import Targets, step_instance, target_indices
 from srl_data.other_headings import other_heading, second_heading
 from srl_data.records import SrlInstance, is_unicode
 from srl_data.sources import Row
 from srl_data.thinking_blocks import without_thinking
-from srl_reward import NonConforming, NonConformingReason, Step, parse_solution, target_fault
+from srl_reward import (
+    NonConforming,
+    NonConformingReason,
+    Step,
+    extract_boxed,
+    parse_solution,
+    target_fault,
+)
 from srl_reward.steps import Preamble
 
 REASONS = {
     "malformed_row": "not a JSON object (skipped by --on-error skip)",
     "missing_problem": "the problem is absent or empty",
     "missing_solution": "the solution is absent or empty",
+    "missing_answer": "the answer's column is absent or empty",
+    "no_final_line": "no line `#### NUMBER` that ends the solution (--steps gsm8k)",
     "not_unicode": "a half of a surrogate pair, which no UTF-8 file can hold",
     "graded_wrong": "not graded correct (--only-correct)",
     "unclosed_thinking": "the solution opens its thinking and never closes it",
@@ -40,13 +52,22 @@ CORRECT = frozenset({"yes", "true", "correct", "1", "1.0"})
 """Grades that mean a correct solution, in lower case."""
 
 
+Steps = Literal["numbered", "gsm8k"]
+"""How a solution tells its steps: by its author's numbers, or as GSM8K's lines."""
+
+
 @dataclass(frozen=True)
 class Fields:
-    """Which columns hold what; `grade` is None where grades do not matter."""
+    """Which columns hold what; `grade` is None where grades do not matter.
+
+    `answer` None takes a solution's last box for its answer, where it has one.
+    """
 
     problem: str
     solution: str
     grade: str | None = None
+    answer: str | None = None
+    steps: Steps = "numbered"
 
 
 @dataclass(frozen=True)
@@ -59,6 +80,12 @@ class ExpertSolution:
     steps: tuple[Step, ...]
     thinking_blocks: int = 0
     """Blocks of thinking that were taken out."""
+    answer: str | None = None
+    """The final answer: of its column, else what the last box holds."""
+
+    def meta(self, row: int) -> dict[str, object]:
+        """What a record says about its origin, with the answer where it is known."""
+        return {"row": row} if self.answer is None else {"row": row, "answer": self.answer}
 
 
 @dataclass(frozen=True)
@@ -80,7 +107,27 @@ def read_solution(row: Row, fields: Fields, preamble: Preamble) -> ExpertSolutio
         return Refusal("not_unicode")
     if fields.grade and str(row.get(fields.grade)).strip().lower() not in CORRECT:
         return Refusal("graded_wrong")
-    return read_steps(problem, text, preamble)
+    if fields.steps == "gsm8k":
+        lines = numbered_steps(text)
+        if lines is None:
+            return Refusal("no_final_line")
+        text = "\n".join(lines)
+    return with_answer(row, fields.answer, read_steps(problem, text, preamble))
+
+
+def with_answer(
+    row: Row, name: str | None, solution: ExpertSolution | Refusal
+) -> ExpertSolution | Refusal:
+    """A solution with the answer in the named column, else with what its last box holds."""
+    if isinstance(solution, Refusal):
+        return solution
+    if name is None:
+        boxed = (extract_boxed(solution.text) or "").strip()
+        return replace(solution, answer=boxed or None)
+    try:
+        return replace(solution, answer=answer_in(row, name, "--answer-field"))
+    except ValueError:
+        return Refusal("missing_answer")
 
 
 def read_steps(problem: str, text: str, preamble: Preamble) -> ExpertSolution | Refusal:
@@ -136,7 +183,7 @@ class Candidate:
             [step.text for step in steps],
             self.index,
             title=steps[self.index - 1].title if title_hint else None,
-            meta={"row": row},
+            meta=self.solution.meta(row),
         )
 
 

@@ -9,13 +9,19 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
 
 from srl_data.command.errors import DataError
 from srl_data.files import sha256_file
 from srl_data.manifest import Source
-from srl_data.records import OnError, Skipped, open_data, read_objects
+from srl_data.records import OnError, Skipped, open_data, read_objects, short_reason
+
+T = TypeVar("T")
 
 Row = dict[str, object]
 NumberedRows = Iterator[tuple[int, Row]]
@@ -96,13 +102,24 @@ def place_in(path: Path, position: int) -> str:
     return f"{path}, row {position + 1}"
 
 
+def check_format(path: Path) -> None:
+    """DataError for a file of an unknown format, which its suffix tells."""
+    if path.suffix.lower() not in READERS:
+        raise DataError(f"{path}: unknown kind of file {path.suffix!r}; expected {FORMATS}")
+
+
+@lru_cache(maxsize=4096)
+def known_sha256(path: Path, _size: int, _modified: int) -> str:
+    """Of a file's bytes, read once as long as the file stays as it is."""
+    return sha256_file(path)
+
+
 def open_file(path: Path) -> RowSource:
     """A local data file, its format told by its suffix."""
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(f"{path}: unknown kind of file {path.suffix!r}; expected {FORMATS}")
+    check_format(path)
+    reader, stat = READERS[path.suffix.lower()], path.stat()
     return RowSource(
-        Source(name=path.name, sha256=sha256_file(path)),
+        Source(name=path.name, sha256=known_sha256(path, stat.st_size, stat.st_mtime_ns)),
         lambda on_error, skipped: reader(path, on_error, skipped),
         lambda position: place_in(path, position),
     )
@@ -140,6 +157,23 @@ def open_files(paths: Sequence[Path], name: str) -> RowSource:
     digest = sha256("".join(str(shard.origin.sha256) for shard in shards.sources).encode())
     origin = Source(name=name, sha256=digest.hexdigest())
     return RowSource(origin, shards.read, shards.place)
+
+
+def each_row(
+    source: RowSource, make: Callable[[Row, str], T], on_error: OnError, skipped: Skipped
+) -> Iterator[T]:
+    """What `make` gives of each row and its default name; a ValueError of it refuses the row."""
+    for position, row in source.read(on_error, skipped):
+        try:
+            made = make(row, f"row-{position:05d}")
+        except ValueError as error:
+            reason = error if not isinstance(error, ValidationError) else short_reason(error)
+            place = f"{source.place(position)}: {reason}"
+            if on_error == "fail":
+                raise DataError(f"{place}; mend the row or pass --on-error skip") from error
+            skipped(place)
+            continue
+        yield made
 
 
 def hub_failure(name: str, revision: str | None, error: Exception) -> DataError:

@@ -6,8 +6,9 @@ their split, or one saved by `datasets`; else a data set on the hub. `training_s
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from srl_data.command.errors import ConfigError, DataError
@@ -17,6 +18,7 @@ from srl_data.sources import (
     READERS,
     NumberedRows,
     RowSource,
+    check_format,
     hub_failure,
     open_file,
     open_files,
@@ -40,10 +42,10 @@ NOT_DATA = frozenset({"dataset_info", "dataset_infos", "dataset_dict", "state"})
 
 @dataclass(frozen=True)
 class Splits:
-    """The parts of a data set by their names."""
+    """The parts of a data set by their names; a part is opened where it is asked for."""
 
     name: str
-    parts: Mapping[str, RowSource]
+    parts: Mapping[str, Callable[[], RowSource]]
 
     @property
     def undivided(self) -> bool:
@@ -56,7 +58,7 @@ class Splits:
         return ", ".join(sorted(self.parts))
 
     def __getitem__(self, name: str) -> RowSource:
-        return self.parts[name]
+        return self.parts[name]()
 
 
 def open_splits(name: str, revision: str | None = None, subset: str | None = None) -> Splits:
@@ -72,10 +74,18 @@ def open_splits(name: str, revision: str | None = None, subset: str | None = Non
                 raise DataError(
                     f"{what} {value!r} is for hub data sets and {name!r} is local; leave it out"
                 )
-        return open_folder(path) if path.is_dir() else Splits(name, {WHOLE: open_file(path)})
-    if HUB_NAME.fullmatch(name) and path.suffix not in READERS:
+        if path.is_dir():
+            return open_folder(path)
+        check_format(path)
+        return Splits(name, {WHOLE: lambda: open_file(path)})
+    if HUB_NAME.fullmatch(name) and may_have_splits(name):
         return open_hub(name, revision, subset)
     raise DataError(f"no such data file: {name}; expected {FORMATS}, or OWNER/NAME on the hub")
+
+
+def may_have_splits(name: Path | str) -> bool:
+    """Whether a name can have splits, as folders and data sets of the hub do, and files do not."""
+    return Path(name).suffix.lower() not in READERS
 
 
 def open_source(name: str, revision: str | None = None) -> RowSource:
@@ -85,7 +95,7 @@ def open_source(name: str, revision: str | None = None) -> RowSource:
     """
     splits = open_splits(name, revision)
     if len(splits.parts) == 1:
-        return next(iter(splits.parts.values()))
+        return splits[next(iter(splits.parts))]
     if TRAIN not in splits.parts:
         msg = f"{name} has the splits {splits.names} and none is {TRAIN!r}"
         raise DataError(f"{msg}; give the file or folder of one split")
@@ -153,7 +163,9 @@ def open_folder(path: Path) -> Splits:
             f"{path} is a folder without a data set: neither files named by their split nor one "
             f"saved by `datasets`{folders_in(path)}; expected {FORMATS}"
         )
-    parts = {name: open_files(files, f"{path.name}/{name}") for name, files in found.items()}
+    parts = {
+        name: partial(open_files, files, f"{path.name}/{name}") for name, files in found.items()
+    }
     return Splits(str(path), parts)
 
 
@@ -235,7 +247,8 @@ def open_saved(path: Path) -> Splits:
         )
         for name, table in tables.items()
     }
-    return Splits(str(path), {name: of_table(tables[name], origins[name]) for name in tables})
+    parts = {name: partial(of_table, tables[name], origins[name]) for name in tables}
+    return Splits(str(path), parts)
 
 
 def open_hub(name: str, revision: str | None, subset: str | None) -> Splits:
@@ -249,7 +262,9 @@ def open_hub(name: str, revision: str | None, subset: str | None) -> Splits:
         raise hub_failure(name, commit, error) from error
     label = f"{name}:{subset}" if subset else name
     parts = {
-        split: of_table(table, Source(name=f"{label}/{split}" if split else label, revision=commit))
+        split: partial(
+            of_table, table, Source(name=f"{label}/{split}" if split else label, revision=commit)
+        )
         for split, table in tables_of(loaded).items()
     }
     return Splits(label, parts)

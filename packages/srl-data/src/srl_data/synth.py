@@ -1,8 +1,10 @@
 """`srl-data synth arithmetic`: the files of the quickstart's task.
 
 For `--output DIR/NAME.jsonl`: the training instances there, `NAME.val.jsonl` with instances of
-held-out problems, `NAME.eval.jsonl` with those problems and their answer keys, and
-`NAME.warmup.jsonl` with sloppy supervised pairs if asked for. A manifest stands beside each.
+held-out problems, `NAME.eval.jsonl` with those problems and their answer keys; of the training
+problems `NAME.sft.jsonl` with whole solutions as supervised pairs and `NAME.answers.jsonl` with
+answer keys; `NAME.warmup.jsonl` with sloppy supervised pairs if asked for. A manifest stands beside
+each.
 """
 
 from collections.abc import Iterable, Iterator
@@ -70,8 +72,12 @@ def instances_of(source: Iterable[ArithmeticProblem], targets: Targets) -> Itera
 def plan(config: SynthConfig) -> dict[Path, Iterator[BaseModel]]:
     """Every file to write with the stream of its records."""
     level = config.resolved_difficulty()
-    train = problems(config.seed, config.num_problems, level, "train")
-    files = {config.output: instances_of(train, config.targets)}
+    train = list(problems(config.seed, config.num_problems, level, "train"))
+    files = {
+        config.output: instances_of(train, config.targets),
+        beside(config.output, "sft"): (problem.pair() for problem in train),
+        beside(config.output, "answers"): (problem.prompt_answer() for problem in train),
+    }
     if config.val_size:
         held_out = list(problems(config.seed, config.val_size, level, "heldout"))
         files[beside(config.output, "val")] = instances_of(held_out, config.targets)

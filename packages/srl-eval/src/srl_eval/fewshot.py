@@ -16,7 +16,7 @@ from srl_data.prompt_format import PromptFormat
 from srl_data.prompts import Columns, Message, user, with_roles
 from srl_eval.config import EvalConfig
 from srl_eval.generate.seeds import seed_for
-from srl_eval.problems import ProblemSet, fingerprint, problem_text
+from srl_eval.problems import ProblemSet, fingerprint, last_box, problem_text, with_braces
 from srl_eval.rows import Row, Rows, hub_rows, read_rows
 from srl_eval.tasks import TaskSpec
 from srl_reward.answer import extract_boxed
@@ -36,11 +36,16 @@ class Example:
 
 @dataclass(frozen=True)
 class FewShot:
-    """The examples of a run. `left_out` counts those of the source that are asked themselves."""
+    """The examples of a run.
+
+    `left_out` counts those of the source that are asked themselves, `bad` says which rows of it
+    are no examples, and why.
+    """
 
     examples: list[Example]
     source: str
     left_out: int = 0
+    bad: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -73,7 +78,7 @@ def load_fewshot(task: TaskSpec, config: EvalConfig, asked: ProblemSet) -> FewSh
         same = task.hub is not None and task.hub.name == task.fewshot.name
         revision = config.data.data_revision if same else None
         rows, source = hub_rows(task.fewshot, revision, "--fewshot-path")
-    pool = read_pool(rows)
+    pool, bad = read_pool(rows)
     seen = [mark for mark in pool if mark in asked.fingerprints]
     if seen and section.fewshot_path is not None:
         raise DataError(
@@ -82,28 +87,37 @@ def load_fewshot(task: TaskSpec, config: EvalConfig, asked: ProblemSet) -> FewSh
         )
     for mark in seen:
         del pool[mark]
-    return FewShot(
-        choose(pool, section.num_fewshot, section.fewshot_seed, source), source, len(seen)
-    )
+    chosen = choose(pool, section.num_fewshot, section.fewshot_seed, source, bad)
+    return FewShot(chosen, source, len(seen), tuple(bad))
 
 
-def read_pool(rows: Rows) -> dict[str, Example]:
-    """Examples by the fingerprint of their problems; of equal problems the first."""
+def read_pool(rows: Rows) -> tuple[dict[str, Example], list[str]]:
+    """Examples by the fingerprint of their problems, of equal problems the first; and bad rows.
+
+    A row without a problem, a solution or an answer is left out and named: one such row among
+    thousands takes nothing from the others.
+    """
     pool: dict[str, Example] = {}
+    bad: list[str] = []
     for where, row in rows:
         try:
             example = to_example(where, row)
         except ValueError as error:
-            raise DataError(f"{where}: {error}") from error
-        pool.setdefault(fingerprint(example.problem), example)
-    return pool
+            bad.append(f"{where}: {error}")
+        else:
+            pool.setdefault(fingerprint(example.problem), example)
+    return pool, bad
 
 
-def choose(pool: dict[str, Example], count: int, seed: int, source: str) -> list[Example]:
+def choose(
+    pool: dict[str, Example], count: int, seed: int, source: str, bad: Sequence[str] = ()
+) -> list[Example]:
     """`count` examples in an order of their own, drawn by the seed."""
     if len(pool) < count:
+        left_out = f"; {len(bad)} rows are no examples: {bad[0]}" if bad else ""
         raise DataError(
             f"{source} has {len(pool)} examples that may be used, --num-fewshot asks for {count}"
+            f"{left_out}"
         )
     ranked = sorted(pool, key=lambda mark: seed_for(seed, "fewshot", mark))
     return [pool[mark] for mark in ranked[:count]]
@@ -114,6 +128,8 @@ def to_example(where: str, row: Row) -> Example:
     problem, solution = problem_text(row), solution_text(row)
     if extract_boxed(solution):
         return Example(where, problem, solution)
+    if last_box(solution):
+        return Example(where, problem, with_braces(solution))
     given = row.get("answer")
     answer = "" if given is None else str(given).rpartition("####")[2].strip()
     if not answer:

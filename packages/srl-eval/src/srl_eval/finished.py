@@ -10,7 +10,7 @@ import numpy as np
 from srl_data.command.errors import ConfigError, DataError, IncompleteError
 from srl_data.files import write_bytes, write_json
 from srl_data.records import PromptAnswer, read_records
-from srl_eval.grading import Candidate, Gold, get_grader, judge
+from srl_eval.grading import GRADERS, Candidate, Gold, Grader, get_grader, judge
 from srl_eval.metrics import Metrics, by_problem, compute_metrics, correct_count
 from srl_eval.problems import fingerprint
 from srl_eval.samples import Sample, encode_sample, read_samples
@@ -63,8 +63,20 @@ class FinishedRun:
         resamples = self._config("output", "bootstrap")
         assert isinstance(resamples, int)
         return compute_metrics(
-            self.task, self.mode, self.samples, partial=self.partial, resamples=resamples
+            self.task,
+            self.mode,
+            self.samples,
+            partial=self.partial,
+            resamples=resamples,
+            grader=self.grader,
         )
+
+    @property
+    def grader(self) -> Grader | None:
+        """The task's own grader, None where the record names none that is known."""
+        identity = self.record.get("identity")
+        name = identity.get("grader") if isinstance(identity, dict) else None
+        return GRADERS.get(str(name))
 
 
 def read_run(folder: Path) -> FinishedRun:
@@ -157,6 +169,7 @@ def judge_again(run: FinishedRun, grader: str) -> list[Sample]:
             verdict=judgement.verdict,
             extracted=judgement.extracted,
             gold=golds[sample.id].answer,
+            reason=judgement.reason,
         )
         for sample, judgement in zip(run.samples, judgements, strict=True)
     ]

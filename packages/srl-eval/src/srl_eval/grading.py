@@ -62,10 +62,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict with the answer it is about, None where there was none."""
+    """A verdict with the answer it is about, None where there was none.
+
+    `reason` says why an answer is `UNGRADABLE`.
+    """
 
     verdict: Verdict
     extracted: str | None
+    reason: str | None = None
 
 
 Pair = tuple[Gold, str]
@@ -76,7 +80,8 @@ class Grader:
     """A way to find and compare answers.
 
     `gold` brings a benchmark's answer into the form compared, and raises ValueError on one that is
-    no answer; `extract` finds the model's; `compare` decides (gold, extracted) pairs.
+    no answer; `extract` finds the model's; `compare` decides (gold, extracted) pairs. `is_math`
+    where expressions are compared, so that one may be unreadable.
     """
 
     name: str
@@ -84,6 +89,11 @@ class Grader:
     gold: Callable[[str], str]
     extract: Callable[[str], str | None]
     compare: Callable[[Sequence[Pair]], list[Verdict]]
+    is_math: bool = False
+
+    def unreadable(self, answer: str) -> str | None:
+        """Why an answer, such as a gold one, cannot be read, None where it can."""
+        return expressions.unreadable("math", _from_numpy(answer)) if self.is_math else None
 
 
 _LIST_COMMA = re.compile(r",(?=\d)")
@@ -98,14 +108,15 @@ def _right(equal: bool) -> Verdict:
 
 
 def _integer_gold(answer: str) -> str:
-    found = plain_integer(answer)
+    found = read_integer(answer)
     if found is None:
         raise ValueError(f"answer {answer!r} is not an integer")
     return found
 
 
 def _aime_gold(answer: str) -> str:
-    found = plain_integer(answer)
+    # A public copy of the data has `336^\\circ` among its answers.
+    found = plain_integer(answer) or _aime_extract(f"\\boxed{{{answer}}}")
     if found is None or not 0 <= int(found) <= 999:
         raise ValueError(f"answer {answer!r} is no AIME answer, expected an integer from 0 to 999")
     return found
@@ -216,9 +227,16 @@ GRADERS = {
             "gsm8k", "number in the last box or after ####", _gsm8k_gold, _gsm8k_extract, _gsm8k
         ),
         Grader("exact", "same text in the last box", _math_gold, _boxed, _same),
-        Grader("math", "equal expression in the last box", _math_gold, _boxed, _math),
-        Grader("minerva", "as math, numbers to 1 in 10000", _math_gold, _boxed, _minerva),
-        Grader("olympiad", "as math, with units and tolerances", _olympiad_gold, _boxed, _olympiad),
+        Grader("math", "equal expression in the last box", _math_gold, _boxed, _math, True),
+        Grader("minerva", "as math, numbers to 1 in 10000", _math_gold, _boxed, _minerva, True),
+        Grader(
+            "olympiad",
+            "as math, with units and tolerances",
+            _olympiad_gold,
+            _boxed,
+            _olympiad,
+            True,
+        ),
     )
 }
 
@@ -236,9 +254,21 @@ def judge(grader: Grader, candidates: Sequence[Candidate]) -> list[Judgement]:
     pairs = [(c.gold, text) for c, text in zip(candidates, found, strict=True) if text is not None]
     verdicts = iter(grader.compare(pairs))
     return [
-        Judgement(_without_answer(candidate) if text is None else next(verdicts), text)
+        Judgement(_without_answer(candidate), None)
+        if text is None
+        else _judged(grader, candidate.gold.answer, text, next(verdicts))
         for candidate, text in zip(candidates, found, strict=True)
     ]
+
+
+def _judged(grader: Grader, gold: str, answer: str, verdict: Verdict) -> Judgement:
+    if verdict is not Verdict.UNGRADABLE:
+        return Judgement(verdict, answer)
+    for name, text in (("gold answer", gold), ("answer", answer)):
+        reason = grader.unreadable(text)
+        if reason is not None:
+            return Judgement(verdict, answer, f"the {name} cannot be read: {reason}")
+    return Judgement(verdict, answer, "past the grader's limits of time, memory or size")
 
 
 def _without_answer(candidate: Candidate) -> Verdict:

@@ -11,7 +11,7 @@ from itertools import groupby
 
 import numpy as np
 
-from srl_eval.grading import Verdict
+from srl_eval.grading import Grader, Verdict
 from srl_eval.samples import Sample
 from srl_eval.stats import (
     bootstrap_interval,
@@ -20,7 +20,7 @@ from srl_eval.stats import (
     pass_at_k,
     pass_levels,
 )
-from srl_reward.numbers import parse_quantity
+from srl_eval.votes import votes
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,26 +95,33 @@ def correct_count(group: Sequence[Sample]) -> int:
     return sum(sample.verdict is Verdict.CORRECT for sample in group)
 
 
-def majority_of(group: Sequence[Sample]) -> tuple[float, bool]:
-    """`stats.majority` of a problem's samples; equal numbers are one answer, however written."""
+def majority_of(group: Sequence[Sample], grader: Grader | None = None) -> tuple[float, bool]:
+    """`stats.majority` of a problem's samples; equal answers are one vote, however written."""
     right = [sample.verdict is Verdict.CORRECT for sample in group]
-    return majority([vote(sample) for sample in group], right)
+    return majority(votes([sample.extracted for sample in group], right, grader), right)
 
 
-def vote(sample: Sample) -> str | None:
-    r"""What a sample votes for: `18` and `18 \text{ eggs}` for the same where both are right."""
-    if sample.extracted is None:
-        return None
-    value = parse_quantity(sample.extracted)
-    answer = sample.extracted if value is None else str(value)
-    return f"{sample.verdict is Verdict.CORRECT}: {answer}"
+def _in_turn(shares: Sequence[float]) -> Callable[[Sequence[Sample]], float]:
+    """A per-problem score that is known already, problem by problem."""
+    left = iter(shares)
+    return lambda _group: next(left)
 
 
 def compute_metrics(
-    task: str, mode: str, samples: Sequence[Sample], *, partial: bool, resamples: int
+    task: str,
+    mode: str,
+    samples: Sequence[Sample],
+    *,
+    partial: bool,
+    resamples: int,
+    grader: Grader | None = None,
 ) -> Metrics:
-    """All scores of a finished run; every problem has the same number of samples."""
+    """All scores of a finished run; every problem has the same number of samples.
+
+    `grader` is the task's: with it, answers that it calls equal are one vote of the majority.
+    """
     groups = by_problem(samples)
+    shares, ties = zip(*(majority_of(group, grader) for group in groups), strict=True)
     count = len(groups[0])
     assert all(len(group) == count for group in groups), "problems with different sample counts"
     tokens = [sample.completion_tokens for sample in samples]
@@ -130,8 +137,8 @@ def compute_metrics(
             k: score(groups, lambda g, k=k: pass_at_k(correct_count(g), count, k), resamples)  # type: ignore[misc]
             for k in pass_levels(count)
         },
-        majority=score(groups, lambda group: majority_of(group)[0], resamples),
-        majority_ties=sum(majority_of(group)[1] for group in groups),
+        majority=score(groups, _in_turn(shares), resamples),
+        majority_ties=sum(ties),
         verdicts={verdict.value: verdicts[verdict] for verdict in Verdict},
         cut_off=sum(sample.finish_reason == "length" for sample in samples),
         mean_completion_tokens=sum(tokens) / len(tokens),

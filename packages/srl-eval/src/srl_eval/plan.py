@@ -26,6 +26,9 @@ from srl_eval.solvers import Solver, StepwiseSolver, WholeSolver, step_sampling
 from srl_eval.tasks import TaskSpec
 from srl_eval.tracking import check_tracking
 
+_MOST_SHOWN = 3
+"""Remarks of one kind that are shown in full."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -243,7 +246,18 @@ def data_notes(task: TaskSpec, data: ProblemSet, fewshot: FewShot | None) -> lis
             f"{fewshot.left_out} problems of {fewshot.source} are asked themselves and are no "
             "examples"
         )
+    if fewshot and fewshot.bad:
+        notes.append(f"rows that are no examples are left out: {shortened(fewshot.bad)}")
+    if data.unreadable:
+        notes.append(shortened(data.unreadable))
     return notes
+
+
+def shortened(lines: Sequence[str]) -> str:
+    """The first few of several remarks, and how many there are."""
+    shown = "; ".join(lines[:_MOST_SHOWN])
+    more = len(lines) - _MOST_SHOWN
+    return f"{shown}; and {more} more" if more > 0 else shown
 
 
 def token_cap(

@@ -27,7 +27,7 @@ from srl_reward.numbers import parse_number
 _REQUEST = "\nPlease reason step by step, and put your final answer within \\boxed{}."
 _TEXT_FIELDS = ("problem", "question", "prompt")
 _ID_FIELDS = ("id", "unique_id", "idx")
-_BARE_BOX = re.compile(r"\\boxed\s+([^$]*)")
+_BARE_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?![a-zA-Z{\s])([^$\n]*?)(\.?\s*(?:\$|\n|$))")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class ProblemSet:
     """The problems of one run: where they came from, what they are, how many there would be.
 
     `fingerprints` are of all problems of the data, also of those that a limit leaves out. `steps`
-    are the expert's, by the problem's id, of those problems whose data have them.
+    are the expert's, by the problem's id, of those problems whose data have them. `unreadable`
+    names the golds that the task's grader cannot read, each with its line.
     """
 
     problems: list[PromptAnswer]
@@ -44,6 +45,7 @@ class ProblemSet:
     total: int
     fingerprints: frozenset[str]
     steps: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    unreadable: Sequence[str] = ()
 
     @property
     def partial(self) -> bool:
@@ -78,7 +80,25 @@ def load_problems(
         for problem, (_, row) in zip(problems, rows, strict=True)
         if (found := expert_steps(row))
     }
-    return ProblemSet(problems[:limit], source, sha256, len(problems), fingerprints, steps)
+    asked = problems[:limit]
+    unreadable = unreadable_golds(task, asked, rows)
+    return ProblemSet(asked, source, sha256, len(problems), fingerprints, steps, unreadable)
+
+
+def unreadable_golds(
+    task: TaskSpec, problems: Sequence[PromptAnswer], rows: Sequence[tuple[str, Row]]
+) -> list[str]:
+    """The golds that the task's grader cannot read, with their lines and why."""
+    grader = get_grader(task.grader)
+    found = [
+        (where, problem.answer, grader.unreadable(problem.answer))
+        for problem, (where, _) in zip(problems, rows, strict=False)
+    ]
+    return [
+        f"{where}: gold answer {answer!r} cannot be read: {reason}; only the same text is right"
+        for where, answer, reason in found
+        if reason is not None
+    ]
 
 
 def expert_steps(row: Row) -> list[str]:
@@ -173,8 +193,13 @@ def gold_text(task: TaskSpec, row: Row) -> str:
 def last_box(solution: str) -> str | None:
     r"""The last box of a reference solution; some of MATH's are `\boxed 2$`, without braces."""
     boxed = extract_boxed(solution)
-    bare = _BARE_BOX.findall(solution) if boxed is None else []
-    return bare[-1].strip() or None if bare else boxed
+    bare = _BARE_BOX.findall(solution) if not boxed else []
+    return bare[-1][0].strip() or None if bare else boxed
+
+
+def with_braces(solution: str) -> str:
+    r"""A solution whose `\boxed 2$` are written as `\boxed{2}$`."""
+    return _BARE_BOX.sub(r"\\boxed{\1}\2", solution)
 
 
 def grading_notes(row: Row) -> dict[str, object]:

@@ -87,6 +87,7 @@ def sample_data(sample: Sample, typesetter: Typesetter) -> dict[str, object]:
         "tokens": sample.completion_tokens,
         "finish": sample.finish_reason,
         "steps": sample.steps,
+        "reason": sample.reason,
         "response": typesetter.pieces(text),
     }
 

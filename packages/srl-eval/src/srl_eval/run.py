@@ -87,6 +87,7 @@ class Runner:
             completion_tokens=answer.completion_tokens,
             steps=answer.steps,
             answer_text=None if answer.answer_text == answer.response else answer.answer_text,
+            reason=judgement.reason,
         )
 
     def _note(self, seconds: float) -> str:
@@ -173,6 +174,7 @@ def execute(plan: Plan) -> Metrics:
         log.samples,
         partial=plan.data.partial,
         resamples=plan.config.output.bootstrap,
+        grader=get_grader(plan.task.grader),
     )
     metrics = replace(metrics, harness=harness)
     write_json(plan.output_dir / "metrics.json", asdict(metrics))

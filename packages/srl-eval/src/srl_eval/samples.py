@@ -35,7 +35,8 @@ class Sample:
 
     `prompt_sha256` is of the prompt's token ids. `extracted` is what the grader found, None where
     there was nothing. `steps` is the number of steps of a stepwise answer, 1 otherwise;
-    `answer_text` is what an answer was looked for in, None where that is the whole response.
+    `answer_text` is what an answer was looked for in, None where that is the whole response;
+    `reason` why an answer is ungradable.
     """
 
     task: str
@@ -53,6 +54,7 @@ class Sample:
     completion_tokens: int
     steps: int
     answer_text: str | None = None
+    reason: str | None = None
 
 
 def encode_sample(sample: Sample) -> bytes:

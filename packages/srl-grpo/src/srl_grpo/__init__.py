@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from srl_grpo.config.sft import SftConfig
     from srl_grpo.config.train import TrainConfig
     from srl_grpo.objective.advantage import group_advantages, has_signal
     from srl_grpo.objective.kl import k3
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
     from srl_grpo.objective.options import LossOptions
     from srl_grpo.objective.tokens import Tokens
     from srl_grpo.report import write_report
-    from srl_grpo.stages.train import train
+    from srl_grpo.stages.train import sft, train
 
 __all__ = [
     "LossOptions",
+    "SftConfig",
     "Tokens",
     "TrainConfig",
     "group_advantages",
@@ -28,6 +30,7 @@ __all__ = [
     "k3",
     "linear_logprobs",
     "policy_loss",
+    "sft",
     "token_weights",
     "train",
     "write_report",
@@ -35,6 +38,7 @@ __all__ = [
 
 _HOMES = {
     "LossOptions": "objective.options",
+    "SftConfig": "config.sft",
     "Tokens": "objective.tokens",
     "TrainConfig": "config.train",
     "group_advantages": "objective.advantage",
@@ -42,6 +46,7 @@ _HOMES = {
     "k3": "objective.kl",
     "linear_logprobs": "objective.logprobs",
     "policy_loss": "objective.loss",
+    "sft": "stages.train",
     "token_weights": "objective.normalisation",
     "train": "stages.train",
     "write_report": "report",

@@ -1,11 +1,14 @@
 """The `srl-grpo` command: parse, validate, import, call one function."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import rich_click as click
 
 from srl_data.command.flags import configured, print_plan
 from srl_data.command.frame import run
+from srl_grpo.config.run import RunConfig
+from srl_grpo.config.sft import SftConfig
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.run.resume import config_of_run, recorded_config
 
@@ -35,28 +38,80 @@ def train(config: TrainConfig, dry_run: bool) -> None:
         config, lines = train_first_prompt(config, rewards.required_columns, run)
         print_plan(config, plan_of(config), lines)
         return
-    from srl_grpo.launch import launch_or_train
+    from srl_grpo.launch import launch_or_run
 
-    launch_or_train(config)
+    launch_or_run(config, train_command)
+
+
+def train_command() -> Callable[[TrainConfig], None]:
+    """Reinforcement learning."""
+    from srl_grpo.stages.train import train
+
+    return train
+
+
+@cli.command()
+@click.option("--local_rank", "_local_rank", type=int, hidden=True, expose_value=False)
+@configured(SftConfig, recorded=recorded_config)
+def sft(config: SftConfig, dry_run: bool) -> None:
+    """Fine-tune a model on pairs of prompt and response, or on expert steps."""
+    if dry_run:
+        from srl_grpo.data.first_example import sft_first_example
+
+        resume = config.checkpoint.resume
+        earlier = config_of_run(resume, config.output_dir) if resume else None
+        config, lines = sft_first_example(config, earlier.parent if earlier else None)
+        print_plan(config, sft_plan_of(config), lines)
+        return
+    from srl_grpo.launch import launch_or_run
+
+    launch_or_run(config, sft_command)
+
+
+def sft_command() -> Callable[[SftConfig], None]:
+    """Supervised fine-tuning."""
+    from srl_grpo.stages.train import sft
+
+    return sft
+
+
+def sft_plan_of(config: SftConfig) -> str:
+    """What a run would do, in a sentence."""
+    model = config.model.path or "a small model made on the spot"
+    length = f"{config.num_steps} steps" if config.num_steps else f"{config.num_epochs or 1} epochs"
+    kept = "final/ alone" if config.checkpoint.save_final_only else "step_N/ and final/"
+    return (
+        f"fine-tune {model} on {config.data.path}: {length} of {config.examples_per_step} examples "
+        f"({config.batch_size} x {config.accumulation}), ZeRO-{stages_of(config)}, "
+        f"{processes_of(config)} process(es), keeping {kept}{start_of(config)}"
+    )
+
+
+def processes_of(config: RunConfig) -> int:
+    """Processes of all hosts."""
+    return config.launch.nproc_per_node * config.launch.nnodes
+
+
+def start_of(config: RunConfig) -> str:
+    """What a plan says of a run that is resumed; nothing of a fresh one."""
+    resume, output = config.checkpoint.resume, config.output_dir
+    earlier = config_of_run(resume, output) if resume else None
+    start = f", resuming {output if resume == 'auto' else resume}" if resume else ""
+    return start + (f"; what was not given is from {earlier}" if earlier else "")
 
 
 def plan_of(config: TrainConfig) -> str:
     """What a run would do, in a sentence."""
     model = config.model.path or "a small model made on the spot"
     data = config.data.path or "arithmetic made on the spot"
-    processes = config.launch.nproc_per_node * config.launch.nnodes
-    resume, output = config.checkpoint.resume, config.output_dir
-    earlier = config_of_run(resume, output) if resume else None
-    start = f", resuming {output if resume == 'auto' else resume}" if resume else ""
-    rest = f"; what was not given is from {earlier}" if earlier else ""
     return (
         f"train {model} on {data}: {config.num_steps} steps of {config.rollout.batch_size} prompts "
         f"x {config.rollout.group_size} completions, ZeRO-{stages_of(config)}, "
-        f"{processes} process(es){start}{rest}"
+        f"{processes_of(config)} process(es){start_of(config)}"
     )
 
 
-def stages_of(config: TrainConfig) -> str:
+def stages_of(config: RunConfig) -> str:
     """The ZeRO stage of a run, or both where the device decides on the type."""
     full, half = (config.engine.stage_for(bfloat16) for bfloat16 in (False, True))
     known = {"float32": str(full), "bfloat16": str(half)}

@@ -6,12 +6,12 @@ A process that a launcher started (`RANK` is set) trains at once, whichever laun
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from srl_data.command.errors import CommandError, ConfigError
 from srl_data.command.streams import lasting_streams
+from srl_grpo.config.run import C
 from srl_grpo.config.sections import LaunchSection
-from srl_grpo.config.train import TrainConfig
 from srl_grpo.run.stopping import end_at_once, heeded
 
 CODES = (2, 3, 4, 130)
@@ -30,17 +30,18 @@ class RankError(CommandError):
         self.exit_code = exit_code  # type: ignore[misc]  # this instance's, not the class's
 
 
-def launch_or_train(config: TrainConfig) -> None:
-    """Train in this process, or start the processes that do."""
+def launch_or_run(config: C, command: Callable[[], Callable[[C], None]]) -> None:
+    """Run a training command in this process, or start the processes that do.
+
+    `command` gives the function that runs it; what it imports is heavy, and launching needs none.
+    """
     end_at_once()
     several = config.launch.nproc_per_node * config.launch.nnodes > 1
     with lasting_streams():
         if several and "RANK" not in os.environ:
             launch(config.launch, sys.argv[1:])
             return
-        from srl_grpo.stages.train import train
-
-        train(config)
+        command()(config)
 
 
 def torchrun_arguments(options: LaunchSection, arguments: Sequence[str]) -> list[str]:

@@ -1,7 +1,9 @@
-"""The child process that asks math-verify: one JSON line in, one out, until standard input ends.
+"""The child process that compares answers: one JSON line in, one out, until standard input ends.
 
-It may hang or die on hostile input: `_math_pool` kills it then. math-verify's own timeouts are
-signals that work in main threads only and may come late, so they are off.
+What our own reader reads is compared exactly (`srl_reward.expression`); math-verify is asked about
+the rest, and its yes is checked. Either may hang or die on hostile input: `_math_pool` kills it
+then. math-verify's own timeouts are signals that work in main threads only and may come late, so
+they are off.
 """
 
 import json
@@ -11,6 +13,9 @@ import sys
 import threading
 import time
 from typing import TextIO
+
+from srl_reward.expression.tree import Node, UnreadableError
+from srl_reward.notation.kept import keeps_signs
 
 MEMORY_BYTES = 4 << 30
 """Address space past which an answer is refused rather than the machine filled."""
@@ -32,12 +37,15 @@ def main() -> None:
 
 
 class _Expressions:
-    """math-verify, reading a box's whole content or nothing of it."""
+    """Our reader, then math-verify, which reads a box's whole content or nothing of it."""
 
     def __init__(self) -> None:
         import math_verify
 
-        self._library = math_verify
+        from srl_reward.expression.compare import same
+        from srl_reward.expression.reader import read
+
+        self._library, self._same, self._read = math_verify, same, read
         # Without its other way of reading: that takes the last number of a text that is no LaTeX,
         # so that `t(0, 4]` was 4.
         self._ways = [math_verify.LatexExtractionConfig(boxed_match_priority=0)]
@@ -45,20 +53,45 @@ class _Expressions:
     def verdict(self, gold: str, prediction: str) -> str:
         """One word for the pipe."""
         try:
-            parsed = [self._parse(text) for text in (gold, prediction)]
-            if not all(parsed):
-                return "unparsable"
-            equal = self._library.verify(*parsed, timeout_seconds=None)
+            left, right = self._tree(gold), self._tree(prediction)
+            if left is not None and right is not None:
+                return "correct" if self._same(left, right) else "wrong"
+            return self._asked(gold, prediction, is_gold_read=left is not None)
         except MemoryError:  # what filled it may be in sympy's caches now, at the next one's cost
             return "crashed"
-        except Exception:  # noqa: BLE001 - whatever sympy raises on a model's text is a verdict
+        except Exception:  # noqa: BLE001 - whatever is raised on a model's text is a verdict
             return "unparsable"
+
+    def _tree(self, text: str) -> Node | None:
+        try:
+            return self._read(text)
+        except UnreadableError:
+            return None
+
+    def _asked(self, gold: str, prediction: str, *, is_gold_read: bool) -> str:
+        """math-verify's verdict on a pair of which our reader does not read one side."""
+        if not keeps_signs(gold, prediction):
+            return "wrong" if is_gold_read or self._is_expression(gold) else "unparsable"
+        parsed = [self._parse(text) for text in (gold, prediction)]
+        if not is_gold_read and not _has_expression(parsed[0]):
+            return "unparsable"
+        if not all(parsed):
+            return "unparsable"
+        equal = self._library.verify(*parsed, timeout_seconds=None)
         return "correct" if equal else "wrong"
+
+    def _is_expression(self, text: str) -> bool:
+        return _has_expression(self._parse(text))
 
     def _parse(self, text: str) -> list[object]:
         boxed = f"\\boxed{{{text}}}"
         result: list[object] = self._library.parse(boxed, self._ways, parsing_timeout=None)
         return result
+
+
+def _has_expression(parsed: list[object]) -> bool:
+    """Whether more than the text itself was found."""
+    return any(not isinstance(each, str) for each in parsed)
 
 
 def _take_stdout() -> TextIO:

@@ -6,6 +6,7 @@ expressions are equal, in child processes that are killed at a hard limit. Its v
 by (gold, prediction). Nothing here raises on a model's text.
 """
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -15,8 +16,10 @@ from importlib.util import find_spec
 from typing import Literal, get_args
 
 from srl_reward.answer import extract_aime_answer, extract_boxed, extract_gsm8k_answer
-from srl_reward.notation import is_other_relation, is_same_text, plain_pair
-from srl_reward.numbers import parse_number, parse_quantity, plain_integer, read_integer
+from srl_reward.expression.reader import read
+from srl_reward.expression.tree import UnreadableError
+from srl_reward.notation import is_same_text, plain
+from srl_reward.numbers import parse_number, parse_quantity, read_integer
 
 Grader = Literal["exact", "aime", "boxed_integer", "gsm8k", "math"]
 GRADERS: tuple[Grader, ...] = get_args(Grader)
@@ -62,8 +65,21 @@ def find_answer(grader: Grader, text: str) -> str | None:
     """
     if grader != "gsm8k":
         return _boxed(text)
-    _, marked, line = text.rpartition("####")
-    return (_boxed(line) if marked else None) or extract_gsm8k_answer(text) or _boxed(text)
+    _, marked, after = text.rpartition("####")
+    given = _marked_answer(after) if marked else None
+    plain_number = extract_gsm8k_answer(text)
+    if given is None or (plain_number and parse_quantity(given) == parse_number(plain_number)):
+        given = plain_number
+    return given or _boxed(text)
+
+
+def _marked_answer(after: str) -> str | None:
+    """What a `####` line says, read as a box would be: its box, or its number in any dress."""
+    line = _TURN_END.sub("", after.strip(" \t").split("\n", 1)[0]).strip().strip("*").strip()
+    boxed = _boxed(after)
+    if boxed is not None:
+        return boxed
+    return line if parse_quantity(line) is not None else None
 
 
 def _boxed(text: str) -> str | None:
@@ -95,14 +111,49 @@ def grade_batch(
     return [_grade_plain(grader, gold.strip(), prediction.strip()) for gold, prediction in pairs]
 
 
+def unreadable(grader: Grader, text: str) -> str | None:
+    """Why a grader cannot read an answer, a gold one for example; None where it can.
+
+    For `math` that is what neither our reader nor math-verify makes an expression of: only the same
+    text is equal to it.
+
+    Raises:
+        ValueError: The grader is unknown.
+        ImportError: It needs the extra `[math]`.
+    """
+    check_grader(grader)
+    text = text.strip()
+    if grader == "math":
+        return _unread_expression(text)
+    known = {"aime": _aime_value, "boxed_integer": read_integer, "gsm8k": _gsm8k_gold}.get(grader)
+    return None if known is None or known(text) is not None else "it is no number of this grader's"
+
+
+def _unread_expression(text: str) -> str | None:
+    if len(text) > MAX_CHARS:
+        return f"it has more than {MAX_CHARS} characters"
+    bare = plain(text)
+    try:
+        read(bare)
+    except UnreadableError as error:
+        from srl_reward._math_pool import shared_pool
+
+        verdict = shared_pool().ask_all([(bare, bare)], 5.0)[0]
+        return None if verdict == Verdict.CORRECT else str(error)
+    return None
+
+
+def _aime_value(text: str) -> int | None:
+    return extract_aime_answer(f"\\boxed{{{text}}}")
+
+
 def _grade_plain(grader: Grader, gold: str, prediction: str) -> Verdict:
     if grader == "exact":
         return Verdict.CORRECT if gold == prediction else Verdict.WRONG
     if grader == "aime":
-        values = [extract_aime_answer(f"\\boxed{{{text}}}") for text in (gold, prediction)]
-        return _compare(*values)
+        return _compare(_aime_value(gold), _aime_value(prediction))
     if grader == "boxed_integer":
-        return _compare(plain_integer(gold), read_integer(prediction))
+        return _compare(read_integer(gold), read_integer(prediction))
     return _compare(_gsm8k_gold(gold), parse_quantity(prediction))
 
 
@@ -149,7 +200,7 @@ def _grade_math(pairs: Sequence[tuple[str, str]], seconds: float) -> list[Verdic
         # Imported late: only this grader starts processes.
         from srl_reward._math_pool import shared_pool
 
-        questions = [plain_pair(*key) for key in unknown]
+        questions = [(plain(gold), plain(prediction)) for gold, prediction in unknown]
         for key, answer in zip(unknown, shared_pool().ask_all(questions, seconds), strict=True):
             verdicts[key] = Verdict(answer)
             if verdicts[key] not in (Verdict.TIMEOUT, Verdict.CRASHED):
@@ -163,8 +214,20 @@ def _known(pair: tuple[str, str]) -> Verdict | None:
         return Verdict.CORRECT
     if not prediction or max(len(gold), len(prediction)) > MAX_CHARS:
         return Verdict.UNPARSABLE
-    if is_same_text(gold, prediction):
+    if _INTEGER.fullmatch(gold) and _INTEGER.fullmatch(prediction):
+        return Verdict.CORRECT if _is_same_integer(gold, prediction) else Verdict.WRONG
+    known = _cache.get(pair)
+    if known is None and is_same_text(plain(gold), plain(prediction)):
         return Verdict.CORRECT
-    if is_other_relation(gold, prediction):
-        return Verdict.WRONG
-    return _cache.get(pair)
+    return known
+
+
+_TURN_END = re.compile(r"(?:<\|[a-z_]+\|>|</s>|<eos>|<end_of_turn>)\s*$")
+_INTEGER = re.compile(r"([-+]?)0*(\d+)", re.ASCII)
+
+
+def _is_same_integer(gold: str, prediction: str) -> bool:
+    """Whether two texts of digits are one number, of whatever length."""
+    found = [_INTEGER.fullmatch(text) for text in (gold, prediction)]
+    values = {(each[1] == "-" and each[2] != "0", each[2]) for each in found if each}
+    return len(values) == 1

@@ -7,6 +7,12 @@ expressions. Bounded length and linear patterns: no text can stall it.
 import re
 from fractions import Fraction
 
+from srl_reward.expression.exact import real
+from srl_reward.expression.reader import read
+from srl_reward.expression.tree import Quantity, Relation, Symbol, UnreadableError
+from srl_reward.notation import plain
+from srl_reward.notation.units import MULTIPLIERS
+
 _LONGEST = 200
 _LONGEST_INTEGER = 1000
 _MAX_EXPONENT = 400
@@ -33,7 +39,10 @@ _PLAIN_UNIT = re.compile(
     r"|[kMG]?Hz|k?Pa|[kM]?eV|m?[lL]|pc|AU|ft|in|lb|oz|mi|yd|am|pm|of|a)(?:\^\{?-?\d\}?)?\.?$",
     re.ASCII,
 )
-_RELATION = re.compile(r"[<>!,≤≥≠]|\\(?:neq?|not|leq?|geq?|lt|gt)(?![a-zA-Z])")
+_LETTERS = re.compile(r"[a-zA-Z]+")
+_RELATION = re.compile(
+    r"[<>!,≤≥≠]|\\(?:neq?|not|n?[lg]eq?(?:slant)?|lt|gt|ll|gg|equiv|sim|propto|in)(?![a-zA-Z])"
+)
 _CHOICE = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{\s*\(?[A-E]\)?:?\s*\}\s*(?=.*\d)")
 _WRAP = re.compile(
     r"\\(?:text|textbf|textrm|mathrm|mathbf|boldsymbol|mbox)\s*\{([^{}]*)\}|\{([^{}]*)\}"
@@ -63,22 +72,49 @@ def read_integer(text: str) -> str | None:
 def parse_quantity(text: str, *, is_bare_unit: bool = True) -> Fraction | None:
     r"""The value of a number in the dress of an answer: `x = 18`, `\textbf{(C) } 18`, `18 eggs`.
 
-    A unit in letters alone (`18 m`) is one only where `is_bare_unit`: it may be a variable.
+    A unit in letters alone (`18 m`) is one only where `is_bare_unit`: it may be a variable. What
+    multiplies (`18 million`, `2\text{ dozen}`) does so.
     """
     if len(text) > _LONGEST:
         return None
+    dressed = text
     text = _unwrapped(_right_side(_CHOICE.sub("", _unwrapped(text), count=1)))
-    value = parse_number(text)
+    value, factor = parse_number(text), 1
     while value is None:
         bare = without_unit(text, is_bare_unit=is_bare_unit)
         if bare == text:
-            return None
+            return _read_value(dressed)
+        factor *= _multiplier(text[len(bare) :])
         text, value = bare, parse_number(bare)
-    return value
+    return value * factor
+
+
+def _multiplier(unit: str) -> int:
+    word = _LETTERS.search(unit.replace("\\text", "").replace("\\mathrm", ""))
+    return MULTIPLIERS.get(word[0].lower().removesuffix("s"), 1) if word else 1
+
+
+def _read_value(text: str) -> Fraction | None:
+    r"""The value of an answer in other notation: `1 1/4`, `2\frac12`, `0.\overline{3}`, `½`."""
+    try:
+        node = read(plain(text))
+    except UnreadableError:
+        return None
+    if isinstance(node, Relation):
+        is_named = set(node.signs) == {"="} and all(
+            isinstance(side, Symbol) for side in node.sides[:-1]
+        )
+        node = node.sides[-1] if is_named else node
+    if isinstance(node, Quantity):
+        node = node.value
+    return real(node)
 
 
 def _right_side(text: str) -> str:
-    """What stands right of the last sign of equality, unless the text is of another relation."""
+    r"""What stands right of the last sign of equality, unless the text is of another relation.
+
+    A denial (`x \not= 33`) is one, and so is a bound before the sign (`x < y = 33`).
+    """
     left, _, right = text.replace("\\approx", "=").replace("≈", "=").rpartition("=")
     return text if _RELATION.search(left) else right
 

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from srl_data.command.config import ConfigTree, Flag, Section
-from srl_grpo.config.losses import LOSSES, LossName
+from srl_grpo.config.losses import CONSTANTS, LOSSES, Baseline, Correction, LossName, Scale
 from srl_grpo.config.sections import Positive
 
 BASE_KL = 0.02
@@ -54,30 +54,72 @@ class AlgorithmSection(Section):
     epsilon_high: Annotated[float, Field(gt=0)] | None = None
     """Clip range of the probability ratio, above 1; default the loss's own (dapo: 0.28). No effect
     at one optimizer step per batch."""
-    beta: Annotated[float, Field(ge=0), Flag(aliases=("kl-penalty",))] = 0.0
-    """Weight of the k3 KL term; 0 loads no reference model."""
-    use_base_kl: bool = False
-    """Switch the KL term on: a beta of 0.02 where none is given."""
+    clip_delta: Annotated[float, Field(gt=1), Flag(aliases=("delta",))] | None = None
+    """Largest ratio of tokens with a negative advantage (two-sided clip), above 1 + epsilon_high;
+    off by default."""
+    sapo_temperature_pos: Annotated[float, Field(gt=0)] | None = None
+    """Temperature of sapo's gate where the advantage is positive; default 1.0."""
+    sapo_temperature_neg: Annotated[float, Field(gt=0)] | None = None
+    """Temperature of sapo's gate elsewhere; default 1.05."""
+    vespo_k_pos: Annotated[float, Field(ge=0)] | None = None
+    """Power of vespo's kernel where the advantage is not negative; default 2.0."""
+    vespo_lambda_pos: Annotated[float, Field(gt=0)] | None = None
+    """Decay of vespo's kernel where the advantage is not negative; default 3.0."""
+    vespo_k_neg: Annotated[float, Field(ge=0)] | None = None
+    """Power of vespo's kernel where the advantage is negative; default 3.0."""
+    vespo_lambda_neg: Annotated[float, Field(gt=0)] | None = None
+    """Decay of vespo's kernel where the advantage is negative; default 2.0."""
+    baseline: Baseline | None = None
+    """What a reward is compared with: the other completions of its prompt, or nothing
+    (REINFORCE), which trains on every completion and allows a group size of 1. Default none for
+    the loss no_baseline, else group."""
+    advantage_scale: Annotated[Scale, Flag(aliases=("scale-rewards",))] | None = None
+    """What a reward less its baseline is divided by: the standard deviation of its group, that of
+    all rewards of the batch, or nothing. Default none for dr_grpo, else group."""
+    advantage_eps: Annotated[float, Field(gt=0)] = 1e-4
+    """Added to that standard deviation of rewards."""
     ppo_steps: Positive = 1
     """Passes over a rollout batch."""
     train_batch_size: Positive | None = None
     """Completions per optimizer step; default all of a rollout batch."""
-    baseline: Literal["group", "none"] | None = None
-    """What a reward is compared with: the other completions of its prompt, or nothing
-    (REINFORCE), which trains on every completion and allows a group size of 1. Default none for
-    the loss no_baseline, else group."""
-    advantage_eps: Annotated[float, Field(gt=0)] = 1e-4
-    """Added to the group's standard deviation of rewards."""
+    beta: Annotated[float, Field(ge=0), Flag(aliases=("kl-penalty",))] = 0.0
+    """Weight of the KL term; 0 loads no reference model."""
+    use_base_kl: bool = False
+    """Switch the KL term on: a beta of 0.02 where none is given."""
+    kl_estimator: Literal["k1", "k2", "k3"] = "k3"
+    """Estimator of the KL term."""
+    kl_corrected: bool = False
+    """Weigh the KL term by the ratio of policy and sampling policy, for several optimizer steps per
+    batch; TRL's default."""
     sampler_cap: Annotated[float, Field(gt=0)] | None = None
-    """Cap of the importance weight that corrects a sampler unlike the trainer; off by default."""
+    """Largest importance weight that corrects a sampler unlike the trainer; default no
+    correction."""
+    sampler_floor: Annotated[float, Field(ge=0)] = 0.0
+    """Smallest such weight."""
+    sampler_correction: Correction = "token_truncate"
+    """Weights beyond these bounds are cut to them or count nothing; a weight per token or per
+    sequence."""
     max_logprob_difference: Annotated[float, Field(ge=0)] | None = None
     """Mean difference of sampler and trainer, in nats per token, that stops the run; 0 for never.
     Default: 1e-3 in float32, 0.25 in bfloat16."""
 
     @property
-    def compares_with(self) -> Literal["group", "none"]:
+    def compares_with(self) -> Baseline:
         """What a reward is compared with, by the config or by its loss."""
         return self.baseline or LOSSES[self.loss].baseline
+
+    @property
+    def scales_by(self) -> Scale:
+        """What an advantage is divided by, by the config or by its loss."""
+        return self.advantage_scale or LOSSES[self.loss].scale
+
+    @property
+    def constants(self) -> dict[str, float]:
+        """The constants that the loss has: the config's, or else the ones it was published with."""
+        own = LOSSES[self.loss].constants
+        given = {name: getattr(self, name) for name in own}
+        chosen = {name: own[name] if given[name] is None else given[name] for name in own}
+        return {name: value for name, value in chosen.items() if value is not None}
 
     @model_validator(mode="before")
     @classmethod
@@ -87,3 +129,61 @@ class AlgorithmSection(Section):
         if given.get("beta", BASE_KL) == 0:
             raise ValueError("use_base_kl is on and beta is 0; leave one of them out")
         return {"beta": BASE_KL, **given}
+
+    @model_validator(mode="after")
+    def _constants_are_taken(self) -> "AlgorithmSection":
+        for name in CONSTANTS:
+            if getattr(self, name) is not None and name not in LOSSES[self.loss].constants:
+                owners = [loss for loss, known in LOSSES.items() if name in known.constants]
+                raise ValueError(
+                    f"algorithm.{name} is {getattr(self, name)!r}, but the loss {self.loss} has no "
+                    f"such constant; leave it out, or give --loss {' or '.join(owners)}"
+                )
+        high, delta = self.constants.get("epsilon_high", 0.0), self.clip_delta
+        if delta is not None and delta <= 1 + high:
+            raise ValueError(
+                f"algorithm.clip_delta {delta} must lie above 1 + epsilon_high = {1 + high:g}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _baseline_fits(self) -> "AlgorithmSection":
+        without = self.compares_with == "none"
+        if self.loss == "no_baseline" and not without:
+            raise ValueError(
+                "the loss no_baseline compares a reward with nothing; take --baseline group out, "
+                "or give --loss reinforce_with_baseline"
+            )
+        if self.loss == "reinforce_with_baseline" and without:
+            raise ValueError(
+                "the loss reinforce_with_baseline needs one; take --baseline none out, or give "
+                "--loss no_baseline"
+            )
+        if without and self.advantage_scale not in (None, "none"):
+            raise ValueError(
+                f"algorithm.advantage_scale is {self.advantage_scale!r}, but without a baseline "
+                "the reward itself is the advantage; leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _corrections_fit(self) -> "AlgorithmSection":
+        if self.kl_corrected and not self.beta:
+            raise ValueError("kl_corrected is on and there is no KL term; give --beta too")
+        if self.sampler_cap is None and (
+            self.sampler_floor or self.sampler_correction != "token_truncate"
+        ):
+            raise ValueError(
+                "sampler_floor and sampler_correction are the correction's of a sampler, which is "
+                "off; give --sampler-cap too, such as 2"
+            )
+        if self.sampler_cap is not None and self.sampler_floor > self.sampler_cap:
+            raise ValueError(
+                f"sampler_floor {self.sampler_floor} lies above sampler_cap {self.sampler_cap}"
+            )
+        if self.loss == "vespo" and self.sampler_correction.startswith("sequence"):
+            raise ValueError(
+                f"sampler_correction {self.sampler_correction}: vespo multiplies the weights of a "
+                "sequence's tokens itself; give token_truncate or token_mask"
+            )
+        return self

@@ -83,14 +83,50 @@ class ModelSection(Section):
         return self
 
 
-class DataSection(ChatSection):
+Column = Annotated[str | None, Field(min_length=1)]
+
+
+class SplitsSection(Section):
+    """Which parts of the data are trained on and held out."""
+
+    revision: Annotated[str | None, Flag("data-revision")] = None
+    """Commit, branch or tag of data on the hub."""
+    subset: Annotated[str | None, Flag("data-subset")] = None
+    """Which of several configurations of data on the hub, such as main."""
+    train_split: Column = None
+    """The split to train on; default train."""
+    eval_split: Column = None
+    """The held-out split; default test, else validation or val."""
+    train_max_samples: Positive | None = None
+    """Train on the first so many records."""
+
+
+class PromptSection(SplitsSection, ChatSection):
+    """Where records come from and how they are put to the model: what every stage's data has."""
+
+    path: Path | str | None = None
+    """Records to train on."""
+    val_path: Path | str | None = None
+    """Held-out records."""
+    template: str | None = None
+    """Prompt template."""
+
+
+class DataSection(PromptSection):
     """What it is trained on."""
 
     path: Annotated[Path | None, Flag("data")] = None
-    """JSON Lines of what the reward reads: SRL instances (`srl-data build`), or records with
-    problem and answer."""
+    """What the reward reads: SRL instances (`srl-data build`), or problems with answers. A file
+    (.jsonl, .json, .parquet), a folder with a file for each split (train.jsonl, test.jsonl) or
+    saved by `datasets`, or OWNER/NAME on the hub."""
     val_path: Annotated[Path | None, Flag("val-data")] = None
-    """Held-out records of the same kind for evaluation while training."""
+    """Held-out records of the same kind for evaluation while training. Default: the held-out split
+    of --data, where it has one."""
+    problem_field: Column = None
+    """The column with the problem, where rows are problems with answers in columns of their own.
+    Every row has to have it, as a text."""
+    answer_field: Column = None
+    """The column with the answer, likewise; a number is read as a text."""
     template: str | None = None
     """Prompt template: a name, a text file with {problem}, or module:function. Default: the one
     that the model was trained with, else srl for SRL instances, boxed for prompt-answer records."""
@@ -109,11 +145,22 @@ class OptimizerSection(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """AdamW's weight decay."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
-    """Rollout batches over which the learning rate rises linearly from 0."""
+    """Steps over which the learning rate rises linearly from 0."""
+    warmup_ratio: Share | None = None
+    """The same as a share of all steps, rounded up; instead of --warmup-steps."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """Course of the learning rate after warmup; linear and cosine end at 0."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients are clipped to this global norm."""
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> "OptimizerSection":
+        if self.warmup_steps and self.warmup_ratio is not None:
+            raise ValueError(
+                f"optimizer: warmup_steps {self.warmup_steps} and warmup_ratio "
+                f"{self.warmup_ratio} say the same thing; leave one of them out"
+            )
+        return self
 
 
 OURS = (
@@ -213,6 +260,8 @@ class CheckpointSection(Section):
     """Steps between checkpoints; the last step always makes one. 0 for only that."""
     keep_last: Positive | None = None
     """Checkpoints kept, the best one besides; default all."""
+    save_final_only: bool = False
+    """Keep no step_N/ beside final/; while the run goes, one is kept to resume from."""
     resume: str | None = None
     """A checkpoint folder, a run folder, or "auto" for the newest in --output-dir. What flags and
     --config do not say is taken from the run's own config.yaml."""

@@ -4,27 +4,18 @@ Field docstrings are the flags' help. What a value means to the computation is t
 used; what it may be is checked here, before anything is loaded.
 """
 
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from srl_data.arithmetic import Difficulty
 from srl_data.command.config import ConfigTree, Flag, Section
+from srl_data.splits import may_have_splits
 from srl_eval.generate.options import StopStrings
 from srl_grpo.config.algorithm import AlgorithmSection, former_loss
 from srl_grpo.config.reward import RewardSection
-from srl_grpo.config.sections import (
-    CheckpointSection,
-    DataSection,
-    EngineSection,
-    EvaluationSection,
-    LaunchSection,
-    ModelSection,
-    OptimizerSection,
-    Positive,
-    TrackingSection,
-)
+from srl_grpo.config.run import RunConfig
+from srl_grpo.config.sections import DataSection, Positive, SplitsSection
 
 
 class SyntheticSection(Section):
@@ -50,10 +41,12 @@ class SyntheticSection(Section):
 
 
 class WarmStartSection(Section):
-    """Supervised steps before training, so that the output format is known."""
+    """A supervised stage before training, in sft/ of the run: it teaches the output format."""
 
     steps: Annotated[int, Field(ge=0), Flag("warm-start-steps")] = 0
-    """Supervised steps on an endless sloppy stream; 0 for none."""
+    """Supervised steps on sloppy pairs that are made on the spot; 0 for none."""
+    num_pairs: Annotated[Positive | None, Flag("warm-start-pairs")] = None
+    """Pairs that are made, in passes over which the steps go; default a new one each time."""
     batch_size: Annotated[int, Field(ge=1), Flag("warm-start-batch-size")] = 64
     """Pairs per supervised step."""
     learning_rate: Annotated[float, Field(gt=0), Flag("warm-start-lr")] = 4e-3
@@ -62,6 +55,11 @@ class WarmStartSection(Section):
     """Chance that the stream's pairs forget a carry."""
     wrong_digit: Annotated[float, Field(ge=0, le=1), Flag("warm-start-wrong-digit")] = 0.05
     """Chance that a digit of the stream's targets is replaced."""
+
+    @property
+    def pairs(self) -> int:
+        """Pairs that are made."""
+        return self.num_pairs or self.steps * self.batch_size
 
 
 CHUNK_SIZE = 64
@@ -106,35 +104,22 @@ class RolloutSection(Section):
         return self.chunk_size or whole_groups
 
 
-class TrainConfig(Section):
+class TrainConfig(RunConfig):
     """Everything that decides a training run."""
 
     config_version: Annotated[Literal[2], Flag(hidden=True)] = 2
     """What the words of a config file mean; a file that says `loss: grpo` must say it too."""
-    output_dir: Path | None = None
-    """Run folder; default runs/<UTC time>_<git sha>."""
     num_steps: Positive = 500
     """Rollout batches in the whole run, also when resuming."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 42
-    """Base of every seed."""
-    model: ModelSection = Field(default_factory=ModelSection.model_construct)
     data: DataSection = DataSection()
     synthetic: SyntheticSection | None = None
     warm_start: WarmStartSection = WarmStartSection()
     rollout: RolloutSection = RolloutSection()
     reward: RewardSection = RewardSection()
     algorithm: AlgorithmSection = AlgorithmSection()
-    optimizer: OptimizerSection = OptimizerSection()
-    engine: EngineSection = EngineSection()
-    evaluation: EvaluationSection = EvaluationSection()
-    checkpoint: CheckpointSection = CheckpointSection()
-    tracking: TrackingSection = TrackingSection()
-    launch: LaunchSection = LaunchSection()
 
     @model_validator(mode="after")
     def _consistent(self) -> "TrainConfig":
-        if self.model.path is None and self.model.build is None:
-            raise ValueError("a model is required: give --model, or a model.build section")
         if self.data.path is None and self.synthetic is None:
             raise ValueError("training data is required: give --data, or a synthetic section")
         if self.data.path is not None and self.synthetic is not None:
@@ -158,25 +143,56 @@ class TrainConfig(Section):
                 f"give --chunk-size {nearest}"
             )
         evaluates = self.evaluation.eval_every or self.evaluation.before_after
-        if evaluates and not (self.data.val_path or self.synthetic):
+        divided = self.data.path is not None and may_have_splits(self.data.path)
+        if evaluates and not (self.data.val_path or divided or self.synthetic):
             raise ValueError("evaluation needs held-out data: give --val-data")
-        if self.engine.offload_optimizer and not self.engine.zero_stage:
-            raise ValueError("engine.offload_optimizer needs ZeRO: give --zero-stage 1, 2 or 3")
         return self
 
     @model_validator(mode="after")
-    def _resumable_and_fitting(self) -> "TrainConfig":
-        if self.checkpoint.resume == "auto" and self.output_dir is None:
-            raise ValueError("--resume auto needs --output-dir, to know where to look")
-        if self.model.build is not None:
-            prompt, new = self.data.max_prompt_length, self.rollout.max_new_tokens
-            if prompt + new > self.model.build.max_positions:
+    def _data_has_what_is_asked(self) -> "TrainConfig":
+        data = self.data
+        if self.synthetic is not None:
+            keys = ("problem_field", "answer_field", *SplitsSection.model_fields)
+            given = [f"data.{key}" for key in keys if getattr(data, key) is not None]
+            if given:
                 raise ValueError(
-                    f"max_prompt_length {prompt} + max_new_tokens {new} exceeds the model's "
-                    f"{self.model.build.max_positions} positions; lower --max-prompt-length or "
-                    "--max-new-tokens, or raise --max-positions"
+                    f"{', '.join(given)}: for data that is read, and a synthetic section makes its "
+                    "own; take one out"
                 )
+        if data.problem_field and data.problem_field == data.answer_field:
+            raise ValueError(
+                f"--problem-field and --answer-field are both {data.problem_field!r}; name two "
+                "columns"
+            )
         return self
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """See `RunConfig.lengths`."""
+        return {
+            "--max-prompt-length": self.data.max_prompt_length,
+            "--max-new-tokens": self.rollout.max_new_tokens,
+        }
+
+    @property
+    def made(self) -> dict[str, object] | None:
+        """See `RunConfig.made`."""
+        section = self.synthetic
+        return None if section is None else section.model_dump(mode="json") | {"seed": self.seed}
+
+    @property
+    def user_code(self) -> tuple[str, ...]:
+        """The user's own rewards."""
+        return tuple(spec for spec in self.reward.reward if ":" in spec)
+
+    @property
+    def needs_updates(self) -> bool:
+        """See `RunConfig.needs_updates`."""
+        return self.rollout.max_starved_steps > 0
+
+    def steps(self, _examples: int, /) -> int:
+        """See `RunConfig.steps`: rollout batches, however many prompts there are."""
+        return self.num_steps
 
     @classmethod
     def former_file(cls, tree: ConfigTree) -> str | None:

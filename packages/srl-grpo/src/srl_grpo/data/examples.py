@@ -7,7 +7,6 @@ response. Left out: how rows become pairs (`srl_data.pairs`), and the order of t
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Literal
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.control_tokens import ControlTokens, is_mark
@@ -18,14 +17,12 @@ from srl_data.prompt_format import Prompt, PromptFormat
 from srl_data.prompts import Template
 from srl_data.records import SftPair
 from srl_data.sources import RowSource
-from srl_data.splits import heldout_split, open_splits, training_split
 from srl_grpo.config.sft_data import SftDataSection
+from srl_grpo.data.parts import Part, open_part
 from srl_grpo.data.prompts import Note
 from srl_grpo.data.record_kinds import SRL, RecordKind
 from srl_grpo.data.responses import ResponseForm, response_form
 from srl_reward import is_think_prefilled
-
-Part = Literal["train", "eval"]
 
 
 @dataclass(frozen=True)
@@ -56,34 +53,10 @@ class ExampleSet:
     cut: int = 0
 
 
-def open_part(data: SftDataSection, part: Part) -> RowSource | None:
-    """The rows of a part: `--data`'s training split, or what is held out; None where nothing is.
-
-    Raises DataError or ConfigError where the data or the split is not there.
-    """
-    assert data.path is not None, "the config asks for data"
-    if part == "eval" and data.val_path is not None:
-        other = data.val_path == data.path
-        splits = open_splits(data.val_path, data.revision if other else None)
-        name = heldout_split(splits, data.eval_split, None)
-        if name is None and "train" in splits.parts and len(splits.parts) == 1:
-            name = "train"
-        if name is None:
-            raise DataError(
-                f"{data.val_path} has the splits {splits.names} and none is called test or "
-                "validation; name one with --eval-split"
-            )
-        return splits[name]
-    splits = open_splits(data.path, data.revision, data.subset)
-    training = training_split(splits, data.train_split)
-    name = training if part == "train" else heldout_split(splits, data.eval_split, training)
-    return None if name is None else splits[name]
-
-
 def kind_of_data(data: SftDataSection) -> RowKind:
     """What the rows to train on are."""
     source = open_part(data, "train")
-    assert source is not None
+    assert source is not None, "there is something to train on"
     return kind_of_rows(source, data.fields, data.on_error)
 
 
@@ -97,12 +70,11 @@ def record_kind(kind: RowKind, *, has_chat_template: bool) -> RecordKind:
     return RecordKind(name, SftPair, template, unfit=("srl", "bare", *own_words))
 
 
-def check_kind(data: SftDataSection, kind: RowKind, source: RowSource, template: Template) -> None:
+def check_kind(kind: RowKind, trained: RowKind, source: RowSource, template: Template) -> None:
     """DataError where held-out rows are of another kind than those that are trained on.
 
     ConfigError where the template shows other prompts than the rows have.
     """
-    trained = kind_of_data(data)
     if kind != trained:
         raise DataError(
             f"{source.origin.name}: its rows are of the kind {kind!r}, those that are trained on "
@@ -139,7 +111,8 @@ def load_examples(
     if limit is None and part == "train":
         limit = data.train_max_samples
     kind = kind_of_rows(source, data.fields, data.on_error)
-    check_kind(data, kind, source, prompts.template)
+    trained = kind if part == "train" else kind_of_data(data)
+    check_kind(kind, trained, source, prompts.template)
     form = response_form(data, prompts.template, kind)
     encoder = Encoder(prompts, form, end_id, data)
     found = [encoder.example(pair) for pair in islice(pairs_of(data, source, kind, note), limit)]

@@ -19,13 +19,13 @@ from srl_data.prompt_record import (
 )
 from srl_data.prompts import Template
 from srl_eval.generate import stop_token_ids
-from srl_grpo.config.train import TrainConfig
+from srl_grpo.config.run import RunConfig
 from srl_grpo.data.training_template import recorded_prompts
 from srl_grpo.learner.distributed import World
 
 
 def open_training_prompts(
-    config: TrainConfig,
+    config: RunConfig,
     template: Template,
     tokenizer: PreTrainedTokenizerBase,
     model: PreTrainedModel,

@@ -9,17 +9,30 @@ from typing import TYPE_CHECKING
 
 from srl_data.command.errors import ConfigError
 from srl_data.own_templates import open_template
-from srl_data.prompt_record import PromptRecord, read_record, record_of
+from srl_data.prompt_record import ChatSection, PromptRecord, read_record, record_of
 from srl_data.prompts import Template
 from srl_data.template_choice import ChosenTemplate, choose_template, recorded_template
-from srl_grpo.config.train import TrainConfig
+from srl_grpo.config.run import C, RunConfig
+from srl_grpo.config.sections import ModelSection
 from srl_grpo.data.record_kinds import SRL, RecordKind
 
 if TYPE_CHECKING:  # a dry run loads no torch
     from srl_grpo.learner.distributed import World
 
 
-def folder_of(config: TrainConfig, resumed: Path | None) -> Path | None:
+def has_chat_template(data: ChatSection, model: ModelSection) -> bool:
+    """Whether prompts can go through a chat template: one that is given, or the tokenizer's own."""
+    if data.chat_template != "auto" or model.path is None:
+        return data.chat_template not in ("auto", "off")
+    from srl_eval.generate.folders import ModelSource
+    from srl_eval.generate.tokenizers import load_tokenizer
+
+    source = ModelSource(model.path, model.revision)
+    # What is noteworthy of it is told where the model is opened.
+    return load_tokenizer(source, lambda _: None).chat_template is not None
+
+
+def folder_of(config: RunConfig, resumed: Path | None) -> Path | None:
     """Where the prompts of a run may be recorded: what it resumes, else the model.
 
     `resumed` is a checkpoint, or the folder of a run that ended before its first.
@@ -30,15 +43,13 @@ def folder_of(config: TrainConfig, resumed: Path | None) -> Path | None:
     return folder if folder is not None and folder.is_dir() else None
 
 
-def recorded_prompts(config: TrainConfig, resumed: Path | None) -> PromptRecord | None:
+def recorded_prompts(config: RunConfig, resumed: Path | None) -> PromptRecord | None:
     """What the folder that is `resumed` records of its prompts, else the model's folder."""
     folder = folder_of(config, resumed)
     return None if folder is None else read_record(folder)
 
 
-def training_template(
-    config: TrainConfig, kind: RecordKind, resumed: Path | None
-) -> ChosenTemplate:
+def training_template(config: RunConfig, kind: RecordKind, resumed: Path | None) -> ChosenTemplate:
     """The template to train with; a run that is `resumed` keeps its words.
 
     A recorded one that does not suit the records is passed over with a note. Raises ConfigError
@@ -88,7 +99,7 @@ def fitting(chosen: ChosenTemplate, kind: RecordKind) -> ChosenTemplate:
 
 
 def same_on_all_ranks(
-    config: TrainConfig, kind: RecordKind, resumed: Path | None, world: "World"
+    config: RunConfig, kind: RecordKind, resumed: Path | None, world: "World"
 ) -> ChosenTemplate:
     """The template that rank 0 finds, on every rank; a user's function is loaded on each."""
 
@@ -101,7 +112,7 @@ def same_on_all_ranks(
     return ChosenTemplate(recorded_template(place, record), note)
 
 
-def with_template(config: TrainConfig, template: Template) -> TrainConfig:
+def with_template(config: C, template: Template) -> C:
     """The config with the name of the template that was chosen."""
     data = config.data.model_copy(update={"template": template.name})
     return config.model_copy(update={"data": data})

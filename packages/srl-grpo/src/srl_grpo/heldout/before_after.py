@@ -9,31 +9,41 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
+from typing import Protocol
 
 from rich.console import Console
 from rich.table import Table
 
 from srl_data.files import write_json, write_text
-from srl_grpo.heldout.evaluation import (
-    HeldOut,
-    Values,
-    means,
-    paired_interval,
-    problem_of,
-    problem_of_instance,
-)
+from srl_grpo.config.run import RunConfig
+from srl_grpo.heldout.evaluation import Values, means, paired_interval
 from srl_grpo.run.session import Session
 
 BEFORE = "before.json"
-PERCENT = ("exact", "invalid", "greedy_exact", "final_answer")
+PERCENT = ("exact", "invalid", "greedy_exact", "final_answer", "format_reward", "accuracy")
+
+
+class Compared(Protocol):
+    """A held-out set whose values at two times are compared."""
+
+    @property
+    def instances(self) -> int:
+        """Records that are evaluated."""
+
+    @property
+    def problems(self) -> int:
+        """Problems that are solved by the model's own steps."""
+
+    def clusters(self, metric: str) -> list[str]:
+        """The problem of each value of a metric."""
 
 
 @dataclass
 class BeforeAfter:
     """The comparison of a run's two ends; does nothing where the config does not ask for it."""
 
-    session: Session
-    held_out: HeldOut | None
+    session: Session[RunConfig]
+    held_out: Compared | None
     evaluate: Callable[[], Values]
     """Held-out values of the present weights. Collective."""
     began: float
@@ -89,8 +99,8 @@ class BeforeAfter:
                 "before": means(self.values_before),
                 "after": means(values),
                 "intervals": intervals(self.values_before, values, self.held_out),
-                "instances": len(self.held_out.prompts),
-                "problems": len(self.held_out.problems),
+                "instances": self.held_out.instances,
+                "problems": self.held_out.problems,
                 "seconds": {name: round(value, 2) for name, value in self.seconds.items()},
             }
             write_json(session.directory.summary, summary)
@@ -104,12 +114,10 @@ class BeforeAfter:
         console.print(f"run: {directory.path}", highlight=False, soft_wrap=True)
 
 
-def intervals(before: Values, after: Values, held_out: HeldOut) -> dict[str, tuple[float, float]]:
+def intervals(before: Values, after: Values, held_out: Compared) -> dict[str, tuple[float, float]]:
     """Paired 95 % intervals of each metric's change, clustered by problem."""
-    steps = [problem_of(prompt) for prompt in held_out.prompts]
-    whole = [problem_of_instance(problem.id) for problem in held_out.problems]
     return {
-        name: paired_interval(before[name], after[name], whole if name == "final_answer" else steps)
+        name: paired_interval(before[name], after[name], held_out.clusters(name))
         for name in after
         if name in before
     }

@@ -4,16 +4,16 @@ A chain is a problem on its way to an answer: the expert's first steps, if any, 
 until one holds a boxed answer.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.prompt_format import PromptFormat
 from srl_eval.generate import Sampling, seed_for
-from srl_eval.grading import Candidate, Gold, Grader, Verdict, get_grader, judge
+from srl_eval.grading import Candidate, Gold, Grader, get_grader
 from srl_eval.solvers import Answer, StepwiseSolver
 from srl_grpo.data.prompts import TrainingPrompt
+from srl_grpo.heldout.right import Judged, right
 from srl_grpo.learner.distributed import World
 from srl_grpo.rollout.engines import AllRanks, PolicyRollout
 from srl_reward import extract_boxed
@@ -79,17 +79,12 @@ class Chains:
 
 def graded(problems: Sequence[Problem], answers: Sequence[Answer]) -> list[float]:
     """1 for each answer that its problem's grader takes for right, else 0."""
-    candidates: defaultdict[str, dict[int, Candidate]] = defaultdict(dict)
-    for number, (each, answer) in enumerate(zip(problems, answers, strict=True)):
+    judged: list[Judged] = []
+    for each, answer in zip(problems, answers, strict=True):
         gold = Gold(each.grader.gold(each.answer))
         candidate = Candidate(answer.answer_text, answer.finish_reason, gold)
-        candidates[each.grader.name][number] = candidate
-    right = [0.0] * len(problems)
-    for name, some in candidates.items():  # whole batches, whose work a grader may share out
-        found = judge(get_grader(name), list(some.values()))
-        for number, one in zip(some, found, strict=True):
-            right[number] = float(one.verdict is Verdict.CORRECT)
-    return right
+        judged.append((each.grader, candidate))
+    return right(judged)
 
 
 def steps_allowed(columns: Mapping[str, object]) -> int:

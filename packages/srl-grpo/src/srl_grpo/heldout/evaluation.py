@@ -35,9 +35,25 @@ class HeldOut:
         chains: Chains | None = None,
     ) -> None:
         self.prompts, self.chains = list(prompts), chains
-        self.problems = chains.problems(prompts) if chains else []
+        self.to_solve = chains.problems(prompts) if chains else []
         self._scorer, self._seed, self._world = scorer, seed, world
         self._sampling, self._greedy = sampling, replace(sampling, temperature=0.0, top_p=1.0)
+
+    @property
+    def instances(self) -> int:
+        """Prompts that are evaluated."""
+        return len(self.prompts)
+
+    @property
+    def problems(self) -> int:
+        """Problems that are solved by the model's own steps."""
+        return len(self.to_solve)
+
+    def clusters(self, metric: str) -> list[str]:
+        """The problem of each value of a metric: values of one problem are not independent."""
+        if metric == "final_answer":
+            return [problem_of_instance(problem.id) for problem in self.to_solve]
+        return [problem_of(prompt) for prompt in self.prompts]
 
     def evaluate(self, rollout: PolicyRollout) -> Values:
         """Sampled and greedy values per instance, `final_answer` per problem. Collective.
@@ -59,8 +75,8 @@ class HeldOut:
             values = {name: values[name] for name in ("reward", "greedy_reward")}
         if len(sampled[0].rewards) > 1:
             values |= reward_values(sampled)
-        if self.chains and self.problems:
-            values["final_answer"] = self.chains.solve(self.problems, rollout, self._world)
+        if self.chains and self.to_solve:
+            values["final_answer"] = self.chains.solve(self.to_solve, rollout, self._world)
         return values
 
     def _score(

@@ -7,6 +7,7 @@ loss's.
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,14 +21,47 @@ DIFFERENCE = "sampling/logprob_difference"
 UNEXPLAINED = "sampling/logprob_unexplained"
 
 
-def unexplained(trainer_N: Tensor, sampler_N: Tensor, top_p: float) -> Tensor:
+QUANTILES = {"p01": 0.01, "p50": 0.5, "p99": 0.99}
+
+
+def difference_metrics(log_ratios_N: Tensor, shares_N: Tensor, top_p: float) -> dict[str, Tensor]:
+    """How far the sampler's log-probabilities lie from the policy that sampled, as sums.
+
+    Args:
+        log_ratios_N: `log(old / sampler)` of each token.
+        shares_N: what each token counts; all of a global batch's sum to 1.
+        top_p: of the sampler; below 1 its log-probabilities are those of the nucleus.
+    """
+    found = {DIFFERENCE: (log_ratios_N.abs() * shares_N).sum()}
+    if top_p < 1:
+        found[UNEXPLAINED] = (unexplained(log_ratios_N, top_p) * shares_N).sum()
+    return found
+
+
+def ratio_metrics(log_ratios_N: Tensor) -> dict[str, float]:
+    """The distribution of `old / sampler` over all tokens of a batch; nothing of no tokens.
+
+    Its mean, largest value and quantiles, each token counted once, whatever it counts in the loss.
+    """
+    if not log_ratios_N.numel():
+        return {}
+    ratios_N = torch.exp(log_ratios_N.double()).numpy()
+    quantiles = np.quantile(ratios_N, list(QUANTILES.values()))
+    found = {
+        "mean": ratios_N.mean(),
+        "max": ratios_N.max(),
+        **dict(zip(QUANTILES, quantiles, strict=True)),
+    }
+    return {f"sampling/ratio_{name}": float(value) for name, value in found.items()}
+
+
+def unexplained(log_ratios_N: Tensor, top_p: float) -> Tensor:
     """The part of each token's difference that nucleus sampling does not account for, N, nats.
 
     Renormalising over a nucleus of mass m adds -log m, which is at least 0 and at most -log(top_p).
     With `top_p` 1 this is the absolute difference.
     """
-    gap_N = sampler_N - trainer_N
-    return torch.maximum(-gap_N, gap_N + math.log(top_p)).clamp(min=0)
+    return torch.maximum(log_ratios_N, -log_ratios_N + math.log(top_p)).clamp(min=0)
 
 
 def limit_of(option: float | None, dtype: torch.dtype) -> float:

@@ -29,7 +29,9 @@ class Sample:
     """Which weights it was sampled from: updates of the sampler's weights before it."""
     advantage: float = 0.0
     weight: float = 0.0
-    """Each token's share of the global batch."""
+    """What each token counts in the loss of its global batch."""
+    share: float = 0.0
+    """What it counts in metrics; the shares of a global batch's tokens sum to 1."""
     sampler_logprobs: tuple[float, ...] = ()
     old_logprobs: tuple[float, ...] = ()
     reference_logprobs: tuple[float, ...] = ()
@@ -154,7 +156,7 @@ def present_columns(samples: Sequence[Sample]) -> list[str]:
         for name in optional
         if samples and all(len(getattr(s, name)) == len(s.completion_ids) for s in samples)
     ]
-    return ["advantage", "weight", *there]
+    return ["advantage", "weight", "share", *there]
 
 
 def to_tensors(

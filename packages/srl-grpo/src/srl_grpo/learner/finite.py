@@ -87,6 +87,19 @@ def sampling_fault(engine: "TrainingEngine", fault: str, step: int, kept: int) -
     return "; ".join([f"after step {step}: {fault}", *([blame] if blame else []), advice(kept)])
 
 
+def check_update(metrics: Mapping[str, float], step: int, kept_step: int) -> None:
+    """CommandError where a step's gradient was not finite, before its weights are saved.
+
+    `step` counts from 0; `kept_step` is that of the newest checkpoint.
+    """
+    norm = metrics["grad_norm"]
+    if not math.isfinite(norm):
+        raise CommandError(
+            f"step {step + 1}: the gradient norm is {norm}; nothing of this step was saved; "
+            f"{advice(kept_step)}"
+        )
+
+
 def check_metrics(metrics: Mapping[str, float], step: int) -> None:
     """CommandError where a step's loss or another sum is not finite, before weights change."""
     for name, value in metrics.items():

@@ -3,15 +3,25 @@
 import math
 from typing import Literal
 
+from srl_grpo.config.sections import OptimizerSection
+
 Schedule = Literal["constant", "linear", "cosine"]
+
+
+def scheduled_rate(options: OptimizerSection, step: int, num_steps: int) -> float:
+    """The learning rate of step `step` (0-based) of `num_steps`, as the config says."""
+    warmup = options.warmup_steps
+    if options.warmup_ratio is not None:
+        warmup = math.ceil(options.warmup_ratio * num_steps)
+    return learning_rate(step, options.learning_rate, options.schedule, warmup, num_steps)
 
 
 def learning_rate(
     step: int, peak: float, schedule: Schedule, warmup_steps: int, num_steps: int
 ) -> float:
-    """The rate of rollout batch `step` (0-based) of `num_steps`.
+    """The rate of step `step` (0-based) of `num_steps`.
 
-    Rises linearly over `warmup_steps` batches to `peak`, then stays, or falls to 0 at `num_steps`.
+    Rises linearly over `warmup_steps` steps to `peak`, then stays, or falls to 0 at `num_steps`.
     """
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps

@@ -5,7 +5,7 @@ samples come from, and what the loss is (`srl_grpo.objective.loss`).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,11 +14,10 @@ from torch import Tensor
 
 from srl_eval.generate import seed_for
 from srl_grpo.learner.agreement import (
-    DIFFERENCE,
-    UNEXPLAINED,
     check_agreement,
+    difference_metrics,
     limit_of,
-    unexplained,
+    ratio_metrics,
 )
 from srl_grpo.learner.batch import MicroBatch, Sample, to_tensors
 from srl_grpo.learner.distributed import World
@@ -27,7 +26,12 @@ from srl_grpo.learner.finite import check_logprobs, check_metrics
 from srl_grpo.learner.policy import Policy
 from srl_grpo.learner.sharding import Cutting, shard
 from srl_grpo.objective.loss import Loss
-from srl_grpo.objective.normalisation import Normalisation, denominator, token_weights
+from srl_grpo.objective.normalisation import (
+    Normalisation,
+    denominator,
+    share_normalisation,
+    token_weights,
+)
 from srl_grpo.objective.tokens import old_logprobs
 
 Metrics = dict[str, float]
@@ -36,15 +40,22 @@ Metrics = dict[str, float]
 def with_token_weights(
     samples: Sequence[Sample], normalisation: Normalisation, longest: int = 1
 ) -> list[Sample]:
-    """Samples of one optimizer step with each token's share of its global batch."""
+    """Samples of one optimizer step with what each token counts in its loss and its metrics."""
     lengths = [len(sample.completion_ids) for sample in samples]
     weights = token_weights(lengths, normalisation, longest)
-    return [replace(s, weight=weight) for s, weight in zip(samples, weights, strict=True)]
+    shares = token_weights(lengths, share_normalisation(normalisation))
+    return [
+        replace(sample, weight=weight, share=share)
+        for sample, weight, share in zip(samples, weights, shares, strict=True)
+    ]
 
 
-def loss_denominator(samples: Sequence[Sample], normalisation: Normalisation) -> int:
-    """What an optimizer step weighs among others: the denominator of its loss."""
-    return denominator([len(sample.completion_ids) for sample in samples], normalisation)
+def step_weights(batches: Sequence[Sequence[Sample]], normalisation: Normalisation) -> list[int]:
+    """What each optimizer step counts among several: the denominator of its weights."""
+    return [
+        denominator([len(sample.completion_ids) for sample in batch], normalisation)
+        for batch in batches
+    ]
 
 
 def optimizer_batches(
@@ -123,31 +134,37 @@ class Updater:
         return self.engine.world
 
     def __call__(self, samples: Sequence[Sample], step: int, learning_rate: float) -> Metrics:
-        """All passes over one batch of samples; see `mean_metrics` for what is returned."""
+        """All passes over one batch of samples; metrics are those of all its tokens. Collective."""
         options = self.options
         constant, size = self.with_constants(samples), options.batch_size
-        collected = [
-            (
-                loss_denominator(batch, options.normalisation),
-                self.optimizer_step(batch, learning_rate, step),
-            )
+        batches = [
+            batch
             for number in range(options.passes)
             for batch in optimizer_batches(constant, size, options.seed, (step, number))
         ]
-        return mean_metrics(collected)
+        done = [self.optimizer_step(batch, learning_rate, step) for batch in batches]
+        metrics = [step_metrics for step_metrics, _ in done]
+        by_loss = step_weights(batches, options.normalisation)
+        by_share = step_weights(batches, share_normalisation(options.normalisation))
+        means = mean_metrics(list(zip(by_share, metrics, strict=True)))
+        means["loss"] = mean_metrics(list(zip(by_loss, metrics, strict=True)))["loss"]
+        first_pass = done[: len(done) // options.passes]  # the others compare the same tokens again
+        return means | ratio_metrics(torch.cat([log_ratios_N for _, log_ratios_N in first_pass]))
 
     def with_constants(self, samples: Sequence[Sample]) -> list[Sample]:
         """Samples with old and reference log-probabilities, taken before the first update.
 
         A sample that brings its own old log-probabilities keeps them. With a single optimizer step
         the policy itself is the old one: its own log-probabilities, detached, are the same
-        numbers, and no extra pass is made for them.
+        numbers, and no extra pass is made for them. With several they are taken for the comparison
+        with the sampler too, whether the loss reads them or not.
         """
         samples, options = list(samples), self.options
         single = options.passes == 1 and options.batch_size >= len(samples)
         brought = [bool(sample.old_logprobs) for sample in samples]
         needed = not single or any(brought)
-        if self.loss.reads_old_logprobs and needed and not all(brought):
+        read = self.loss.reads_old_logprobs or any(sample.sampler_logprobs for sample in samples)
+        if read and needed and not all(brought):
             values = self.score(samples, self.engine)
             check_logprobs(values, "the policy")
             samples = [
@@ -169,7 +186,7 @@ class Updater:
         """Log-probabilities of every sample's tokens, on every rank. Collective."""
         mine: dict[int, tuple[float, ...]] = {}
         temperature = self.options.temperature
-        for rows in self.micro_batches(samples):
+        for rows in self.within_budget(samples):
             batch = self.tensors(samples, rows)
             if isinstance(scorer, Policy):
                 logprobs_N, _ = scorer(batch, temperature)
@@ -180,6 +197,11 @@ class Updater:
         for part in self.world.gather(mine):
             everything.update(part)
         return [everything[row] for row in range(len(samples))]
+
+    def within_budget(self, samples: Sequence[Sample]) -> list[list[int]]:
+        """This rank's micro-batches of any number of samples, by the token budget."""
+        cutting = Cutting(self.options.token_budget, None, self.options.packing)
+        return shard(samples, cutting, self.world.rank, self.world.size)
 
     def micro_batches(self, samples: Sequence[Sample]) -> list[list[int]]:
         """This rank's micro-batches; see `shard`."""
@@ -193,53 +215,50 @@ class Updater:
         device, packing = self.world.device, self.options.packing
         return to_tensors(samples, rows, self.pad_id, device, packing, dtype)
 
-    def optimizer_step(self, batch: list[Sample], learning_rate: float, step: int) -> Metrics:
-        """One update from a global batch. Collective.
+    def optimizer_step(
+        self, batch: list[Sample], learning_rate: float, step: int
+    ) -> tuple[Metrics, Tensor]:
+        """One update from a global batch; its metrics, and `log(old / sampler)` of its tokens.
 
-        CommandError, before any weight moves, where a sum is not finite or the samples come from
-        another model than the one that is trained.
+        Collective. CommandError, before any weight moves, where a sum is not finite or the samples
+        come from another model than the one that is trained.
         """
-        totals = self.accumulate(batch)
+        totals, log_ratios_N = self.accumulate(batch)
         check_metrics(totals, step + 1)
         dtype = self.engine.dtype
         limit = limit_of(self.options.max_logprob_difference, dtype)
         check_agreement(totals, limit, step + 1, dtype)
-        return totals | {"grad_norm": self.engine.step(learning_rate)}
+        return totals | {"grad_norm": self.engine.step(learning_rate)}, log_ratios_N
 
-    def accumulate(self, batch: list[Sample]) -> Metrics:
-        """Add up the gradients of a global batch, and its metrics. Collective.
+    def accumulate(self, batch: list[Sample]) -> tuple[Metrics, Tensor]:
+        """Add up a global batch's gradients; otherwise as `optimizer_step`. Collective.
 
         What the engine then holds are the gradients of one optimizer step that is not made yet.
         """
         samples = with_token_weights(batch, self.options.normalisation, self.options.longest)
         shards = self.micro_batches(samples)
         sums: dict[str, Tensor] = {}
+        log_ratios = [torch.zeros(0)]
         for number, rows in enumerate(shards):
             self.engine.begin(last=number == len(shards) - 1)
-            loss, metrics = self.micro_loss(self.tensors(samples, rows))
+            loss, metrics, log_ratios_N = self.micro_loss(self.tensors(samples, rows))
             self.engine.backward(loss)
+            log_ratios.append(log_ratios_N.cpu())
             for name, value in {"loss": loss.detach(), **metrics}.items():
                 sums[name] = sums.get(name, torch.zeros(())) + value.cpu()
         names = sorted(sums)
         values = self.world.sum([float(sums[name]) for name in names])
-        return dict(zip(names, values, strict=True))
+        everywhere_N = torch.cat(self.world.gather(torch.cat(log_ratios)))
+        return dict(zip(names, values, strict=True)), everywhere_N
 
-    def micro_loss(self, batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """One micro-batch's share of the loss, and metrics that add up over micro-batches."""
+    def micro_loss(self, batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """One micro-batch's share of the loss, metrics that add up, `log(old / sampler)` of N."""
         logprobs_N, entropy_N = self.engine.forward(batch, self.options.temperature)
-        loss, metrics = self.loss(logprobs_N, batch.columns)
-        metrics["entropy"] = (entropy_N * batch.columns["weight"]).sum()
-        if "sampler_logprobs" in batch.columns:
-            metrics |= self.difference_metrics(logprobs_N, batch.columns)
-        return loss, metrics
-
-    def difference_metrics(
-        self, logprobs_N: Tensor, columns: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """How far the sampler's log-probabilities lie from the policy that sampled, as sums."""
-        old_N, sampler_N = old_logprobs(logprobs_N, columns), columns["sampler_logprobs"]
-        weights_N, top_p = columns["weight"], self.options.top_p
-        found = {DIFFERENCE: ((old_N - sampler_N).abs() * weights_N).sum()}
-        if top_p < 1:
-            found[UNEXPLAINED] = (unexplained(old_N, sampler_N, top_p) * weights_N).sum()
-        return found
+        columns = batch.columns
+        loss, metrics = self.loss(logprobs_N, columns)
+        metrics["entropy"] = (entropy_N * columns["share"]).sum()
+        if "sampler_logprobs" not in columns:
+            return loss, metrics, torch.zeros(0)
+        log_ratios_N = old_logprobs(logprobs_N, columns) - columns["sampler_logprobs"]
+        metrics |= difference_metrics(log_ratios_N, columns["share"], self.options.top_p)
+        return loss, metrics, log_ratios_N

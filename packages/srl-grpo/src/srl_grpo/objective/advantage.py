@@ -4,25 +4,35 @@ Pure functions of reward tensors. What is left out: where rewards come from, whi
 left out (`srl_grpo.rollout.algorithm`), and the loss.
 """
 
+from typing import Literal
+
 from torch import Tensor
 
+Scale = Literal["group", "batch", "none"]
 
-def group_advantages(rewards_BG: Tensor, eps: float = 1e-4) -> Tensor:
+
+def group_advantages(rewards_BG: Tensor, eps: float = 1e-4, scale: Scale = "group") -> Tensor:
     """Advantages inside each group: `(r - mean) / (std + eps)`.
 
     Args:
         rewards_BG: rewards of B groups with G >= 2 completions each.
         eps: added to the standard deviation, in units of the reward.
+        scale: the standard deviation of each group, that of all B x G rewards, or `none`: not
+            divided.
 
     Returns:
         Tensor of the same shape. The standard deviation is the sample one (divisor G - 1), as in
         TRL and verl.
 
-    Source: GRPO, arXiv 2402.03300, section 4.1.
+    Source: GRPO, arXiv 2402.03300, section 4.1; by the batch: arXiv 2508.08221; not divided:
+    Dr. GRPO, arXiv 2503.20783.
     """
-    mean_B1 = rewards_BG.mean(dim=1, keepdim=True)
-    std_B1 = rewards_BG.std(dim=1, keepdim=True, correction=1)
-    return (rewards_BG - mean_B1) / (std_B1 + eps)
+    centred_BG = rewards_BG - rewards_BG.mean(dim=1, keepdim=True)
+    if scale == "none":
+        return centred_BG
+    if scale == "batch":
+        return centred_BG / (rewards_BG.std(correction=1) + eps)
+    return centred_BG / (rewards_BG.std(dim=1, keepdim=True, correction=1) + eps)
 
 
 def has_signal(rewards_BG: Tensor, eps_std: float) -> Tensor:

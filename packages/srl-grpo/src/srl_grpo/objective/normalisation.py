@@ -37,3 +37,11 @@ def token_weights(
 def denominator(lengths: list[int], normalisation: Normalisation) -> int:
     """What the weights of a global batch are shares of: its tokens, or its non-empty sequences."""
     return sum(lengths) if normalisation == "token-mean" else sum(1 for n in lengths if n)
+
+
+def share_normalisation(normalisation: Normalisation) -> Normalisation:
+    """How metrics are weighed under a loss's normalisation: as it is, where its weights sum to 1.
+
+    Under one whose weights do not, by token.
+    """
+    return normalisation if normalisation.endswith("-mean") else "token-mean"

@@ -23,12 +23,16 @@ class Tokens:
     """Under the policy that sampled, constant."""
     advantages_N: Tensor
     weights_N: Tensor
-    """Each token's share of the global batch (`srl_grpo.objective.normalisation`)."""
+    """What each token counts in the loss (`srl_grpo.objective.normalisation`)."""
     sequences_N: Tensor | None = None
     """Which sequence each token belongs to, int64; needed by losses with a ratio per sequence."""
     reference_logprobs_N: Tensor | None = None
     sampler_logprobs_N: Tensor | None = None
     """As the sampler reported them."""
+    shares_N: Tensor | None = None
+    """What each token counts in metrics; all of a global batch's sum to 1. None: as in the loss."""
+    correction_N: Tensor | None = None
+    """Importance weights of the sampler's correction, where there is one; constant."""
 
     @classmethod
     def of(cls, logprobs_N: Tensor, columns: Mapping[str, Tensor]) -> "Tokens":
@@ -41,6 +45,7 @@ class Tokens:
             columns.get("sequence"),
             columns.get("reference_logprobs"),
             columns.get("sampler_logprobs"),
+            columns.get("share"),
         )
 
     @property
@@ -59,8 +64,9 @@ class Tokens:
         return broadcast_sum(values_N, self.sequences_N)
 
     def mean(self, values_N: Tensor) -> Tensor:
-        """The weighted sum of values, a metric that adds up over micro-batches and ranks."""
-        return (values_N.detach() * self.weights_N).sum()
+        """The mean of values by the tokens' shares; it adds up over micro-batches and ranks."""
+        shares_N = self.weights_N if self.shares_N is None else self.shares_N
+        return (values_N.detach() * shares_N).sum()
 
 
 def old_logprobs(logprobs_N: Tensor, columns: Mapping[str, Tensor]) -> Tensor:

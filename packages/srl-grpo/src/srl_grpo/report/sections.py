@@ -32,7 +32,19 @@ CHARTS = (
         from_zero=True,
         hero=True,
     ),
-    Chart("Loss", (Line("loss", ""), Line("eval/loss", "held out", "held"))),
+    Chart(
+        "Loss",
+        (Line("loss", ""), Line("train/loss", "trained on"), Line("eval/loss", "held out", "held")),
+    ),
+    Chart(
+        "Held-out answers",
+        (
+            Line("eval/format_reward", "in form", "b"),
+            Line("eval/accuracy", "right", "held"),
+        ),
+        kind="share",
+        from_zero=True,
+    ),
     Chart(
         "Completion length",
         (
@@ -53,7 +65,13 @@ CHARTS = (
         kind="share",
         from_zero=True,
     ),
-    Chart("Learning rate", (Line("learning_rate", ""),), "small", from_zero=True, exact=True),
+    Chart(
+        "Learning rate",
+        (Line("learning_rate", ""), Line("train/learning_rate", "")),
+        "small",
+        from_zero=True,
+        exact=True,
+    ),
     Chart("Tokens a second", (Line("tokens_per_second", ""),), "count", from_zero=True),
     Chart(
         "Prompts sampled for a kept group",
@@ -75,7 +93,10 @@ KEY_NUMBERS: tuple[tuple[str, str, Kind, bool | None], ...] = (
     ("eval/exact", "Held-out exact", "share", False),
     ("eval/final_answer", "Held-out final answer", "share", False),
     ("loss", "Loss", "number", True),
+    ("train/loss", "Loss", "number", True),
     ("eval/loss", "Held-out loss", "number", True),
+    ("eval/format_reward", "Held-out answers in form", "share", False),
+    ("eval/accuracy", "Held-out accuracy", "share", False),
     ("completions/mean_length", "Completion length", "count", None),
 )
 """Metric, name, how it is written, and whether lower is better (None: neither)."""
@@ -84,6 +105,7 @@ FACTS = (
     ("model", ("model.path", "model", "model.build.hidden_size")),
     ("data", ("data.path", "data", "synthetic.num_problems")),
     ("steps", ("num_steps",)),
+    ("epochs", ("num_epochs",)),
     ("batch", ("rollout.batch_size", "batch_size")),
     ("group", ("rollout.group_size", "group_size")),
     ("reward", ("reward.reward", "reward")),
@@ -94,7 +116,7 @@ FACTS = (
     ("ZeRO", ("engine.zero_stage",)),
     ("seed", ("seed",)),
 )
-SHARES = {"exact", "invalid", "greedy_exact", "final_answer"}
+SHARES = {"exact", "invalid", "greedy_exact", "final_answer", "format_reward", "accuracy"}
 
 
 def flat(tree: object, prefix: str = "") -> dict[str, object]:
@@ -324,7 +346,7 @@ def curves(data: Data) -> tuple[str, list[Drawn]]:
     if not data:
         return "", []
     across = steps_range(data)
-    supervised = "reward" not in data and "loss" in data
+    supervised = "reward" not in data and ("loss" in data or "train/loss" in data)
     charts = [*CHARTS, *other_charts(data)]
     zero = [chart.title for chart in charts if is_flat_zero(chart, data)]
     drawn = [

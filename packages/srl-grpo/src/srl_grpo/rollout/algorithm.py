@@ -11,7 +11,7 @@ from typing import Protocol
 
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.learner.batch import Sample
-from srl_grpo.objective.advantage import group_advantages, has_signal
+from srl_grpo.objective.advantage import Scale, group_advantages, has_signal
 from srl_grpo.rollout.groups import Group, rewards_of
 
 
@@ -41,6 +41,8 @@ class GroupRelative:
     """See `has_signal`."""
     advantage_eps: float = 1e-4
     """See `group_advantages`."""
+    scale: Scale = "group"
+    """See `group_advantages`."""
 
     def usable(self, groups: Sequence[Group]) -> list[bool]:
         """Groups whose rewards differ."""
@@ -50,10 +52,13 @@ class GroupRelative:
         return found
 
     def advantages(self, groups: Sequence[Group]) -> list[list[float]]:
-        """See `group_advantages`."""
+        """See `group_advantages`; the batch is these groups."""
         if not groups:
             return []
-        found: list[list[float]] = group_advantages(rewards_of(groups), self.advantage_eps).tolist()
+        rewards_BG = rewards_of(groups)
+        found: list[list[float]] = group_advantages(
+            rewards_BG, self.advantage_eps, self.scale
+        ).tolist()
         return found
 
 
@@ -77,7 +82,8 @@ def algorithm_of(config: TrainConfig) -> Algorithm:
     size = config.rollout.group_size
     if config.algorithm.compares_with == "none":
         return NoBaseline(size)
-    return GroupRelative(size, config.rollout.eps_std, config.algorithm.advantage_eps)
+    options = config.algorithm
+    return GroupRelative(size, config.rollout.eps_std, options.advantage_eps, options.scales_by)
 
 
 def samples_of(groups: Sequence[Group], algorithm: Algorithm) -> list[Sample]:

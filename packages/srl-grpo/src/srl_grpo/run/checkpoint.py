@@ -20,12 +20,13 @@ from transformers import PreTrainedTokenizerBase
 from srl_data.command.errors import CommandError, ConfigError, DataError
 from srl_data.files import fsync_folder, sha256_file, write_json, write_text
 from srl_data.prompt_record import PromptRecord, write_record
+from srl_grpo.config.sections import CheckpointSection
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.finite import check_savable
 from srl_grpo.learner.model_folder import open_to_umask, save_model_folder
 from srl_grpo.run.inputs import Inputs
-from srl_grpo.run.resume import MANIFEST, STEP_NAME, is_checkpoint_path
+from srl_grpo.run.resume import FINAL, MANIFEST, STEP_NAME, is_checkpoint_path
 
 TRAINER = "trainer"
 STATE = "state.json"
@@ -142,9 +143,17 @@ def rewind(run: Path, state: TrainerState) -> None:
     for later in steps_of(run):
         if later > state.step:
             folder = step_folder(run, later)
-            aside = folder.with_name(f"abandoned_{folder.name}")
-            shutil.rmtree(aside, ignore_errors=True)
-            folder.rename(aside)
+            put_aside(folder)
+    final = run / FINAL
+    if (final / MANIFEST).is_file() and read_manifest(final).step > state.step:
+        put_aside(final)
+
+
+def put_aside(folder: Path) -> None:
+    """Rename a checkpoint so that no run is resumed from it."""
+    aside = folder.with_name(f"abandoned_{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
 
 
 @contextmanager
@@ -198,16 +207,21 @@ def seal(folder: Path, step: int) -> None:
     """Flush every file to disk and write the manifest over them."""
     entries = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        flush(path)
         entries[path.relative_to(folder).as_posix()] = FileEntry(
             bytes=path.stat().st_size, sha256=sha256_file(path)
         )
     manifest = Manifest(step=step, files=entries)
     write_text(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+
+
+def flush(path: Path) -> None:
+    """Bring a file's bytes to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -272,6 +286,15 @@ def newest(run: Path, note: Note = lambda _text: None) -> Path | None:
     return None
 
 
+def whole_final(run: Path) -> Path | None:
+    """The `final/` of a run that kept no other checkpoint; DataError where it is damaged."""
+    folder = run / FINAL
+    if not (folder / MANIFEST).is_file():
+        return None
+    verify(folder)
+    return folder
+
+
 def find_resume(
     resume: str, output_dir: Path | None, note: Note = lambda _text: None
 ) -> Path | None:
@@ -287,12 +310,12 @@ def find_resume(
         sealed = steps_of(output_dir)
         if found is None and sealed:
             verify(step_folder(output_dir, sealed[-1]))  # says what is wrong with it
-        return found
+        return found or whole_final(output_dir)
     folder = Path(resume)
     if is_checkpoint_path(folder):
         verify(folder)
         return folder
-    found = newest(folder, note)
+    found = newest(folder, note) or whole_final(folder)
     if found is None:
         raise DataError(f"--resume {resume}: neither a checkpoint nor a run folder that holds one")
     return found
@@ -329,14 +352,26 @@ def mark_best(run: Path, step: int, reward: float) -> None:
     write_json(run / BEST, best)
 
 
-def prune(run: Path, keep_last: int | None, best_step: int | None) -> None:
-    """Remove all but the newest `keep_last` checkpoints and the best one.
+def keep_checkpoints(run: Path, state: TrainerState, options: CheckpointSection) -> None:
+    """After a checkpoint: name the best one, and remove those that the config does not keep."""
+    if options.save_final_only:
+        prune(run, 1, None)
+        return
+    if state.best_step is not None and state.best_reward is not None:
+        mark_best(run, state.best_step, state.best_reward)
+    prune(run, options.keep_last, state.best_step)
 
-    A folder loses its manifest first, so that a half-removed one is not a checkpoint.
-    """
+
+def prune(run: Path, keep_last: int | None, best_step: int | None) -> None:
+    """Remove all but the newest `keep_last` checkpoints and the best one."""
     if keep_last is None:
         return
     for step in steps_of(run)[:-keep_last]:
         if step != best_step:
-            (step_folder(run, step) / MANIFEST).unlink()
-            shutil.rmtree(step_folder(run, step))
+            remove_checkpoint(step_folder(run, step))
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Remove a checkpoint, its manifest first: a half-removed folder is not a checkpoint."""
+    (folder / MANIFEST).unlink()
+    shutil.rmtree(folder)

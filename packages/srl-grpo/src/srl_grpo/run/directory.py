@@ -303,6 +303,25 @@ def hardware() -> dict[str, object]:
         "memory": first_value(Path("/proc/meminfo"), "MemTotal"),
         "gpus": gpus(),
         "cuda": torch.version.cuda if torch is not None else None,
+        "arithmetic": arithmetic(),
+    }
+
+
+def arithmetic() -> dict[str, object]:
+    """What may decide a result's last digits on a CPU: the instructions, the BLAS, the threads."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {}
+    config = torch.__config__.show()
+    return {
+        "torch": torch.__version__,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "blas": next(iter(re.findall(r"BLAS_INFO=(\w+)", config)), None),
+        "mkl": torch.backends.mkl.is_available(),
+        "mkldnn": torch.backends.mkldnn.is_available(),
+        "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
     }
 
 

@@ -33,15 +33,19 @@ WIDEST = 110
 INK, QUIET, GOOD, BAD = "default", "bright_black", "cyan", "red"
 PHASE_STYLES = ("cyan", "blue", "magenta", "yellow", "green", "red", "bright_black", "white")
 
+SUBJECTS = ("reward", "train/loss", "loss")
+"""Metrics whose course may be shown large; the first that a run has is."""
 SHARES = {"reward/exact": "exact", "reward/invalid": "invalid"}
 NUMBERS = {
     "tokens_per_second": ("tok/s", "{:,.0f}"),
     "loss": ("loss", "{:.4f}"),
+    "train/loss": ("loss", "{:.4f}"),
     "completions/mean_length": ("length", "{:.0f}"),
     "entropy": ("entropy", "{:.3f}"),
     "kl": ("kl", "{:.4f}"),
     "grad_norm": ("grad", "{:.2f}"),
     "learning_rate": ("lr", "{:.1e}"),
+    "train/learning_rate": ("lr", "{:.1e}"),
 }
 
 
@@ -120,6 +124,7 @@ def evaluation_pairs(step: int, metrics: Metrics) -> list[tuple[str, str]]:
     for key, value in metrics.items():
         name = key.removeprefix("eval/").replace("_", " ")
         plain = name.endswith(("reward", "loss")) or name.startswith("reward/")
+        plain = plain and name != "format reward"
         pairs.append((name, f"{value:.3f}" if plain else percent(value)))
     return pairs
 
@@ -140,14 +145,14 @@ class Progress:
     @property
     def subject(self) -> str:
         """The metric whose course is shown large: reward, or loss where there is no reward."""
-        return "reward" if "reward" in self.courses else "loss"
+        return next((name for name in SUBJECTS if name in self.courses), SUBJECTS[-1])
 
     def step(self, step: int, metrics: Metrics) -> None:
         """Take in a finished step."""
         self.done = step
         self.marks.append(monotonic())
         self.latest = dict(metrics)
-        for name in ("reward", "loss", *SHARES):
+        for name in (*SUBJECTS, *SHARES):
             if name in metrics:
                 self.courses.setdefault(name, []).append(metrics[name])
         for name, seconds in metrics.items():
@@ -358,6 +363,10 @@ class Display:
             self.live.stop()
         elif self.unshown:  # a run that ended early, whose last step nobody knew to be the last
             self.step_line()
+
+    def expect(self, total_steps: int) -> None:
+        """Say how many steps the run has, where that is known only once its data is read."""
+        self.progress.total = total_steps
 
     def phase(self, name: str) -> None:
         """Say what runs from now on: rollout, score, update and so on."""

@@ -4,6 +4,7 @@ A run that is resumed with other data would draw other prompts under the same po
 prompts' template is `srl_grpo.data.prompting`'s.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -11,7 +12,9 @@ from transformers import PreTrainedModel
 
 from srl_data.command.errors import ConfigError
 from srl_data.files import sha256_file
-from srl_grpo.config.train import TrainConfig
+from srl_grpo.config.run import RunConfig
+from srl_grpo.config.sections import PromptSection
+from srl_grpo.data.parts import Part, identity_of, open_part
 from srl_reward.user_code import source_file
 
 
@@ -51,12 +54,14 @@ NAMES = {
 """What differences are called."""
 
 
-def sha256_of(path: Path | None) -> str | None:
-    """Of a file's bytes, where there is one."""
-    return None if path is None else sha256_file(path)
+def sha256_of(data: PromptSection, part: Part) -> str | None:
+    """Of a part's file, or what else tells its content (a commit); None of made data."""
+    if data.path is None and (part == "train" or data.val_path is None):
+        return None
+    return identity_of(open_part(data, part))
 
 
-def name_of_model(config: TrainConfig) -> str:
+def name_of_model(config: RunConfig) -> str:
     """The model's hub id, its absolute path where it is a folder, or its options if it is built."""
     if config.model.build is not None:
         return f"built with {config.model.build.model_dump_json()}, seed {config.seed}"
@@ -64,20 +69,27 @@ def name_of_model(config: TrainConfig) -> str:
     return str(Path(path).resolve()) if Path(path).is_dir() else path
 
 
+@dataclass(frozen=True)
+class DataPart:
+    """The training records or the held-out ones."""
+
+    sha256: str | None
+    """Of the content; None for data made on the spot."""
+    records: int
+    """Those left out for their length not counted."""
+
+
 def describe_inputs(
-    config: TrainConfig, model: PreTrainedModel, prompts: int, held_out: int | None
+    config: RunConfig, model: PreTrainedModel, train: DataPart, val: DataPart | None
 ) -> Inputs:
-    """The inputs of a run about to start; reads the data files once more for their checksums."""
-    made = None
-    if config.synthetic is not None:
-        made = config.synthetic.model_dump(mode="json") | {"seed": config.seed}
+    """The inputs of a run about to start."""
     return Inputs(
-        train_sha256=sha256_of(config.data.path),
-        train_prompts=prompts,
-        val_sha256=sha256_of(config.data.val_path),
-        val_prompts=held_out,
+        train_sha256=train.sha256,
+        train_prompts=train.records,
+        val_sha256=None if val is None else val.sha256,
+        val_prompts=None if val is None else val.records,
         eval_limit=config.evaluation.eval_limit,
-        synthetic=made,
+        synthetic=config.made,
         model=name_of_model(config),
         revision=config.model.revision,
         commit=getattr(model.config, "_commit_hash", None),
@@ -85,13 +97,13 @@ def describe_inputs(
     )
 
 
-def reward_files(config: TrainConfig) -> dict[str, str]:
+def reward_files(config: RunConfig) -> dict[str, str]:
     """The checksum of each file that a reward of the user's own comes from; they are loaded."""
-    files = {spec: source_file(spec) for spec in config.reward.reward if ":" in spec}
+    files = {spec: source_file(spec) for spec in config.user_code}
     return {spec: sha256_file(path) for spec, path in files.items() if path is not None}
 
 
-def changed_rewards(before: Inputs | None, config: TrainConfig) -> list[str]:
+def changed_rewards(before: Inputs | None, config: RunConfig) -> list[str]:
     """`file of the reward old -> new` for each file that is another than the run began with."""
     old = before.reward_sha256 if before is not None else {}
     return [

@@ -14,8 +14,8 @@ from srl_data.prompt_format import PromptFormat
 from srl_data.prompts import Template
 from srl_eval.generate.architectures import vocabulary_size
 from srl_eval.generate.tokenizers import check_marks, check_round_trip, padding_id
+from srl_grpo.config.run import RunConfig
 from srl_grpo.config.sections import ModelSection
-from srl_grpo.config.train import TrainConfig
 from srl_grpo.data.prompting import open_training_prompts
 from srl_grpo.data.prompts import Note
 from srl_grpo.learner.distributed import World
@@ -52,11 +52,12 @@ class PromptedModel:
         try_saving(self.model, self.tokenizer, self.name, prompt)
 
 
-def model_section(config: TrainConfig, start: StartingPoint) -> ModelSection:
-    """The config's model, or the checkpoint to resume from in its place."""
-    if start.checkpoint is None:
+def model_section(config: RunConfig, start: StartingPoint) -> ModelSection:
+    """The config's model, or in its place the checkpoint to resume from or an earlier stage's."""
+    folder = start.checkpoint or start.model
+    if folder is None:
         return config.model
-    place = {"path": str(start.checkpoint), "build": None, "revision": None}
+    place = {"path": str(folder), "build": None, "revision": None}
     return ModelSection.model_validate(config.model.model_dump() | place)
 
 
@@ -71,7 +72,7 @@ def make_model(
 
 
 def open_model(
-    config: TrainConfig, template: Template, start: StartingPoint, world: World, note: Note
+    config: RunConfig, template: Template, start: StartingPoint, world: World, note: Note
 ) -> PromptedModel:
     """The model and tokenizer of the config, or of the checkpoint to resume from, with prompts."""
     section = model_section(config, start)
@@ -84,12 +85,11 @@ def open_model(
     return PromptedModel(model, tokenizer, prompts, section.path or "made on the spot")
 
 
-def check_lengths(config: TrainConfig, model: PreTrainedModel) -> None:
-    """ConfigError if prompts and completions of the allowed lengths do not fit the model."""
+def check_lengths(config: RunConfig, model: PreTrainedModel) -> None:
+    """ConfigError if rows of the allowed lengths do not fit the model."""
     limit = context_length(model)
-    prompt, new = config.data.max_prompt_length, config.rollout.max_new_tokens
-    if limit is not None and prompt + new > limit:
+    if limit is not None and config.longest > limit:
         raise ConfigError(
-            f"max_prompt_length {prompt} + max_new_tokens {new} exceeds the model's {limit} "
-            "positions; lower --max-prompt-length or --max-new-tokens"
+            f"{config.lengths_told} exceeds the model's {limit} positions; lower "
+            f"{config.length_flags}"
         )

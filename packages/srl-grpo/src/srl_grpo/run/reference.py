@@ -6,7 +6,6 @@ in another. A fingerprint in the state tells whether it is the same.
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from transformers import PreTrainedModel
 
 from srl_data.command.config import read_tree
 from srl_data.command.errors import DataError
+from srl_data.files import link_or_copy
 from srl_grpo.config.sections import ModelSection
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.learner.model import load_trainable, prepare_model
@@ -52,7 +52,7 @@ def is_kept(config: TrainConfig) -> bool:
 
 
 def make_reference(
-    setup: Setup,
+    setup: Setup[TrainConfig],
     policy: Policy,
     model: PromptedModel,
     inputs: Inputs,
@@ -74,7 +74,7 @@ def make_reference(
     return Policy(reference.requires_grad_(False).eval())
 
 
-def kept_source(setup: Setup, policy: Policy, directory: RunDirectory) -> ModelSection:
+def kept_source(setup: Setup[TrainConfig], policy: Policy, directory: RunDirectory) -> ModelSection:
     """Where the run keeps its reference: saved now by a fresh run, else brought along."""
     kept = directory.path / REFERENCE
 
@@ -123,16 +123,12 @@ def runs_behind(checkpoint: Path, written_in: str | None) -> Iterator[Path]:
 def bring_along(source: Path, target: Path) -> None:
     """Make `target` a copy of a folder, by hard links where the file system has them."""
 
-    def link_or_copy(old: str, new: str) -> str:
-        try:
-            os.link(old, new)
-        except OSError:
-            shutil.copy2(old, new)
-        return new
+    def link(old: str, new: str) -> None:
+        link_or_copy(Path(old), Path(new))
 
     work = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(source, work, copy_function=link_or_copy)
+    shutil.copytree(source, work, copy_function=link)
     work.rename(target)
 
 

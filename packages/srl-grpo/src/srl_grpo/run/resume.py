@@ -11,6 +11,8 @@ from srl_data.command.errors import InterruptedRunError
 
 MANIFEST = "MANIFEST.json"
 """The file that makes a folder a checkpoint; see `srl_grpo.run.checkpoint`."""
+FINAL = "final"
+"""The folder of a finished run's model; see `srl_grpo.run.final`."""
 STEP_NAME = re.compile(r"step_(\d+)")
 """The name of a checkpoint's folder."""
 

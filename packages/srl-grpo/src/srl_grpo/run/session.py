@@ -6,34 +6,39 @@ checkpoint. Left out: the loop (`srl_grpo.stages.loop`), and how a session is op
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic
 
 from srl_data.lock import FolderLock
 from srl_data.prompt_record import PromptRecord, write_record
-from srl_grpo.config.train import TrainConfig
+from srl_grpo.config.run import C_co, RunConfig
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.engine import TrainingEngine
+from srl_grpo.learner.schedule import scheduled_rate
 from srl_grpo.learner.updater import Metrics
-from srl_grpo.run.checkpoint import TrainerState, mark_best, prune, save_checkpoint
+from srl_grpo.run.checkpoint import TrainerState, keep_checkpoints, save_checkpoint
 from srl_grpo.run.clock import Stopwatch
 from srl_grpo.run.directory import RunDirectory
 from srl_grpo.run.display import Display
+from srl_grpo.run.final import seal_final
 from srl_grpo.run.prompted_model import PromptedModel
 from srl_grpo.run.start import StartingPoint, begin_or_resume
 from srl_grpo.run.trackers import Tracker
 
 
 @dataclass(frozen=True)
-class Setup:
+class Setup(Generic[C_co]):
     """What a run has before anything is loaded."""
 
-    config: TrainConfig
+    config: C_co
     world: World
     start: StartingPoint
     lock: FolderLock
     display: Display
+    home: Path | None = None
+    """The folder of the run that this one is a part of."""
 
 
-def open_directory(setup: Setup, prompts: PromptRecord) -> RunDirectory:
+def open_directory(setup: Setup[RunConfig], prompts: PromptRecord) -> RunDirectory:
     """Make or reopen the run's folder on rank 0, lock it and record how the model is prompted."""
 
     def begin() -> Path:
@@ -45,21 +50,23 @@ def open_directory(setup: Setup, prompts: PromptRecord) -> RunDirectory:
 
 
 @dataclass
-class Session:
+class Session(Generic[C_co]):
     """What any run has."""
 
-    setup: Setup
+    setup: Setup[C_co]
     directory: RunDirectory
     tracker: Tracker
     model: PromptedModel
     engine: TrainingEngine
     state: TrainerState
+    num_steps: int
+    """Steps of the whole run."""
     clock: Stopwatch = field(default_factory=Stopwatch)
     saved_step: int = 0
     """The step whose checkpoint is on disk; 0 for none."""
 
     @property
-    def config(self) -> TrainConfig:
+    def config(self) -> C_co:
         """The run's config."""
         return self.setup.config
 
@@ -74,9 +81,18 @@ class Session:
         return self.setup.display
 
     @property
+    def resumed_by(self) -> Path:
+        """The folder that the command which resumes the run names."""
+        return self.setup.home or self.directory.path
+
+    @property
     def finished(self) -> bool:
         """Whether the last step is done."""
-        return self.state.step >= self.config.num_steps
+        return self.state.step >= self.num_steps
+
+    def learning_rate(self, step: int) -> float:
+        """The scheduled rate of a step, counted from 0."""
+        return scheduled_rate(self.config.optimizer, step, self.num_steps)
 
     def is_due(self, every: int) -> bool:
         """Whether something done every so many steps is due now."""
@@ -102,7 +118,11 @@ class Session:
             run, state, record = self.directory.path, self.state, self.model.prompts.record
             save_checkpoint(run, self.engine, self.model.tokenizer, record, state, self.world)
             if self.world.is_main:
-                if state.best_step is not None and state.best_reward is not None:
-                    mark_best(run, state.best_step, state.best_reward)
-                prune(run, self.config.checkpoint.keep_last, state.best_step)
+                keep_checkpoints(run, state, self.config.checkpoint)
         self.saved_step = self.state.step
+
+    def finish(self) -> None:
+        """Leave `final/` of a run that did its last step. Collective."""
+        with self.clock("checkpoint"):
+            options = self.config.checkpoint
+            self.world.of_main(lambda: seal_final(self.directory.path, self.state.step, options))

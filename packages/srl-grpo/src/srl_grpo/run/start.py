@@ -12,7 +12,7 @@ from srl_data.command.config import read_tree
 from srl_data.command.errors import CommandError, ConfigError
 from srl_data.lock import FolderLock
 from srl_data.prompt_record import TEMPLATE_FILE
-from srl_grpo.config.train import TrainConfig
+from srl_grpo.config.run import RunConfig
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.model import compute_dtype
 from srl_grpo.run.checkpoint import (
@@ -25,6 +25,7 @@ from srl_grpo.run.checkpoint import (
     steps_of,
 )
 from srl_grpo.run.directory import RunDirectory, begin_run, default_run_path, resume_run
+from srl_grpo.run.final import is_final, is_sealed, leftovers, refuse_final
 from srl_grpo.run.inputs import changed_rewards
 from srl_grpo.run.resume import changed_keys
 
@@ -37,6 +38,8 @@ class StartingPoint:
     state: TrainerState
     notes: tuple[str, ...] = ()
     """What the user should know of how it was found."""
+    model: Path | None = None
+    """The model that an earlier stage of this very run left, in the place of the config's."""
     begun: Path | None = None
     """The folder of a run that ended before its first checkpoint, where it records its prompts."""
 
@@ -50,17 +53,17 @@ class StartingPoint:
         """The folder that records how the run prompts its model; None for a run not yet begun."""
         return self.checkpoint or self.begun
 
-    def home(self, config: TrainConfig) -> Path | None:
+    def home(self, config: RunConfig) -> Path | None:
         """The run's folder: the one asked for, or the checkpoint's; None for a new one."""
         return config.output_dir or (self.checkpoint.parent if self.checkpoint else None)
 
 
-def starting_point_of(config: TrainConfig, world: World, lock: FolderLock) -> StartingPoint:
+def starting_point_of(config: RunConfig, world: World, lock: FolderLock) -> StartingPoint:
     """Find, verify and read the checkpoint to resume from, on rank 0; every rank learns of it."""
     return world.of_main(lambda: find_starting_point(config, world, lock))
 
 
-def find_starting_point(config: TrainConfig, world: World, lock: FolderLock) -> StartingPoint:
+def find_starting_point(config: RunConfig, world: World, lock: FolderLock) -> StartingPoint:
     """The checkpoint that the config resumes from, fit for this run, or a fresh start.
 
     The folder that holds the run is locked before its checkpoints are looked at.
@@ -76,16 +79,20 @@ def find_starting_point(config: TrainConfig, world: World, lock: FolderLock) -> 
             notes.append(f"no checkpoint of its own yet: it starts from {checkpoint} again")
     if checkpoint is None:
         recorded = resume and home is not None and (home / TEMPLATE_FILE).is_file()
-        return StartingPoint(None, TrainerState(), tuple(notes), home if recorded else None)
+        begun = home if recorded else None
+        return StartingPoint(None, TrainerState(), tuple(notes), begun=begun)
     refuse_other_run(checkpoint, home)
     if home is None:
         lock.take(checkpoint.parent)
     state = read_state(checkpoint)
+    steps = steps_of_run(config, state)
+    if is_final(checkpoint) and (steps is None or state.step < steps):
+        refuse_final(checkpoint, state.step, steps)
     check_fit(checkpoint, state, zero_stage_of(config, world), world.size)
     return StartingPoint(checkpoint, state, tuple(notes))
 
 
-def zero_stage_of(config: TrainConfig, world: World) -> int:
+def zero_stage_of(config: RunConfig, world: World) -> int:
     """The ZeRO stage that the run takes on this device."""
     dtype = compute_dtype(config.model.dtype, world.device)
     return config.engine.stage_for(dtype == torch.bfloat16)
@@ -110,29 +117,41 @@ def refuse_other_run(checkpoint: Path, home: Path | None) -> None:
     )
 
 
-def finished_already(config: TrainConfig, start: StartingPoint) -> str | None:
+def steps_of_run(config: RunConfig, state: TrainerState) -> int | None:
+    """Steps of the whole run that a checkpoint is of; None where its state does not say."""
+    return config.steps(state.inputs.train_prompts) if state.inputs is not None else None
+
+
+def finished_already(config: RunConfig, start: StartingPoint) -> str | None:
     """What to say where nothing is left to do: the checkpoint is at or past the last step.
 
     CommandError where no step of it made an update: such a run is not a success when asked again.
     """
     home, step = start.home(config), start.state.step
-    if start.checkpoint is None or home is None or step < config.num_steps:
+    steps = steps_of_run(config, start.state)
+    if start.checkpoint is None or home is None or steps is None or step < steps:
         return None
-    lacks_summary = config.evaluation.before_after and not RunDirectory(home).summary.is_file()
-    if step == config.num_steps and lacks_summary:
-        return None  # stopped between its last step and the evaluation after it
-    past = "finished" if step == config.num_steps else "past that"
+    past = "finished" if step == steps else "past that"
     told = (
-        f"nothing to do: {start.checkpoint} is at step {step} of {config.num_steps}, {past}; "
-        f"to train on, give --num-steps above {step}"
+        f"nothing to do: {start.checkpoint} is at step {step} of {steps}, {past}; "
+        f"to train on, give {config.more(step)}"
     )
-    if config.rollout.max_starved_steps and not start.state.updates:
+    if config.needs_updates and not start.state.updates:
         raise CommandError(f"none of its steps made an update; {told}")
+    if step == steps and unfinished(config, home, step):
+        return None  # stopped between its last step and what comes after it
     return told
 
 
+def unfinished(config: RunConfig, home: Path, step: int) -> bool:
+    """Whether a run did its last step and not yet all that follows."""
+    if not is_sealed(home, step) or leftovers(home, config.checkpoint):
+        return True
+    return config.evaluation.before_after and not RunDirectory(home).summary.is_file()
+
+
 def begin_or_resume(
-    config: TrainConfig, start: StartingPoint, lock: FolderLock, note: Note
+    config: RunConfig, start: StartingPoint, lock: FolderLock, note: Note
 ) -> RunDirectory:
     """The run's folder, locked: a new one, or the one that is resumed."""
     home = start.home(config)

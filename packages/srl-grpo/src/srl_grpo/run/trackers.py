@@ -18,8 +18,8 @@ from srl_data.command.errors import DataError
 from srl_data.command.wandb import require_library
 from srl_data.files import atomic_writer
 from srl_data.records import finite_line, parse_object
+from srl_grpo.config.run import RunConfig
 from srl_grpo.config.sections import TrackingSection
-from srl_grpo.config.train import TrainConfig
 from srl_grpo.run.dashboards import TensorBoardTracker, TrackioTracker, WandbTracker
 from srl_grpo.run.directory import RunDirectory
 from srl_grpo.run.logging_steps import is_shown
@@ -186,7 +186,7 @@ def check_trackers(options: TrackingSection) -> None:
 
 
 def make_trackers(
-    config: TrainConfig,
+    config: RunConfig,
     directory: RunDirectory,
     resume_step: int | None,
     warn: Callable[[str], None],

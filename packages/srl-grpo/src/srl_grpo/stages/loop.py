@@ -6,6 +6,8 @@ Knows neither prompts nor rewards: what a step is, its stage says.
 from dataclasses import dataclass
 from typing import Protocol
 
+from srl_grpo.config.run import RunConfig
+from srl_grpo.heldout.before_after import Compared
 from srl_grpo.heldout.evaluation import Values, means
 from srl_grpo.learner.updater import Metrics
 from srl_grpo.run.session import Session
@@ -26,24 +28,31 @@ class StepResult:
 class Stage(Protocol):
     """A way of training: what a step does, and what is remembered between steps."""
 
-    def step(self, session: Session, step: int) -> StepResult:
+    @property
+    def held_out(self) -> Compared | None:
+        """What `evaluate` evaluates; None where there is nothing."""
+
+    def step(self, session: Session[RunConfig], step: int) -> StepResult:
         """Train one step, the `step`-th from 0. Collective."""
 
     def evaluate(self) -> Values:
-        """Held-out values of the present weights by metric; `reward` decides the best. Collective.
+        """Held-out values of the present weights by metric. Collective.
 
         Called only where an evaluation is due.
         """
 
+    def goodness(self, found: Metrics) -> float:
+        """Of a held-out evaluation's means, the number whose highest marks the best step."""
+
     def state(self) -> dict[str, object]:
         """What continues the stage, as JSON."""
 
-    def check(self, session: Session) -> None:
+    def check(self, session: Session[RunConfig]) -> None:
         """Called after every step: raises where it makes no sense to train on. Collective."""
 
 
-def train_stage(session: Session, stage: Stage) -> bool:
-    """Train to `num_steps`; False if a signal ended it early, with a checkpoint behind it."""
+def train_stage(session: Session[RunConfig], stage: Stage) -> bool:
+    """Train to the last step; False if a signal ended it early, with a checkpoint behind it."""
     session.clock.restart(session.display.phase)
     with stop_requested() as stopping:
         while not session.finished:
@@ -55,7 +64,7 @@ def train_stage(session: Session, stage: Stage) -> bool:
     return session.finished
 
 
-def train_step(session: Session, stage: Stage) -> None:
+def train_step(session: Session[RunConfig], stage: Stage) -> None:
     """One step from its batch to its checkpoint, where one is due. Collective."""
     config, state = session.config, session.state
     done = stage.step(session, state.step)
@@ -68,17 +77,20 @@ def train_step(session: Session, stage: Stage) -> None:
         metrics |= evaluate(session, stage)
     session.log(metrics, done.tokens)
     # After the log: a run killed in between resumes with this step's line, or before the step.
-    if session.is_due(config.checkpoint.checkpoint_every) or state.best_step == state.step:
+    options = config.checkpoint
+    is_best = state.best_step == state.step and not options.save_final_only
+    if session.is_due(options.checkpoint_every) or is_best:
         session.save()
 
 
-def evaluate(session: Session, stage: Stage) -> Metrics:
+def evaluate(session: Session[RunConfig], stage: Stage) -> Metrics:
     """Held-out metrics under `eval/`; remembers the best step. Collective."""
     state = session.state
     with session.clock("eval"):
         found = means(stage.evaluate())
     metrics = {f"eval/{name}": value for name, value in found.items()}
     session.display.evaluated(state.step, metrics)
-    if state.best_reward is None or found["reward"] > state.best_reward:
-        state.best_step, state.best_reward = state.step, found["reward"]
+    good = stage.goodness(found)
+    if state.best_reward is None or good > state.best_reward:
+        state.best_step, state.best_reward = state.step, good
     return metrics

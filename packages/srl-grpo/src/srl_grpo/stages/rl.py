@@ -4,18 +4,16 @@ A step is `RLStage.step`. Left out: the loop (`srl_grpo.stages.loop`), and how t
 together from a config (`srl_grpo.stages.rl_setup`).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import Field
 
-from srl_data.command.errors import CommandError
+from srl_grpo.config.run import RunConfig
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.heldout.evaluation import HeldOut, Values
 from srl_grpo.learner.batch import Sample
-from srl_grpo.learner.finite import advice
-from srl_grpo.learner.schedule import learning_rate
+from srl_grpo.learner.finite import check_update
 from srl_grpo.learner.updater import Metrics, Updater
 from srl_grpo.rollout.algorithm import samples_of
 from srl_grpo.rollout.groups import Selection, completion_metrics
@@ -45,11 +43,11 @@ class RLStage:
     held_out: HeldOut | None
     progress: RLState
 
-    def step(self, session: Session, step: int) -> StepResult:
+    def step(self, session: Session[RunConfig], step: int) -> StepResult:
         """One batch, from drawing prompts to keeping what was written."""
         batch = self.source.next_batch(step, session.clock)
         metrics = completion_metrics(batch.sampled) | batch.metrics()
-        rate = self.learning_rate(step)
+        rate = session.learning_rate(step)
         samples = samples_of(batch.kept, self.source.algorithm)
         if samples:
             metrics |= self.update(session, samples, step, rate)
@@ -64,7 +62,7 @@ class RLStage:
         return StepResult(metrics, batch.tokens, updated=bool(batch.kept))
 
     def update(
-        self, session: Session, samples: Sequence[Sample], step: int, rate: float
+        self, session: Session[RunConfig], samples: Sequence[Sample], step: int, rate: float
     ) -> Metrics:
         """Train on the kept groups' samples and bring the new weights to the sampler. Collective.
 
@@ -72,28 +70,13 @@ class RLStage:
         """
         with session.clock("update"):
             metrics = self.updater(samples, step, rate)
-        if not math.isfinite(metrics["grad_norm"]):
-            raise CommandError(
-                f"step {step + 1}: the gradient norm is {metrics['grad_norm']}; nothing of this "
-                f"step was saved; {advice(session.saved_step)}"
-            )
+        check_update(metrics, step, session.saved_step)
         with session.clock("sync"):
             self.source.rollout.sync_weights()
         return metrics
 
-    def learning_rate(self, step: int) -> float:
-        """The scheduled rate of a batch."""
-        options = self.config.optimizer
-        return learning_rate(
-            step,
-            options.learning_rate,
-            options.schedule,
-            options.warmup_steps,
-            self.config.num_steps,
-        )
-
     def write_rollouts(
-        self, session: Session, batch: Selection, samples: Sequence[Sample], step: int
+        self, session: Session[RunConfig], batch: Selection, samples: Sequence[Sample], step: int
     ) -> None:
         """Keep what the model wrote in this step."""
         if session.world.is_main:
@@ -105,11 +88,15 @@ class RLStage:
         assert self.held_out is not None
         return self.held_out.evaluate(self.source.rollout)
 
+    def goodness(self, found: Metrics) -> float:
+        """The held-out reward."""
+        return found["reward"]
+
     def state(self) -> dict[str, object]:
         """What continues the stage, as JSON."""
         return self.progress.model_dump(mode="json")
 
-    def check(self, session: Session) -> None:
+    def check(self, session: Session[RunConfig]) -> None:
         """StarvedError, with a checkpoint behind it, where nothing can be learned. Collective."""
         limit, starved = self.config.rollout.max_starved_steps, self.progress.starved_steps
         ended = session.finished and not session.state.updates

@@ -4,13 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from pydantic import ValidationError
-
-from srl_data.command.errors import ConfigError, DataError
+from srl_data.command.errors import DataError
 from srl_data.prompts import Template
 from srl_eval.generate import Sampling
 from srl_grpo.config.algorithm import AlgorithmSection
-from srl_grpo.config.losses import LOSSES
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.data.prompting import stops_of
 from srl_grpo.data.prompts import (
@@ -25,10 +22,10 @@ from srl_grpo.data.record_kinds import RecordKind, kind_of_run
 from srl_grpo.data.training_template import same_on_all_ranks, with_template
 from srl_grpo.heldout.chains import Chains
 from srl_grpo.heldout.evaluation import HeldOut
-from srl_grpo.learner.engine import prepare_deepspeed
 from srl_grpo.learner.packing_check import check_scoring
 from srl_grpo.learner.policy import Policy
 from srl_grpo.learner.updater import UpdateOptions, Updater
+from srl_grpo.objective.importance import SamplerWeights
 from srl_grpo.objective.loss import PolicyLoss
 from srl_grpo.objective.normalisation import Normalisation
 from srl_grpo.objective.options import LossOptions
@@ -37,17 +34,16 @@ from srl_grpo.rollout.engines import transformers_rollout
 from srl_grpo.rollout.rewards import make_rewards
 from srl_grpo.rollout.scoring import Scorer
 from srl_grpo.rollout.source import RolloutSource
-from srl_grpo.run.inputs import Inputs, check_inputs, describe_inputs
+from srl_grpo.run.inputs import DataPart, Inputs, describe_inputs, sha256_of
 from srl_grpo.run.prompted_model import PromptedModel, open_model
 from srl_grpo.run.reference import make_reference
 from srl_grpo.run.session import Session, Setup, open_directory
-from srl_grpo.stages.opening import check_paths, open_session
+from srl_grpo.stages.opening import check_paths, inputs_of, open_session, resumed_state, try_model
 from srl_grpo.stages.rl import NAME, RLStage, RLState
-from srl_grpo.toy.warm_start import pairs, warm_start
 
 
 @contextmanager
-def open_stage(setup: Setup) -> Iterator[tuple[Session, RLStage]]:
+def open_stage(setup: Setup[TrainConfig]) -> Iterator[tuple[Session[TrainConfig], RLStage]]:
     """A session and its stage, ready to start; trackers are closed at the end."""
     rewards = make_rewards(setup.config.reward)
     check_paths(setup)
@@ -57,12 +53,11 @@ def open_stage(setup: Setup) -> Iterator[tuple[Session, RLStage]]:
     model = open_model(config, template, setup.start, world, note)
     records = training_records(config, kind, note)
     prompts = load_prompts(records, config.data.path, config, model.prompts, note).prompts
-    prepare_deepspeed()  # saving a model imports it too, with its notices
-    world.of_main(lambda: model.check(prompts[0].text))  # only rank 0 saves
+    try_model(model, prompts[0].text, world)
     rewards.check_graders(graders_of(prompts))
     scorer = Scorer(rewards, model.tokenizer, world)
     held_out = make_held_out(setup, kind, model, scorer)
-    inputs = inputs_of(setup, model, len(prompts), held_out)
+    inputs = inputs_of(setup, lambda: describe(config, model, len(prompts), held_out))
     directory = open_directory(setup, model.prompts.record)
     policy = make_policy(setup, model)
     reference = make_reference(setup, policy, model, inputs, directory)
@@ -70,7 +65,9 @@ def open_stage(setup: Setup) -> Iterator[tuple[Session, RLStage]]:
         yield session, make_stage(session, prompts, scorer, held_out, reference)
 
 
-def choose_template(setup: Setup, kind: RecordKind) -> tuple[Setup, Template]:
+def choose_template(
+    setup: Setup[TrainConfig], kind: RecordKind
+) -> tuple[Setup[TrainConfig], Template]:
     """The prompt template for a kind of record, and the setup that names it."""
     chosen = same_on_all_ranks(setup.config, kind, setup.start.prompts, setup.world)
     if chosen.note:
@@ -79,7 +76,7 @@ def choose_template(setup: Setup, kind: RecordKind) -> tuple[Setup, Template]:
 
 
 def make_stage(
-    session: Session,
+    session: Session[TrainConfig],
     prompts: list[TrainingPrompt],
     scorer: Scorer,
     held_out: HeldOut | None,
@@ -110,35 +107,26 @@ def make_stage(
     return RLStage(config, source, updater, held_out, progress)
 
 
-def resume_progress(session: Session) -> RLState:
-    """The stage's part of a checkpoint's state, or a fresh one.
-
-    ConfigError where another stage wrote the checkpoint, DataError where its state does not fit.
-    """
-    state, checkpoint = session.state, session.setup.start.checkpoint
-    if checkpoint is not None and state.stage != NAME:
-        raise ConfigError(f"{checkpoint} was written by another stage of training: {state.stage!r}")
-    state.stage = NAME
-    try:
-        progress = RLState.model_validate(state.stage_state)
-    except ValidationError as error:
-        raise DataError(
-            f"{checkpoint}: its stage's state does not fit: "
-            f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
-        ) from error
+def resume_progress(session: Session[TrainConfig]) -> RLState:
+    """The stage's part of a checkpoint's state, or a fresh one."""
+    progress = resumed_state(session, NAME, RLState)
     if 0 < session.config.rollout.max_starved_steps <= progress.starved_steps:
         progress.starved_steps = 0  # it was stopped for that; who resumes it wants to try again
     return progress
 
 
 def loss_of(options: AlgorithmSection) -> PolicyLoss:
-    """The loss with its constants from the config, or else the ones it was published with."""
-    own = LOSSES[options.loss]
+    """The loss with its constants, its KL term and its correction of the sampler."""
+    sampler = None
+    if options.sampler_cap is not None:
+        bounds = (options.sampler_cap, options.sampler_floor)
+        sampler = SamplerWeights(*bounds, options.sampler_correction)
     constants = LossOptions(
-        epsilon_low=own.epsilon_low if options.epsilon_low is None else options.epsilon_low,
-        epsilon_high=own.epsilon_high if options.epsilon_high is None else options.epsilon_high,
+        **options.constants,
         beta=options.beta,
-        sampler_cap=options.sampler_cap,
+        kl_estimator=options.kl_estimator,
+        kl_corrected=options.kl_corrected,
+        sampler=sampler,
     )
     return PolicyLoss(options.loss, constants)
 
@@ -171,28 +159,27 @@ def sampling_of(config: TrainConfig, model: PromptedModel) -> Sampling:
     )
 
 
-def make_policy(setup: Setup, model: PromptedModel) -> Policy:
-    """The policy, warm-started where the run is fresh and the config says so."""
-    policy, config, fresh = Policy(model.model), setup.config, setup.start.checkpoint is None
-    if fresh:
-        check_scoring(policy, config.engine.packing)
-    options, synthetic = config.warm_start, config.synthetic
-    if options.steps and synthetic is not None and fresh:
-        setup.display.phase("warm start")
-        stream = pairs(config.seed, synthetic.difficulty, options, model.prompts, model.tokenizer)
-        loss = warm_start(policy, stream, options, model.pad_id)
-        setup.display.note(f"warm start: {options.steps} supervised steps, last loss {loss:.3f}")
+def make_policy(setup: Setup[TrainConfig], model: PromptedModel) -> Policy:
+    """The policy, whose scoring is tried where the run is fresh."""
+    policy = Policy(model.model)
+    if setup.start.checkpoint is None:
+        check_scoring(policy, setup.config.engine.packing)
     return policy
 
 
 def make_held_out(
-    setup: Setup, kind: RecordKind, model: PromptedModel, scorer: Scorer
+    setup: Setup[TrainConfig], kind: RecordKind, model: PromptedModel, scorer: Scorer
 ) -> HeldOut | None:
     """The held-out set, if there is one to evaluate on."""
     config, note = setup.config, setup.display.note
     records = heldout_records(config, kind, note)
-    if records is None or not (config.evaluation.eval_every or config.evaluation.before_after):
+    if not (config.evaluation.eval_every or config.evaluation.before_after):
         return None
+    if records is None:
+        raise DataError(
+            f"{config.data.path} has no held-out split, which evaluation needs; name one with "
+            "--eval-split, or give --val-data"
+        )
     records = limited(records, config.evaluation.eval_limit)
     found = load_prompts(records, config.data.val_path, config, model.prompts, note)
 
@@ -210,15 +197,12 @@ def make_held_out(
     )
 
 
-def inputs_of(setup: Setup, model: PromptedModel, prompts: int, held_out: HeldOut | None) -> Inputs:
-    """What the run begins or resumes with; ConfigError where that is not what it began with."""
-    config, start = setup.config, setup.start
-
-    def find() -> Inputs:
-        evaluated = None if held_out is None else len(held_out.prompts)
-        now = describe_inputs(config, model.model, prompts, evaluated)
-        if start.checkpoint is None:
-            return now
-        return check_inputs(start.state.inputs, now, start.checkpoint, config.checkpoint.force)
-
-    return setup.world.of_main(find)
+def describe(
+    config: TrainConfig, model: PromptedModel, prompts: int, held_out: HeldOut | None
+) -> Inputs:
+    """What the run is about to start with; reads the data files once more for their checksums."""
+    data, val = config.data, None
+    if held_out is not None:
+        val = DataPart(sha256_of(data, "eval"), held_out.instances)
+    train = DataPart(sha256_of(data, "train"), prompts)
+    return describe_inputs(config, model.model, train, val)

@@ -1,57 +1,39 @@
-"""`srl-grpo train` behind its validation: a run from its lock to its report."""
+"""`srl-grpo train` and `srl-grpo sft` behind their validation."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import monotonic
 
-from transformers.utils.logging import disable_progress_bar
-
-from srl_data.command.errors import CommandError, DataError, InterruptedRunError
 from srl_data.lock import FolderLock
+from srl_grpo.config.sft import SftConfig
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.heldout.before_after import BeforeAfter
-from srl_grpo.learner import distributed
 from srl_grpo.learner.distributed import World
-from srl_grpo.learner.finite import sampling_fault
-from srl_grpo.report import write_report
-from srl_grpo.rollout.rewards import RewardError
-from srl_grpo.run.display import Display
-from srl_grpo.run.resume import interrupted, resume_command
-from srl_grpo.run.session import Session, Setup
-from srl_grpo.run.start import StartingPoint, finished_already, starting_point_of
-from srl_grpo.run.trackers import check_trackers
-from srl_grpo.stages.loop import Stage, train_stage
+from srl_grpo.run.session import Session
+from srl_grpo.run.start import StartingPoint
+from srl_grpo.stages.first_stage import sft_first
 from srl_grpo.stages.rl import RLStage
 from srl_grpo.stages.rl_setup import open_stage
-from srl_grpo.stages.starvation import StarvedError
+from srl_grpo.stages.running import Command, opened, run
+from srl_grpo.stages.sft_setup import open_sft
+
+TRAIN = Command(open_stage, sft_first)
+SFT = Command(open_sft)
 
 
 def train(config: TrainConfig) -> None:
-    """Run or continue the training that `config` describes, to its end.
+    """Run or continue the reinforcement learning that `config` describes, to its end.
 
     Raises ConfigError, DataError, or InterruptedRunError with the command that resumes.
     """
-    disable_progress_bar()  # transformers' own; ours would be torn by them
-    world, lock = distributed.start(), FolderLock()
-    try:
-        start = starting_point_of(config, world, lock)
-        if told := world.of_main(lambda: finished_already(config, start)):
-            if world.is_main:
-                print(f"srl-grpo: {told}")  # noqa: T201 - what the command has to say
-            return
-        with open_run(config, world, start, lock) as (session, stage, comparison):
-            finished = train_and_compare(session, stage, comparison)
-            world.barrier()  # else the launcher stops the main rank while it writes the report
-        if not finished:
-            if not world.is_main:
-                raise SystemExit(InterruptedRunError.exit_code)
-            raise interrupted(session.directory.path, session.state.step)
-        if world.is_main:
-            comparison.show()
-    finally:
-        lock.release()
-        distributed.stop()
+    run(config, TRAIN)
+
+
+def sft(config: SftConfig) -> None:
+    """Run or continue the supervised fine-tuning that `config` describes, to its end.
+
+    Raises ConfigError, DataError, or InterruptedRunError with the command that resumes.
+    """
+    run(config, SFT)
 
 
 @contextmanager
@@ -60,73 +42,7 @@ def open_run(
     world: World,
     found: StartingPoint | None = None,
     held: FolderLock | None = None,
-) -> Iterator[tuple[Session, RLStage, BeforeAfter]]:
-    """Everything of a run, ready to start; files and display are closed at the end.
-
-    Where it starts is looked up unless `found`, under the lock `held`, says it.
-    """
-    began = monotonic()
-    lock = held or FolderLock()
-    start = found or starting_point_of(config, world, lock)
-    check_trackers(config.tracking)  # before a model is loaded
-    with Display(
-        config.num_steps,
-        start.state.step,
-        every=config.tracking.logging_steps,
-        quiet=not world.is_main,
-    ) as display:
-        for note in start.notes:
-            display.note(note)
-        display.phase("load")
-        setup = Setup(config, world, start, lock, display)
-        with open_stage(setup) as (session, stage):
-            yield session, stage, BeforeAfter(session, stage.held_out, stage.evaluate, began)
-
-
-def train_and_compare(session: Session, stage: Stage, comparison: BeforeAfter) -> bool:
-    """Evaluate, train, evaluate, report; False where a signal ended training early."""
-    try:
-        comparison.before()
-        finished = train_stage(session, stage)
-        if finished:
-            comparison.after()
-    except KeyboardInterrupt as error:
-        raise interrupted(session.directory.path, session.saved_step) from error
-    except StarvedError as error:
-        report(session)
-        session.world.barrier()
-        if not session.world.is_main:
-            raise SystemExit(error.exit_code) from error
-        raise
-    except RewardError as error:
-        raise reward_failed(session, error) from error
-    except FloatingPointError as error:  # while sampling, in training or in an evaluation
-        step, kept = session.state.step, session.saved_step
-        raise CommandError(sampling_fault(session.engine, str(error), step, kept)) from error
-    report(session)
-    return finished
-
-
-def reward_failed(session: Session, error: RewardError) -> BaseException:
-    """The run's end where a reward failed, on rank 0 with what to say. Collective.
-
-    A checkpoint of the last whole step is kept; an evaluation's step is not yet logged.
-    """
-    step = session.state.step if error.held_out else session.state.step + 1
-    if not error.held_out:
-        session.save()
-    if not session.world.is_main:
-        return SystemExit(error.exit_code)
-    where = f"step {step}{', held-out evaluation' if error.held_out else ''}"
-    again = resume_command(session.directory.path, sys.argv[1:])
-    kept = f"; step {session.saved_step} is kept, continue with: {again}"
-    return CommandError(f"{where}: {error}{kept if session.saved_step else ''}")
-
-
-def report(session: Session) -> None:
-    """Write the run's page, on rank 0."""
-    if session.world.is_main:
-        try:
-            write_report(session.directory.path)
-        except DataError as error:  # the run itself is whole: say so and continue
-            session.display.note(f"no report: {error}")
+) -> Iterator[tuple[Session[TrainConfig], RLStage, BeforeAfter]]:
+    """Everything of a run of reinforcement learning, ready to start; see `running.opened`."""
+    with opened(config, TRAIN, world, found, held) as (session, stage, comparison):
+        yield session, stage, comparison

@@ -71,9 +71,9 @@ def table(runs: Mapping[int, Path]) -> str:
         lines.append(row(label, [pair for pair, _ in cells]))
         lines.append(row(f"change, paired 95 % interval{points}", [span for _, span in cells]))
     seconds = [phase_seconds(run) for run in runs.values()]
-    for name in (*PHASES, "total"):
-        lines.append(row(f"seconds, {name}", [f"{found[name]:.0f}" for found in seconds]))
-    return "\n".join(lines)
+    timed = (*PHASES, "total")
+    rows = [row(f"seconds, {name}", [f"{found[name]:.0f}" for found in seconds]) for name in timed]
+    return "\n".join([*lines, *rows])
 
 
 def row(label: str, cells: Sequence[str]) -> str:
@@ -100,12 +100,13 @@ def main() -> None:
     options = parser.parse_args()
     runs = {seed: finished(options.runs / f"s{seed}", seed) for seed in options.seeds}
     pairs = (next(iter(runs.values())) / "sft/pairs.jsonl").read_text().count("\n")
+    beside = f"; {options.note}" if options.note else ""
     text = (
         f"{table(runs)}\n\n"
-        f"Made by `scripts/quickstart_figures.py` on {machine(next(iter(runs.values())))}"
-        f"{'; ' + options.note if options.note else ''}. The supervised stage reads {pairs:,} pairs "
-        "once. The same machine gives the same digits; another processor, BLAS or number of threads "
-        "may not (`sys/hardware.json` has them), and differs by a few points of the exact share.\n"
+        f"Made by `scripts/quickstart_figures.py` on {machine(next(iter(runs.values())))}{beside}. "
+        f"The supervised stage reads {pairs:,} pairs once. The same machine gives the same digits; "
+        "another processor, BLAS or number of threads may not (`sys/hardware.json` has them), and "
+        "differs by a few points of the exact share.\n"
     )
     old = README.read_text(encoding="utf-8")
     head, _, rest = old.partition(BEGIN)

@@ -148,18 +148,22 @@ def lines(found: Findings, step: int, count: int, config: TrainConfig) -> Iterat
     yield from (f"  - {remedy}" for remedy in remedies(found, config))
 
 
-def arguments_to_resume(step: int, num_steps: int) -> list[str]:
-    """This process's arguments; with as many steps again where there are none left."""
+def arguments_to_resume(step: int, config: TrainConfig) -> list[str]:
+    """This process's arguments; with as much again where there is nothing left to do."""
     arguments = sys.argv[1:]
-    if step < num_steps:
+    if config.num_epochs is not None:  # where they end depends on the refills
+        epochs = str(2 * config.num_epochs)
+        return [*without_flags(arguments, ["--num-epochs"]), "--num-epochs", epochs]
+    assert config.num_steps is not None, "one of the two is always there"
+    if step < config.num_steps:
         return arguments
-    return [*without_flags(arguments, ["--num-steps"]), "--num-steps", str(step + num_steps)]
+    return [*without_flags(arguments, ["--num-steps"]), "--num-steps", str(step + config.num_steps)]
 
 
 def diagnosis(directory: RunDirectory, step: int, count: int, config: TrainConfig) -> str:
     """Several lines: what was seen in the last `count` steps, the ways out, how to resume."""
     steps = range(step - count + 1, step + 1)
     found = examine(directory, steps)
-    again = resume_command(directory.path, arguments_to_resume(step, config.num_steps))
+    again = resume_command(directory.path, arguments_to_resume(step, config))
     told = "\n".join(lines(found, step, count, config))
     return f"{told}\nthe checkpoint of step {step} is kept; continue with: {again}"

@@ -204,8 +204,8 @@ two ways in turn. Gradient norms agree to 1e-4, which the run checks (tests hold
 Tokens are the examples' own; computed is what passed through the model over those; memory is the
 most live bytes of tensors above the model at rest.
 
-| lengths | cut by | tokens | computed, padded | packed | tokens/s, padded | packed | | MiB, padded |\
- packed |
+| lengths | cut by | tokens | computed, padded | packed | tokens/s, padded | packed | | MiB, \
+padded | packed |
 |---|---|--:|--:|--:|--:|--:|--:|--:|--:|
 {lines}
 

@@ -25,8 +25,8 @@ from srl_grpo.toy.pairs import THINKING, write_pairs
 STAGE = "sft"
 PAIRS = "pairs.jsonl"
 ROW_TOKENS = 1024
-"""Tokens of a packed row: 64 of the quickstart's pairs take three quarters of the padded pass's time
-in rows of this length, and as much as that in a single row."""
+"""Tokens of a packed row: 64 of the quickstart's pairs take three quarters of the padded pass's
+time in rows of this length, and as much as that in a single row."""
 
 
 def sft_first(

@@ -175,7 +175,7 @@ def report(now: Sequence[Found], before: Sequence[Found], seed: int) -> Iterator
         f"`python benchmarks/confusion.py`, seed {seed}: each gold in five other notations, and "
         f"against {MANY} others (AIME, MATH-500) or {FEW}, by the task's own grader. "
         f"{sum(found.written + found.pairs for found in now):,} verdicts in {seconds:.0f} s"
-        f"{f', before in {sum(old.seconds for old in before):.0f} s' if before else ''}, on a "
+        f"{f', before in {sum(old.seconds for old in before):.0f} s (over a smaller share of the others)' if before else ''}, on a "
         "machine that others used as well.\n"
     )
     yield from table(now, before or now)

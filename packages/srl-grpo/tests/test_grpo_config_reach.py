@@ -105,7 +105,7 @@ FILES: dict[str, Any] = {
     },
     "rollout": {"batch_size": 2, "group_size": 4, "max_new_tokens": 100, "chunk_size": 8},
     "reward": {"autojunk": True, "strip_number": False},
-    "engine": {"zero_stage": 1, "gradient_accumulation_steps": 3, "packing": True},
+    "engine": {"zero_stage": 1, "gradient_accumulation_steps": 2, "packing": True},
     "evaluation": {"eval_every": 1},
     "checkpoint": {"checkpoint_every": 0},
 }
@@ -131,7 +131,7 @@ WEIGHED: dict[str, Any] = {
     "model": STARVED["model"],
     "data": {"template": "bare", "max_prompt_length": 96},
     "synthetic": {"num_problems": 5},
-    "rollout": {"batch_size": 2, "group_size": 4, "max_new_tokens": 60},
+    "rollout": {"rollout_batch_size": 8, "group_size": 4, "max_new_tokens": 60},
     "reward": {
         "reward": ["step", "format"],
         "reward_weights": [0.5, 2.0],
@@ -143,6 +143,8 @@ WEIGHED: dict[str, Any] = {
 
 ANSWERED: dict[str, Any] = {
     **WEIGHED,
+    "num_steps": None,
+    "num_epochs": 2,
     "data": {"template": "question_only", "max_prompt_length": 96},
     "rollout": {"batch_size": 2, "group_size": 2, "max_new_tokens": 60, "stop": []},
     "reward": {"reward": "answer", "grader": "exact"},
@@ -440,6 +442,10 @@ HOSTS = {"nproc_per_node": 3, "nnodes": 2, "node_rank": 1, "rdzv_endpoint": "hos
 HELD: dict[str, Held] = {
     "output_dir": lambda r: (r.built.trainer.directory.path, r.built.path),
     "num_steps": lambda r: ([m["step"] for m in r.built.metrics], [1, 2, 3, 4]),
+    "num_epochs": lambda r: (
+        [row["epoch"] >= 2 for row in read_metrics(r.answered.path / "metrics.jsonl")][-2:],
+        [False, True],
+    ),
     "seed": lambda r: (
         r.built.rollouts[0].seeds,
         [seed_for(7, "rollout", 0, 0, 0, sample) for sample in range(4)],
@@ -545,6 +551,10 @@ HELD: dict[str, Held] = {
         len({p for c in r.built.rollouts if c.weights_version == 1 for p in c.prompts}),
         2,
     ),
+    "rollout.rollout_batch_size": lambda r: (
+        sum(row["kept"] for row in r.weighed.records(1)),
+        8,
+    ),
     "rollout.group_size": lambda r: (
         {c.prompts.count(p) for c in r.built.rollouts for p in c.prompts},
         {4},
@@ -625,7 +635,7 @@ HELD: dict[str, Held] = {
     ),
     "engine.zero_stage": lambda r: (r.built.settings[0]["zero_optimization"]["stage"], 1),
     "engine.micro_batch_tokens": lambda r: (100 < max(shapes(r.built)) <= 150, True),
-    "engine.gradient_accumulation_steps": lambda r: (len(r.files.forwards), 3),
+    "engine.gradient_accumulation_steps": lambda r: (len(r.files.forwards), 2),
     # Several of the eight completions share a row.
     "engine.packing": lambda r: (sum(len(ids) for ids in r.files.forwards) < 8, True),
     "engine.offload_optimizer": lambda r: (

@@ -17,6 +17,7 @@ from srl_data.prompt_format import Prompt, PromptFormat
 from srl_data.prompts import Template
 from srl_data.records import SftPair
 from srl_data.sources import RowSource
+from srl_eval.generate.tokenizers import comes_back, difference
 from srl_grpo.config.sft_data import SftDataSection
 from srl_grpo.data.parts import Part, open_part
 from srl_grpo.data.prompts import Note
@@ -121,6 +122,12 @@ def load_examples(
         note(line)
     if not examples:
         raise DataError(nothing_left(source, encoder, data))
+    if len(encoder.lost) == len(found):
+        raise DataError(
+            f"{source.origin.name}: the tokenizer gives back none of the responses: in the first, "
+            f"{encoder.lost[0]}; the model would learn other text: take the characters out, also "
+            "of --thinking-text, or give a model that knows them"
+        )
     return ExampleSet(examples, source.origin, encoder.dropped, encoder.cut)
 
 
@@ -149,6 +156,8 @@ class Encoder:
         self.dropped = self.cut = self.ended = self.fixed = self.longest = 0
         self.spelt: list[str] = []
         """Ids of records that spell control tokens."""
+        self.lost: list[str] = []
+        """How responses that the tokenizer does not give back come out of it."""
 
     def example(self, pair: Pair) -> Example | None:
         """The example of a pair; None where it is too long and dropped.
@@ -191,8 +200,12 @@ class Encoder:
         return text
 
     def _response(self, text: str) -> tuple[int, ...]:
-        shielded = str(self.control.shield(text))
-        return (*self.control.encode(shielded, self.prompts.tokenizer), self.end_id)
+        shielded, tokenizer = str(self.control.shield(text)), self.prompts.tokenizer
+        ids = self.control.encode(shielded, tokenizer)
+        back = str(tokenizer.decode(ids, skip_special_tokens=False))
+        if not comes_back(text, back):
+            self.lost.append(difference(text, back))
+        return (*ids, self.end_id)
 
     def _fitted(self, prompt: Prompt, response: tuple[int, ...]) -> tuple[int, ...] | None:
         room = self.data.max_seq_len - len(prompt.ids)
@@ -214,6 +227,8 @@ class Encoder:
             yield f"{self.cut} responses of {name} cut: with them examples were {over}"
         if self.fixed:
             yield f"{self.fixed} responses of {name} begin with {self.form.described}"
+        if self.lost:
+            yield f"{len(self.lost)} responses of {name} are read otherwise: {self.lost[0]}"
         if self.ended:
             yield f"{self.ended} responses of {name} end with {self.end_text!r}: written once"
         if self.spelt:

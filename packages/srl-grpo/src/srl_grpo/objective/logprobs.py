@@ -25,7 +25,7 @@ def reference_logprobs(
     Returns:
         Log-probabilities of the targets and entropies, each of shape N, in nats.
     """
-    logits_NV = (hidden_NH @ weight_VH.T).float() / temperature
+    logits_NV = wide(hidden_NH @ weight_VH.T) / temperature
     logprobs_NV = torch.log_softmax(logits_NV, dim=-1)
     entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(dim=-1)
     return logprobs_NV.gather(1, targets_N[:, None])[:, 0], entropy_N
@@ -41,8 +41,13 @@ def chunks(count: int, vocabulary: int) -> Iterator[slice]:
 def chunk_logits(
     hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, temperature: float
 ) -> Tensor:
-    """Float32 logits of a few positions, divided by the temperature; shape N x V."""
-    return nn.functional.linear(hidden_NH, weight_VH, bias_V).float().div_(temperature)
+    """Wide logits of a few positions, divided by the temperature; shape N x V."""
+    return wide(nn.functional.linear(hidden_NH, weight_VH, bias_V)).div_(temperature)
+
+
+def wide(values: Tensor) -> Tensor:
+    """`values` in float32, or in float64 where they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 class _LinearLogprobs(torch.autograd.Function):
@@ -58,7 +63,7 @@ class _LinearLogprobs(torch.autograd.Function):
         temperature: float,
     ) -> tuple[Tensor, Tensor]:
         count = hidden_NH.shape[0]
-        logprobs_N = torch.empty(count, dtype=torch.float32, device=hidden_NH.device)
+        logprobs_N = wide(hidden_NH.new_empty(count))
         entropy_N, normaliser_N = torch.empty_like(logprobs_N), torch.empty_like(logprobs_N)
         for part in chunks(count, weight_VH.shape[0]):
             logits_PV = chunk_logits(hidden_NH[part], weight_VH, bias_V, temperature)
@@ -80,10 +85,10 @@ class _LinearLogprobs(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
         hidden_NH, weight_VH, bias_V, targets_N, normaliser_N = ctx.saved_tensors  # type: ignore[attr-defined]
         temperature: float = ctx.temperature  # type: ignore[attr-defined]
-        scale_N = gradients[0].float() / temperature
+        scale_N = gradients[0] / temperature
         grad_hidden_NH = torch.empty_like(hidden_NH)
-        grad_weight_VH = torch.zeros_like(weight_VH, dtype=torch.float32)
-        grad_bias_V = None if bias_V is None else torch.zeros_like(bias_V, dtype=torch.float32)
+        grad_weight_VH = wide(torch.zeros_like(weight_VH))
+        grad_bias_V = None if bias_V is None else wide(torch.zeros_like(bias_V))
         for part in chunks(hidden_NH.shape[0], weight_VH.shape[0]):
             logits_PV = chunk_logits(hidden_NH[part], weight_VH, bias_V, temperature)
             slope_PV = torch.exp(logits_PV - normaliser_N[part, None]).neg_()
@@ -93,7 +98,7 @@ class _LinearLogprobs(torch.autograd.Function):
                 grad_bias_V += slope_PV.sum(dim=0)
             low_PV = slope_PV.to(weight_VH.dtype)
             grad_hidden_NH[part] = low_PV @ weight_VH
-            grad_weight_VH += (low_PV.T @ hidden_NH[part]).float()
+            grad_weight_VH += wide(low_PV.T @ hidden_NH[part])
         bias = None if grad_bias_V is None or bias_V is None else grad_bias_V.to(bias_V.dtype)
         return grad_hidden_NH, grad_weight_VH.to(weight_VH.dtype), bias, None, None
 
@@ -115,12 +120,13 @@ def linear_logprobs(
         temperature: the sampling temperature, above 0.
 
     Returns:
-        Log-probabilities and entropies (no gradient), shape N, float32, in nats.
+        Log-probabilities and entropies (no gradient), shape N, in nats; float32, or float64 where
+        the hidden states are.
     """
     if hidden_NH.shape[0] == 0:
         # An empty micro-batch still touches the weights, so that every rank reduces the same.
         touched = [hidden_NH, weight_VH, *([] if bias_V is None else [bias_V])]
-        nothing_N = torch.stack([0.0 * part.sum() for part in touched]).sum().float().expand(0)
+        nothing_N = wide(torch.stack([0.0 * part.sum() for part in touched]).sum()).expand(0)
         return nothing_N, nothing_N.detach()
     apply = _LinearLogprobs.apply
     result = apply(hidden_NH, weight_VH, bias_V, targets_N, temperature)  # type: ignore[no-untyped-call]  # untyped in torch

@@ -145,7 +145,7 @@ def listed(title: str, now: Sequence[Found], before: Sequence[Found]) -> Iterato
     kept = {pair for found in now for pair in found.confused}
     gone = {pair for found in before for pair in found.confused} - kept
     yield f"\n## {title}\n"
-    for label, pairs in (("equal now", kept), ("equal before, unequal now", gone)):
+    for label, pairs in (("equal now", kept), ("equal before, unequal or not drawn now", gone)):
         end = ":" if pairs else "."
         yield f"{label[0].upper()}{label[1:]}: {len(pairs)} different pairs{end}\n"
         if pairs:

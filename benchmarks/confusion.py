@@ -145,7 +145,7 @@ def listed(title: str, now: Sequence[Found], before: Sequence[Found]) -> Iterato
     kept = {pair for found in now for pair in found.confused}
     gone = {pair for found in before for pair in found.confused} - kept
     yield f"\n## {title}\n"
-    for label, pairs in (("equal now", kept), ("equal before, unequal now", gone)):
+    for label, pairs in (("equal now", kept), ("equal before, unequal or not drawn now", gone)):
         end = ":" if pairs else "."
         yield f"{label[0].upper()}{label[1:]}: {len(pairs)} different pairs{end}\n"
         if pairs:
@@ -169,14 +169,15 @@ def _cell(text: str) -> str:
 
 def report(now: Sequence[Found], before: Sequence[Found], seed: int) -> Iterator[str]:
     """Yield the whole document, line by line."""
-    seconds = sum(found.seconds for found in now)
+    seconds, old = (sum(found.seconds for found in each) for each in (now, before))
+    share = "over a smaller share of the others"
+    earlier = f", before in {old:.0f} s ({share})" if before else ""
     yield "# Real golds against themselves and one another\n"
     yield (
         f"`python benchmarks/confusion.py`, seed {seed}: each gold in five other notations, and "
         f"against {MANY} others (AIME, MATH-500) or {FEW}, by the task's own grader. "
         f"{sum(found.written + found.pairs for found in now):,} verdicts in {seconds:.0f} s"
-        f"{f', before in {sum(old.seconds for old in before):.0f} s' if before else ''}, on a "
-        "machine that others used as well.\n"
+        f"{earlier}, on a machine that others used as well.\n"
     )
     yield from table(now, before or now)
     yield from listed("Golds that are called equal to another", now, before)

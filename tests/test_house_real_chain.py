@@ -81,8 +81,8 @@ def chain(
 
 
 def test_the_format_is_learned_in_a_few_steps(chain: Path) -> None:
-    lines = [json.loads(line) for line in (chain / "sft" / "metrics.jsonl").open()]
-    first, last = lines[0], lines[-1]
+    lines = (chain / "sft" / "metrics.jsonl").read_text().splitlines()
+    first, last = json.loads(lines[0]), json.loads(lines[-1])
     assert last["eval/loss"] < first["train/loss"] - 0.5
     assert last["eval/format_reward"] > 0.5
     assert last["eval/greedy_reward"] > 0

@@ -31,6 +31,15 @@ def reference_logprobs(
     return logprobs_NV.gather(1, targets_N[:, None])[:, 0], entropy_N
 
 
+def compute_entropy(logits: Tensor) -> Tensor:
+    """The entropy of the softmax over the last dimension, in nats; the other dimensions stay.
+
+    `logsumexp - sum(p logit)`, which overflows nowhere.
+    """
+    probabilities = logits.softmax(-1)
+    return logits.logsumexp(-1) - (probabilities * logits).sum(-1)
+
+
 def chunks(count: int, vocabulary: int) -> Iterator[slice]:
     """Slices of `range(count)` whose float32 logits fit into `LOGIT_BYTES`."""
     size = max(1, LOGIT_BYTES // (4 * vocabulary))

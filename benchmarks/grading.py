@@ -16,7 +16,6 @@ import platform
 import random
 import re
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -117,6 +116,24 @@ def table(peers: Sequence[Contender]) -> Iterator[str]:
         yield f"| {peer.name} | {peer.speed:,.0f} | {ratio:.2f}× | {1 / max(peer.seconds):,.0f} |"
 
 
+def integers(count: int = 2_000) -> Iterator[str]:
+    """Yield what one integer against another takes, which needs no process."""
+    began = time.perf_counter()
+    for number in range(count):
+        grade_batch("math", [(str(number), str(number + 1))], seconds=SECONDS)
+    each = 1e6 * (time.perf_counter() - began) / count
+    yield f"\nOne integer against another, one at a time and uncached: {each:.0f} microseconds."
+
+
+def earlier(path: Path) -> Iterator[str]:
+    """Yield the table of an earlier report, run on the version before."""
+    lines = path.read_text().splitlines()
+    yield "\n## Before\n"
+    yield "The same run of the version that asked math-verify about every pair:\n"
+    table = [line for line in lines[: lines.index("## Agreement")] if line.startswith("|")]
+    yield from table
+
+
 def agreement(pairs: Sequence[Pair], ours: Contender, loop: Contender) -> Iterator[str]:
     """Yield how often the verdicts agree, and an example of each difference, shortest first."""
     differing = [
@@ -140,7 +157,7 @@ def agreement(pairs: Sequence[Pair], ours: Contender, loop: Contender) -> Iterat
             yield f"| `{gold}` | `{answer}` | {names[0]} | {names[1]} |"
 
 
-def report(path: Path, seed: int) -> Iterator[str]:
+def report(path: Path, seed: int, before: Path | None) -> Iterator[str]:
     """Yield the whole document, line by line."""
     pairs = make_pairs(path, random.Random(seed))
     one, two = _math_pool.Pool(1), _math_pool.Pool(2)
@@ -155,7 +172,7 @@ def report(path: Path, seed: int) -> Iterator[str]:
     versions = ", ".join(f"{name} {version(name)}" for name in ("math-verify", "sympy"))
     yield "# Grading beside a plain loop over math-verify\n"
     yield (
-        f"`{' '.join(['python', 'benchmarks/grading.py', *sys.argv[1:]])}` on {processor()}, "
+        f"`python benchmarks/grading.py` on {processor()}, "
         f"{os.cpu_count()} cores, CPython {platform.python_version()}, {versions}; seed {seed}. "
         f"{len(pairs):,} pairs from the answers of MATH-500, each in {len(WRITINGS)} writings, one "
         f"of them altered; one interleaved run in blocks of {BLOCK}, wall time, no cache. Other "
@@ -164,6 +181,9 @@ def report(path: Path, seed: int) -> Iterator[str]:
         "process gains what a free core gives it.\n"
     )
     yield from table(peers)
+    yield from integers()
+    if before is not None:
+        yield from earlier(before)
     yield "\n## Agreement\n"
     yield from agreement(pairs, peers[0], peers[-1])
 
@@ -172,12 +192,14 @@ def main() -> None:
     """Print the report, and write it where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--before", type=Path, help="an earlier report, whose table is shown")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     if not os.environ.get("SRL_TEST_DATA"):
         parser.error("SRL_TEST_DATA names no folder; expected one with math500/test.jsonl in it")
     lines = []
-    for line in report(Path(os.environ["SRL_TEST_DATA"], "math500", "test.jsonl"), options.seed):
+    path = Path(os.environ["SRL_TEST_DATA"], "math500", "test.jsonl")
+    for line in report(path, options.seed, options.before):
         print(line, flush=True)
         lines.append(line)
     if options.output:

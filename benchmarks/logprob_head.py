@@ -180,13 +180,10 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, nargs="+", default=[8])
     options = parser.parse_args()
     print("# The output head in bfloat16\n")
-    print(
-        "Made by `uv run benchmarks/logprob_head.py > docs/benchmarks/logprob-head.md`: one thread"
-    )
-    print(f"of {processor()}, torch {torch.__version__},")
-    print(
-        f"a vocabulary of {options.vocabulary:,} and a width of {options.width:,} in bfloat16, logits"
-    )
+    print("Made by `uv run benchmarks/logprob_head.py > docs/benchmarks/logprob-head.md`:")
+    print(f"one thread of {processor()}, torch {torch.__version__},")
+    sizes = f"a vocabulary of {options.vocabulary:,} and a width of {options.width:,}"
+    print(f"{sizes} in bfloat16, logits")
     print("up to about 20. Errors are relative to float64.\n")
     columns = ("Tokens", "Way", "Peak of the backward", "Time", "Noise on a probability, mean")
     columns += ("most", "Error of the weight's gradient", "of the hidden states'")

@@ -9,7 +9,8 @@ data on a laptop. Not a way to get a good model.
 """
 
 import argparse
-import random
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,13 +18,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from srl_data.prompt_format import PromptFormat, open_prompts
-from srl_data.prompt_record import ChatOptions, write_record
-from srl_data.prompts import TEMPLATES
 from srl_data.records import SrlInstance, read_records
-from srl_grpo.learner.batch import MicroBatch
-from srl_grpo.learner.policy import Policy
-from srl_reward import render_step_output
+from srl_grpo import SftConfig, sft
 
 END, PAD, BEGIN = "<|im_end|>", "<|pad|>", "<|im_start|>"
 CHAT_TEMPLATE = (
@@ -70,38 +66,26 @@ def make_model(tokenizer: PreTrainedTokenizerFast, hidden: int, layers: int) -> 
     return Qwen3ForCausalLM(config)
 
 
-def encoded(
-    instances: list[SrlInstance],
-    prompts: PromptFormat,
-    tokenizer: PreTrainedTokenizerFast,
-    limit: int,
-) -> list[tuple[list[int], list[int]]]:
-    """Prompt and response ids of the instances that fit into `limit` tokens."""
-    rows = []
-    for instance in instances:
-        prompt = list(prompts.prompt(**instance.model_dump()).ids)
-        response = render_step_output("next step", instance.target_step)
-        ids = [*tokenizer.encode(response, add_special_tokens=False), tokenizer.eos_token_id]
-        if len(prompt) + len(ids) <= limit:
-            rows.append((prompt, ids))
-    return rows
-
-
-def teach(policy: Policy, rows: list[tuple[list[int], list[int]]], steps: int, pad_id: int) -> None:
-    """Plain supervised steps of 8 rows, printed now and then."""
-    optimizer = torch.optim.AdamW(policy.parameters(), lr=3e-3)
-    chooser = random.Random(0)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = 3e-3 * (1 - step / steps)
-        logprobs_N, _ = policy(MicroBatch.of_rows(chooser.sample(rows, 8), pad_id))
-        loss = -logprobs_N.mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
-        optimizer.step()
-        if step % 20 == 19:
-            print(f"step {step + 1}/{steps}  loss {loss.item():.3f}", flush=True)
+def teach(start: Path, data: Path, steps: int, limit: int, run: Path) -> Path:
+    """Supervised steps of 8 instances from the model in `start`; returns the folder of the end."""
+    tree = {
+        "output_dir": run,
+        "num_steps": steps,
+        "batch_size": 8,
+        "model": {"path": str(start)},
+        "data": {
+            "path": str(data),
+            "template": "srl",
+            "thinking_text": "next step",
+            "max_seq_len": limit,
+        },
+        "engine": {"gradient_accumulation_steps": 1},
+        "optimizer": {"learning_rate": 3e-3, "schedule": "linear"},
+        "checkpoint": {"checkpoint_every": 0},
+        "tracking": {"tensorboard": False, "logging_steps": 20},
+    }
+    sft(SftConfig.model_validate(tree))
+    return run / "final"
 
 
 def main() -> None:
@@ -119,13 +103,14 @@ def main() -> None:
     texts = (f"{item.problem}\n{item.target_step}" for item in instances)
     tokenizer = make_tokenizer(texts, options.vocab_size)
     model = make_model(tokenizer, options.hidden_size, options.layers)
-    prompts = open_prompts(tokenizer, TEMPLATES["srl"], ChatOptions())
-    rows = encoded(instances, prompts, tokenizer, options.max_length)
-    print(f"{model.num_parameters():,} parameters, {len(rows)} of {len(instances)} instances fit")
-    teach(Policy(model), rows, options.steps, tokenizer.pad_token_id)
-    model.save_pretrained(options.output)
-    tokenizer.save_pretrained(options.output)
-    write_record(options.output, prompts.record)
+    print(f"{model.num_parameters():,} parameters, {len(instances)} instances", flush=True)
+    with tempfile.TemporaryDirectory() as work:
+        start = Path(work) / "start"
+        model.save_pretrained(start)
+        tokenizer.save_pretrained(start)
+        final = teach(start, options.data, options.steps, options.max_length, Path(work) / "run")
+        kept = shutil.ignore_patterns("trainer", "MANIFEST.json")
+        shutil.copytree(final, options.output, ignore=kept, dirs_exist_ok=True)
 
 
 if __name__ == "__main__":

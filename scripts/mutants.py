@@ -15,7 +15,7 @@ fits the code. Left out: faults in Rust, which `cargo test` compiles for itself.
 """
 
 import argparse
-import importlib
+import importlib.util
 import io
 import multiprocessing
 import os
@@ -131,9 +131,13 @@ def find_test(name: str, root: Path) -> str:
 def copy_packages(root: Path, target: Path) -> None:
     """A copy of every package under `target`, as they are imported."""
     for package in sorted(root.glob("packages/*/src/*")):
-        compiled = package.name == "srl_reward"  # its extension module is only where it's installed
-        if package.is_dir() and not compiled:
-            shutil.copytree(package, target / package.name, ignore=shutil.ignore_patterns("*.pyc"))
+        if package.is_dir():
+            ignored = shutil.ignore_patterns("*.pyc", "_native.*.so")
+            shutil.copytree(package, target / package.name, ignore=ignored)
+    # An extension module is only where its package is installed.
+    (installed,) = importlib.util.find_spec("srl_reward").submodule_search_locations  # type: ignore[union-attr,misc]
+    for module in Path(installed).glob("_native.*"):
+        shutil.copy(module, target / "srl_reward")
 
 
 def run_tests(tests: Sequence[str], root: Path, sources: Path, log: Path) -> None:

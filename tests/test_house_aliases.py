@@ -10,6 +10,7 @@ from srl_data.command.frame import execute
 from srl_eval.cli import cli as evaluate
 from srl_eval.config import EvalConfig
 from srl_grpo.cli import cli as train
+from srl_grpo.config.sft import SftConfig
 from srl_grpo.config.train import TrainConfig
 
 TRAIN = {
@@ -29,10 +30,21 @@ EVAL = {
     "tp-size": ("backend.tensor_parallel_size", "2"),
     "gpu-mem-util": ("backend.gpu_memory_utilization", "0.5"),
 }
+SFT = {
+    "lr": ("optimizer.learning_rate", "0.5"),
+    "sft-checkpoint": ("model.path", "m"),
+    "eval-steps": ("evaluation.eval_every", "7"),
+    "saving-steps": ("checkpoint.checkpoint_every", "7"),
+    "test-max-samples": ("evaluation.eval_limit", "7"),
+    "attn-implementation": ("model.attention", "eager"),
+    "sampling-temperature": ("generation.temperature", "0.5"),
+}
+SFT_ARGS = ["sft", "--dry-run", "--data", "d", "--val-data", "v"]
 TRAIN_ARGS = ["train", "--dry-run", "--data", "d", "--val-data", "v"]
 EVAL_ARGS = ["aime24", "--dry-run"]
 CASES = [
     *((train, TRAIN_ARGS, name, *case) for name, case in TRAIN.items()),
+    *((train, SFT_ARGS, name, *case) for name, case in SFT.items()),
     *((evaluate, EVAL_ARGS, name, *case) for name, case in EVAL.items()),
 ]
 
@@ -73,12 +85,13 @@ def declared(model: type[Section]) -> dict[str, str]:
 
 def test_the_tables_above_are_all_the_aliases_there_are():
     assert declared(TrainConfig) == {name: key for name, (key, _) in TRAIN.items()}
+    assert declared(SftConfig) == {name: key for name, (key, _) in SFT.items()}
     assert declared(EvalConfig) == {name: key for name, (key, _) in EVAL.items()}
 
 
 @pytest.mark.parametrize(
     ("cli", "command", "model"),
-    [(train, "train", TrainConfig), (evaluate, "aime24", EvalConfig)],
+    [(train, "train", TrainConfig), (train, "sft", SftConfig), (evaluate, "aime24", EvalConfig)],
 )
 def test_the_help_shows_an_alias_once_beside_its_flag(cli, command, model, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
@@ -97,6 +110,7 @@ def test_the_help_shows_an_alias_once_beside_its_flag(cli, command, model, capsy
         (train, [*TRAIN_ARGS, "--learning-rat", "1"], "--learning-rate"),
         (train, [*TRAIN_ARGS, "--sampling-temprature", "1"], "--sampling-temperature"),
         (train, [*TRAIN_ARGS, "--saving_step", "1"], "--saving-steps"),
+        (train, [*SFT_ARGS, "--num-epoch", "1"], "--num-epochs"),
         (evaluate, [*EVAL_ARGS, "--gpu-mem-utl", "1"], "--gpu-mem-util"),
     ],
 )

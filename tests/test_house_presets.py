@@ -78,7 +78,8 @@ def test_the_paper_preset_has_what_the_guide_takes_from_the_paper() -> None:
     assert (config.data.max_prompt_length, config.rollout.max_new_tokens) == (4096, 2048)
     assert (config.reward.autojunk, config.num_steps) == (False, 500)
     assert config.algorithm.loss == "dapo"
-    assert (LOSSES["dapo"].epsilon_low, LOSSES["dapo"].epsilon_high) == (0.2, 0.28)
+    constants = LOSSES["dapo"].constants
+    assert (constants["epsilon_low"], constants["epsilon_high"]) == (0.2, 0.28)
     assert config.launch.nproc_per_node == 8
 
 

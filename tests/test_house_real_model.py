@@ -1,4 +1,4 @@
-"""A real pretrained model through the whole house: its vocabulary, chat template and end of turn.
+"""A real pretrained model as it comes: its weights, vocabulary, chat template and end of turn.
 
 SmolLM2-135M-Instruct, de-quantised from Q4_1, so that no figure of the model itself is asserted.
 """
@@ -24,45 +24,27 @@ END = 2
 GREETING = "You are a helpful AI assistant named SmolLM"
 """What its chat template says where the messages have no system text."""
 CAPITAL = "What is the capital of France?"
-SHORT_IS_GOOD = '''\
-"""A reward of one's own, in which a group's completions differ also before anything is learned."""
 
 
-def brevity(completions, **columns):
-    return [1 / (1 + len(text)) for text in completions]
-'''
-
-
-def instances() -> str:
-    """Two word problems in steps, as SRL instances."""
-    rows = []
-    for name, owned, given in (("Ann", 8, 3), ("Ben", 9, 5)):
-        steps = [
-            f"1. {name} has {owned} shells and gives {given} away.",
-            f"2. {name} has {owned} - {given} = {owned - given} shells left.",
-        ]
-        row = {
-            "id": f"{name}/2",
-            "problem": f"{name} has {owned} shells and gives {given} away. How many are left?",
-            "previous_steps": steps[:1],
-            "target_step": steps[1],
-            "step_index": 2,
-            "num_steps": 2,
-            "title": None,
-            "meta": {},
-        }
-        rows.append(json.dumps(row))
-    return "\n".join(rows) + "\n"
+INSTANCE = {
+    "id": "Ann/2",
+    "problem": "Ann has 8 shells and gives 3 away. How many are left?",
+    "previous_steps": ["1. Ann has 8 shells and gives 3 away."],
+    "target_step": "2. Ann has 8 - 3 = 5 shells left.",
+    "step_index": 2,
+    "num_steps": 2,
+    "title": None,
+    "meta": {},
+}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder with a few records."""
     path = tmp_path_factory.mktemp("real")
-    (path / "steps.jsonl").write_text(instances())
+    (path / "steps.jsonl").write_text(json.dumps(INSTANCE) + "\n")
     problem = {"id": "paris", "problem": CAPITAL, "answer": "Paris"}
     (path / "problems.jsonl").write_text(json.dumps(problem) + "\n")
-    (path / "brief.py").write_text(SHORT_IS_GOOD)
     return path
 
 
@@ -86,17 +68,6 @@ def run_there(folder: Path, environment: dict[str, str]) -> Run:
         return done.stdout
 
     return run
-
-
-@pytest.fixture(scope="module")
-def trained(smollm2: Path, folder: Path, run_there: Run) -> Path:
-    """The checkpoint after one step of training, on a reward that differs from the start."""
-    run_there(
-        f"srl-grpo train --model {smollm2} --data steps.jsonl --template srl "
-        "--reward brief.py:brevity --num-steps 1 --batch-size 1 --group-size 4 --lr 1e-5 "
-        "--max-new-tokens 12 --output-dir run"
-    )
-    return folder / "run" / "step_1"
 
 
 def script_of(root: Path) -> ModuleType:
@@ -166,42 +137,3 @@ def test_an_answer_in_words_ends_with_the_turn(smollm2: Path, folder: Path, run_
     assert line["finish_reason"] == "stop"
     assert "The capital of France is Paris" in line["response"]
     assert "<|" not in line["response"]
-
-
-def test_a_step_of_training_moves_the_weights(smollm2: Path, trained: Path) -> None:
-    from safetensors import safe_open
-
-    name = "model.layers.0.self_attn.q_proj.weight"
-    values = []
-    for place in (smollm2, trained):
-        with safe_open(place / "model.safetensors", "pt") as weights:
-            values.append(weights.get_tensor(name))
-    moved = (values[1] - values[0]).abs()
-    assert 0 < moved.max() <= 2e-5  # Adam's first step is the learning rate at most
-    (line,) = (trained.parent / "metrics.jsonl").read_text().splitlines()
-    assert json.loads(line)["sampling/logprob_difference"] < 1e-4
-
-
-def test_the_checkpoint_loads_in_plain_transformers_with_all_that_the_model_had(
-    smollm2: Path, trained: Path
-) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    before, after = (AutoTokenizer.from_pretrained(place) for place in (smollm2, trained))
-    assert after.chat_template == before.chat_template
-    text = "Ann’s 12 shells <|im_end|>\n\tcost £3.50"
-    assert after.encode(text) == before.encode(text)
-    model = AutoModelForCausalLM.from_pretrained(trained)
-    assert model.generation_config.eos_token_id in (END, [END])
-    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
-
-
-def test_the_checkpoint_is_evaluated_with_the_words_it_was_trained_on(
-    trained: Path, folder: Path, run_there: Run
-) -> None:
-    shown = run_there(
-        f"srl-eval file --task-file problems.jsonl --model-path {trained} --mode greedy "
-        "--max-new-tokens 8 --output-dir steps"
-    )
-    assert "You solve a problem one step at a time" in shown
-    assert json.loads((folder / "steps" / "metrics.json").read_text())

@@ -299,3 +299,46 @@ def test_a_template_with_rules_has_a_next_turn_too(tokenizer: PreTrainedTokenize
     )
     assert next_turn_marks(plain) == ("\n\nUser:", "\n\nProblem:")
     assert next_turn_marks(chat) == ()
+
+
+BARE_BOXES = [
+    (r"So $x = \boxed 2$.", r"So $x = \boxed{2}$."),
+    (r"Thus $\boxed 33$ is it.", r"Thus $\boxed{33}$ is it."),
+    (r"We get $\boxed \frac{1}{2}$.", r"We get $\boxed{\frac{1}{2}}$."),
+    (r"It is $\fbox 5$.", r"It is $\boxed{5}$."),
+    ("It is $\\boxed 7$\n\nDone.", "It is $\\boxed{7}$\n\nDone."),
+    (r"$\boxed 3$ and then $\boxed{4}$", r"$\boxed 3$ and then $\boxed{4}$"),
+]
+
+
+@pytest.mark.parametrize(("solution", "shown_as"), BARE_BOXES)
+def test_a_box_without_braces_is_read_as_golds_are(solution: str, shown_as: str) -> None:
+    assert to_example("x:1", {"problem": "P", "solution": solution}).solution == shown_as
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"problem": "P", "solution": "It is 3."},
+        {"problem": "P", "answer": "3"},
+        {"solution": "\\boxed{3}"},
+        {"problem": "P", "solution": "\\boxed{}"},
+        {"problem": "", "solution": "\\boxed{3}"},
+        {"problem": "P", "solution": "as in \\boxed"},
+    ],
+)
+def test_one_bad_row_is_left_out_and_named(
+    tmp_path: Path, subject: Callable[..., Subject], row: dict[str, object]
+) -> None:
+    config = configure(tmp_path)
+    rows = [{"problem": f"E{n}?", "solution": f"\\boxed {n}$"} for n in range(2)]
+    write(tmp_path / "examples.jsonl", rows[0], row, rows[1])
+    plan = prepare(AIME, config, subject())
+    assert plan.fewshot is not None
+    assert len(plan.fewshot.examples) == 2
+    (note,) = [note for note in plan.notes if "no examples" in note]
+    assert "examples.jsonl:2: " in note
+    more = configure(tmp_path, 3)
+    write(tmp_path / "examples.jsonl", rows[0], row, rows[1])
+    with pytest.raises(DataError, match=r"asks for 3; 1 rows are no examples: .*:2: "):
+        prepare(AIME, more, subject())

@@ -4,6 +4,7 @@
 that is added and not held here, or that nothing reads while a run goes on, fails the walk.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -104,7 +105,7 @@ FILES: dict[str, Any] = {
     },
     "rollout": {"batch_size": 2, "group_size": 4, "max_new_tokens": 100, "chunk_size": 8},
     "reward": {"autojunk": True, "strip_number": False},
-    "engine": {"zero_stage": 1, "gradient_accumulation_steps": 3, "packing": True},
+    "engine": {"zero_stage": 1, "gradient_accumulation_steps": 2, "packing": True},
     "evaluation": {"eval_every": 1},
     "checkpoint": {"checkpoint_every": 0},
 }
@@ -130,7 +131,7 @@ WEIGHED: dict[str, Any] = {
     "model": STARVED["model"],
     "data": {"template": "bare", "max_prompt_length": 96},
     "synthetic": {"num_problems": 5},
-    "rollout": {"batch_size": 2, "group_size": 4, "max_new_tokens": 60},
+    "rollout": {"rollout_batch_size": 8, "group_size": 4, "max_new_tokens": 60},
     "reward": {
         "reward": ["step", "format"],
         "reward_weights": [0.5, 2.0],
@@ -142,11 +143,29 @@ WEIGHED: dict[str, Any] = {
 
 ANSWERED: dict[str, Any] = {
     **WEIGHED,
+    "num_steps": None,
+    "num_epochs": 2,
     "data": {"template": "question_only", "max_prompt_length": 96},
     "rollout": {"batch_size": 2, "group_size": 2, "max_new_tokens": 60, "stop": []},
     "reward": {"reward": "answer", "grader": "exact"},
 }
 """The reward of an answer, whose records name a more lenient grader."""
+
+SPLIT: dict[str, Any] = {
+    **ANSWERED,
+    "data": {
+        "template": "question_only",
+        "max_prompt_length": 96,
+        "train_split": "first",
+        "eval_split": "last",
+        "train_max_samples": 2,
+        "problem_field": "q",
+        "answer_field": "key.a",
+    },
+    "synthetic": None,
+    "evaluation": {"eval_every": 1},
+}
+"""Problems with answers in a folder of native splits, with columns of their own."""
 
 CHAT = (
     "{% for m in messages %}{{ m['content'] }}{{ eos_token }}{% endfor %}"
@@ -212,6 +231,18 @@ class Runs:
     def answered(self):
         """The run of `ANSWERED`."""
         return self.watched(ANSWERED, self.folder / "answered", script=boxed)
+
+    @cached_property
+    def split(self):
+        """The run of `SPLIT`."""
+        folder = self.folder / "splits"
+        folder.mkdir()
+        for name, numbers in (("first", range(1, 5)), ("last", range(7, 9)), ("test", range(9))):
+            rows = [{"q": f"{n}+1=?", "key": {"a": n + 1}, "more": "x"} for n in numbers]
+            lines = (json.dumps(row) + "\n" for row in rows)
+            (folder / f"{name}.jsonl").write_text("".join(lines))
+        tree = {**SPLIT, "data": {**SPLIT["data"], "path": str(folder)}}
+        return self.watched(tree, self.folder / "split", script=boxed)
 
     @cached_property
     def plain(self):
@@ -411,6 +442,10 @@ HOSTS = {"nproc_per_node": 3, "nnodes": 2, "node_rank": 1, "rdzv_endpoint": "hos
 HELD: dict[str, Held] = {
     "output_dir": lambda r: (r.built.trainer.directory.path, r.built.path),
     "num_steps": lambda r: ([m["step"] for m in r.built.metrics], [1, 2, 3, 4]),
+    "num_epochs": lambda r: (
+        [row["epoch"] >= 2 for row in read_metrics(r.answered.path / "metrics.jsonl")][-2:],
+        [False, True],
+    ),
     "seed": lambda r: (
         r.built.rollouts[0].seeds,
         [seed_for(7, "rollout", 0, 0, 0, sample) for sample in range(4)],
@@ -449,6 +484,24 @@ HELD: dict[str, Held] = {
     ),
     "data.path": lambda r: ([p.id for p in r.files.trainer.prompts], ["p0/1", "p1/1"]),
     "data.val_path": lambda r: ([p.id for p in r.files.trainer.held_out.prompts], ["p2/1"]),
+    "data.train_split": lambda r: (
+        {p.columns["problem"] for p in r.split.trainer.prompts}
+        <= {f"{n}+1=?" for n in range(1, 5)},
+        True,
+    ),
+    "data.eval_split": lambda r: (
+        [p.columns["problem"] for p in r.split.trainer.held_out.prompts],
+        ["7+1=?", "8+1=?"],
+    ),
+    "data.train_max_samples": lambda r: (len(r.split.trainer.prompts), 2),
+    "data.problem_field": lambda r: (
+        [p.text for p in r.split.trainer.prompts],
+        ["1+1=?", "2+1=?"],
+    ),
+    "data.answer_field": lambda r: (
+        [p.columns["answer"] for p in r.split.trainer.prompts],
+        ["2", "3"],
+    ),
     "data.template": lambda r: (
         ["\n" in run.trainer.prompts[0].text for run in (r.built, r.files)],
         [True, False],  # bare ends its lines, question_only has none
@@ -497,6 +550,10 @@ HELD: dict[str, Held] = {
     "rollout.batch_size": lambda r: (
         len({p for c in r.built.rollouts if c.weights_version == 1 for p in c.prompts}),
         2,
+    ),
+    "rollout.rollout_batch_size": lambda r: (
+        sum(row["kept"] for row in r.weighed.records(1)),
+        8,
     ),
     "rollout.group_size": lambda r: (
         {c.prompts.count(p) for c in r.built.rollouts for p in c.prompts},
@@ -578,7 +635,7 @@ HELD: dict[str, Held] = {
     ),
     "engine.zero_stage": lambda r: (r.built.settings[0]["zero_optimization"]["stage"], 1),
     "engine.micro_batch_tokens": lambda r: (100 < max(shapes(r.built)) <= 150, True),
-    "engine.gradient_accumulation_steps": lambda r: (len(r.files.forwards), 3),
+    "engine.gradient_accumulation_steps": lambda r: (len(r.files.forwards), 2),
     # Several of the eight completions share a row.
     "engine.packing": lambda r: (sum(len(ids) for ids in r.files.forwards) < 8, True),
     "engine.offload_optimizer": lambda r: (
@@ -648,11 +705,13 @@ ELSEWHERE = {
     "algorithm.sampler_correction",
     "evaluation.chain_start",
     "checkpoint.force",
+    "data.revision",
+    "data.subset",
 }
 """The version of config files, held in `test_grpo_former_loss.py`; keys of the loss and of chains,
 in `test_grpo_wiring.py` and `test_grpo_loss_wiring.py` by what they do to a run; constants of the
 losses, in `test_grpo_loss_family.py`; the one that lets a run go on with other inputs, in
-`test_grpo_inputs.py`."""
+`test_grpo_inputs.py`; what is asked of a hub, in `test_grpo_data_parts.py`."""
 
 
 def model_config(runs: Runs):
@@ -689,7 +748,7 @@ def owner(path: tuple[str, ...]) -> str:
 
 
 def test_every_key_is_read_while_a_run_goes_on(runs: Runs) -> None:
-    assert runs.resumed and runs.files  # noqa: PT018 - made here where they are not yet
+    assert runs.resumed and runs.files and runs.split  # noqa: PT018 - made where they are not yet
     unread = [
         leaf.key
         for leaf in leaves(TrainConfig)

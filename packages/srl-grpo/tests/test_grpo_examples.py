@@ -119,6 +119,20 @@ def test_the_quickstart_s_instances_under_bare_with_a_thought_from_meta(tmp_path
         assert example.columns == {name: row[name] for name in kept}
 
 
+def test_responses_that_the_tokenizer_does_not_know_are_told_and_all_of_them_are_refused(tmp_path):
+    """A character without a token becomes padding, and nobody would see it."""
+    coder = CharacterCoder(character_core(alphabet_named("arithmetic")))
+    prompts = open_prompts(coder, get_template("question_only"), ChatOptions())
+    rows = [{"prompt": "1+1=?", "response": "2"}, {"prompt": "1+2=?", "response": "3 €"}]
+    path = write_rows(tmp_path / "p.jsonl", rows)
+    notes = []
+    assert len(load_examples(section(path), "train", prompts, 0, notes.append).examples) == 2
+    assert notes == ["1 responses of p.jsonl are read otherwise: '3 €' comes back as '3 <|pad|>'"]
+    write_rows(path, rows[1:])
+    with pytest.raises(DataError, match=r"p.jsonl: the tokenizer gives back none of the responses"):
+        load_examples(section(path), "train", prompts, 0, notes.append)
+
+
 def test_steps_without_a_thinking_column_begin_with_the_fixed_text_and_say_so(tmp_path):
     path, rows = instances(tmp_path, thinking=False)
     found, prompts, notes = load(section(path, thinking_text="Let me see."), "srl")

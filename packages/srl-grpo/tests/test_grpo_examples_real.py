@@ -13,7 +13,8 @@ from srl_data.prompt_format import open_prompts
 from srl_data.prompt_record import ChatOptions
 from srl_data.prompts import get_template
 from srl_grpo.config.sft_data import SftDataSection
-from srl_grpo.data.examples import load_examples, open_part
+from srl_grpo.data.examples import load_examples
+from srl_grpo.data.parts import open_part
 from srl_grpo.toy.characters import CharacterCoder, character_core
 from srl_reward import extract_boxed, parse_step_output
 

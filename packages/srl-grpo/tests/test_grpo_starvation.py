@@ -5,8 +5,9 @@ import json
 import pytest
 import yaml
 
+from srl_grpo.config.train import TrainConfig
 from srl_grpo.run.checkpoint import read_state, steps_of
-from srl_grpo.stages.starvation import Findings, shortened
+from srl_grpo.stages.starvation import Findings, remedies, shortened
 
 NO_SIGNAL = {"max_rounds": 1, "eps_std": 5.0}
 
@@ -71,6 +72,24 @@ def test_a_whole_run_without_an_update_is_no_success_however_short(call, tiny, t
     code, _, errors = call(*command)
     assert (code, steps_of(tmp_path / "out")) == (1, [2, 4])
     assert "no update in 4 steps in a row, up to step 4" in errors
+
+
+@pytest.mark.parametrize(
+    ("counts", "first"),
+    [
+        ({"truncated": 62, "missing_think": 38}, "teach the format"),  # a small chat model
+        ({"truncated": 62, None: 38}, "let completions be longer"),
+        ({"truncated": 100}, "let completions be longer"),
+        ({"truncated": 38, "missing_think": 62}, "teach the format"),
+    ],
+)
+def test_what_helps_most_stands_first(counts, first):
+    found = Findings()
+    kinds = [kind for kind, count in counts.items() for _ in range(count)]
+    found.take([{"reward": -1.0, "reason": kind, "sample": n} for n, kind in enumerate(kinds)])
+    assert remedies(found, TrainConfig(model={"path": "m"}, data={"path": "d"}))[0].startswith(
+        first
+    )
 
 
 def test_examples_are_of_each_kind_first_and_three_where_there_are_as_many():

@@ -178,6 +178,14 @@ def test_each_kind_has_a_dozen_cases_and_half_of_them_unequal() -> None:
         assert sum(not equal for *_, equal in cases) >= 6, kind
 
 
+def test_math_verify_s_yes_is_checked() -> None:
+    """It says yes to each of these, of which our reader reads one side at most."""
+    pytest.importorskip("math_verify")
+    pairs = [("5'", "5"), (r"1 - \frac{\foo}{2}", r"1 + \frac{\foo}{3}"), (r"7\pmod{11}", "7")]
+    verdicts = grade_batch("math", [*pairs, *(pair[::-1] for pair in pairs)])
+    assert Verdict.CORRECT not in verdicts
+
+
 DENIALS = [
     r"x \not= 33",
     "x < y = 33",

@@ -78,9 +78,14 @@ def open_splits(name: str, revision: str | None = None, subset: str | None = Non
             return open_folder(path)
         check_format(path)
         return Splits(name, {WHOLE: lambda: open_file(path)})
-    if HUB_NAME.fullmatch(name) and path.suffix not in READERS:
+    if HUB_NAME.fullmatch(name) and may_have_splits(name):
         return open_hub(name, revision, subset)
     raise DataError(f"no such data file: {name}; expected {FORMATS}, or OWNER/NAME on the hub")
+
+
+def may_have_splits(name: Path | str) -> bool:
+    """Whether a name can have splits, as folders and data sets of the hub do, and files do not."""
+    return Path(name).suffix.lower() not in READERS
 
 
 def open_source(name: str, revision: str | None = None) -> RowSource:

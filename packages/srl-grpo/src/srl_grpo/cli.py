@@ -78,13 +78,18 @@ def sft_command() -> Callable[[SftConfig], None]:
 def sft_plan_of(config: SftConfig) -> str:
     """What a run would do, in a sentence."""
     model = config.model.path or "a small model made on the spot"
-    length = f"{config.num_steps} steps" if config.num_steps else f"{config.num_epochs or 1} epochs"
+    length = length_of(config.num_steps, config.num_epochs or 1)
     kept = "final/ alone" if config.checkpoint.save_final_only else "step_N/ and final/"
     return (
         f"fine-tune {model} on {config.data.path}: {length} of {config.examples_per_step} examples "
         f"({config.batch_size} x {config.accumulation}), ZeRO-{stages_of(config)}, "
         f"{processes_of(config)} process(es), keeping {kept}{start_of(config)}"
     )
+
+
+def length_of(steps: int | None, epochs: int | None) -> str:
+    """How long a run is, in steps or in epochs of batches."""
+    return f"{steps} steps" if steps is not None else f"{epochs} epoch(s) in steps"
 
 
 def processes_of(config: RunConfig) -> int:
@@ -104,8 +109,9 @@ def plan_of(config: TrainConfig) -> str:
     """What a run would do, in a sentence."""
     model = config.model.path or "a small model made on the spot"
     data = config.data.path or "arithmetic made on the spot"
+    length = length_of(config.num_steps, config.num_epochs)
     return (
-        f"train {model} on {data}: {config.num_steps} steps of {config.rollout.batch_size} prompts "
+        f"train {model} on {data}: {length} of {config.rollout.batch_size} prompts "
         f"x {config.rollout.group_size} completions, ZeRO-{stages_of(config)}, "
         f"{processes_of(config)} process(es){start_of(config)}"
     )

@@ -3,6 +3,7 @@
 A stage's config adds its own sections and says how many steps it takes.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -91,6 +92,13 @@ class RunConfig(Section):
     def more(self, step: int) -> str:
         """What to give for a run that is longer than `step` steps."""
         return f"--num-steps above {step}"
+
+    def is_done(self, _examples: int, _stage_state: Mapping[str, object], /) -> bool:
+        """Whether a stage has nothing left to do before the last step that the run may have.
+
+        Of the number of training records and what the stage remembers.
+        """
+        return False
 
     def steps(self, examples: int, /) -> int:
         """Steps of the whole run over so many training records."""

@@ -83,7 +83,25 @@ class ModelSection(Section):
         return self
 
 
-class PromptSection(ChatSection):
+Column = Annotated[str | None, Field(min_length=1)]
+
+
+class SplitsSection(Section):
+    """Which parts of the data are trained on and held out."""
+
+    revision: Annotated[str | None, Flag("data-revision")] = None
+    """Commit, branch or tag of data on the hub."""
+    subset: Annotated[str | None, Flag("data-subset")] = None
+    """Which of several configurations of data on the hub, such as main."""
+    train_split: Column = None
+    """The split to train on; default train."""
+    eval_split: Column = None
+    """The held-out split; default test, else validation or val."""
+    train_max_samples: Positive | None = None
+    """Train on the first so many records."""
+
+
+class PromptSection(SplitsSection, ChatSection):
     """Where records come from and how they are put to the model: what every stage's data has."""
 
     path: Path | str | None = None
@@ -98,10 +116,17 @@ class DataSection(PromptSection):
     """What it is trained on."""
 
     path: Annotated[Path | None, Flag("data")] = None
-    """JSON Lines of what the reward reads: SRL instances (`srl-data build`), or records with
-    problem and answer."""
+    """What the reward reads: SRL instances (`srl-data build`), or problems with answers. A file
+    (.jsonl, .json, .parquet), a folder with a file for each split (train.jsonl, test.jsonl) or
+    saved by `datasets`, or OWNER/NAME on the hub."""
     val_path: Annotated[Path | None, Flag("val-data")] = None
-    """Held-out records of the same kind for evaluation while training."""
+    """Held-out records of the same kind for evaluation while training. Default: the held-out split
+    of --data, where it has one."""
+    problem_field: Column = None
+    """The column with the problem, where rows are problems with answers in columns of their own.
+    Every row has to have it, as a text."""
+    answer_field: Column = None
+    """The column with the answer, likewise; a number is read as a text."""
     template: str | None = None
     """Prompt template: a name, a text file with {problem}, or module:function. Default: the one
     that the model was trained with, else srl for SRL instances, boxed for prompt-answer records."""

@@ -11,11 +11,9 @@ from pydantic import Field, model_validator
 from srl_data.command.config import Flag
 from srl_data.pairs import PairFields
 from srl_data.records import OnError
-from srl_grpo.config.sections import Positive, PromptSection
+from srl_grpo.config.sections import Column, Positive, PromptSection
 from srl_reward.grading import Grader
 from srl_reward.thinking_marks import CLOSING, OPENING
-
-Column = Annotated[str | None, Field(min_length=1)]
 
 
 class SftDataSection(PromptSection):
@@ -24,16 +22,8 @@ class SftDataSection(PromptSection):
     path: Annotated[str | None, Flag("data")] = Field(default=None, min_length=1)
     """Pairs, chats or SRL instances: a file (.jsonl, .json, .parquet), a folder with a file for
     each split (train.jsonl, test.jsonl) or saved by `datasets`, or OWNER/NAME on the hub."""
-    revision: Annotated[str | None, Flag("data-revision")] = None
-    """Commit, branch or tag of data on the hub."""
-    subset: Annotated[str | None, Flag("data-subset")] = None
-    """Which of several configurations of data on the hub, such as main."""
-    train_split: Column = None
-    """The split to train on; default train."""
     val_path: Annotated[str | None, Flag("val-data")] = Field(default=None, min_length=1)
     """Held-out data, of the same kinds. Default: the held-out split of --data, where it has one."""
-    eval_split: Column = None
-    """The held-out split; default test, else validation or val."""
     prompt_field: Column = None
     """The column with the prompt; default prompt. Every row has to have it, as a text."""
     response_field: Column = None
@@ -64,8 +54,6 @@ class SftDataSection(PromptSection):
     too_long: Literal["drop", "cut"] = "drop"
     """What becomes of a longer one: left out, or its response cut, without an end token. Counted
     and shown either way."""
-    train_max_samples: Positive | None = None
-    """Train on the first so many records."""
     on_error: OnError = "fail"
 
     @property

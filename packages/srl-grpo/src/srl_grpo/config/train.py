@@ -4,17 +4,20 @@ Field docstrings are the flags' help. What a value means to the computation is t
 used; what it may be is checked here, before anything is loaded.
 """
 
+import math
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from srl_data.arithmetic import Difficulty
 from srl_data.command.config import ConfigTree, Flag, Section
+from srl_data.splits import may_have_splits
 from srl_eval.generate.options import StopStrings
 from srl_grpo.config.algorithm import AlgorithmSection, former_loss
 from srl_grpo.config.reward import RewardSection
 from srl_grpo.config.run import RunConfig
-from srl_grpo.config.sections import DataSection, Positive
+from srl_grpo.config.sections import DataSection, Positive, SplitsSection
 
 
 class SyntheticSection(Section):
@@ -74,6 +77,8 @@ class RolloutSection(Section):
     """Prompts in a rollout batch, over all ranks, after filtering."""
     group_size: Positive = 4
     """Completions per prompt; at least 2 where the baseline is the group."""
+    rollout_batch_size: Positive | None = None
+    """Completions in a rollout batch: batch size x group size, of which it may give the first."""
     max_new_tokens: Positive = 1024
     """Longest completion in tokens; one cut off is invalid."""
     temperature: Annotated[float, Field(gt=0), Flag(aliases=("sampling-temperature",))] = 1.0
@@ -96,6 +101,33 @@ class RolloutSection(Section):
 
     former: ClassVar[dict[str, str]] = {"when_starved": WHEN_STARVED}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _responses(cls, given: object) -> object:
+        """The number of prompts, where the config gives that of completions instead."""
+        if not isinstance(given, dict) or given.get("rollout_batch_size") is None:
+            return given
+        whole, group = given["rollout_batch_size"], given.get("group_size", 4)
+        if not isinstance(whole, int) or not isinstance(group, int) or group < 1:
+            return given  # each is refused by itself
+        if whole % group:
+            raise ValueError(
+                f"rollout_batch_size {whole} is not a multiple of group_size {group}; the nearest "
+                f"are {whole // group * group} and {-(-whole // group) * group}"
+            )
+        return {"batch_size": whole // group, **given}
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> "RolloutSection":
+        whole = self.batch_size * self.group_size
+        if self.rollout_batch_size not in (None, whole):
+            raise ValueError(
+                f"rollout_batch_size {self.rollout_batch_size} is not batch_size "
+                f"{self.batch_size} x group_size {self.group_size} = {whole}; leave one of the "
+                "three out"
+            )
+        return self
+
     @property
     def completions_per_chunk(self) -> int:
         """Completions generated in one batch."""
@@ -103,13 +135,19 @@ class RolloutSection(Section):
         return self.chunk_size or whole_groups
 
 
+NUM_STEPS = 500
+"""Rollout batches of a run that says nothing of its length."""
+
+
 class TrainConfig(RunConfig):
     """Everything that decides a training run."""
 
     config_version: Annotated[Literal[2], Flag(hidden=True)] = 2
     """What the words of a config file mean; a file that says `loss: grpo` must say it too."""
-    num_steps: Positive = 500
-    """Rollout batches in the whole run, also when resuming."""
+    num_steps: Positive | None = None
+    """Rollout batches in the whole run, also when resuming; default 500 without --num-epochs."""
+    num_epochs: Positive | None = None
+    """Passes over the training prompts, those of refills counted, instead of --num-steps."""
     data: DataSection = DataSection()
     synthetic: SyntheticSection | None = None
     warm_start: WarmStartSection = WarmStartSection()
@@ -117,8 +155,27 @@ class TrainConfig(RunConfig):
     reward: RewardSection = RewardSection()
     algorithm: AlgorithmSection = AlgorithmSection()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _length(cls, given: object) -> object:
+        if isinstance(given, dict) and given.get("num_steps") is given.get("num_epochs") is None:
+            return {**given, "num_steps": NUM_STEPS}
+        return given
+
     @model_validator(mode="after")
     def _consistent(self) -> "TrainConfig":
+        if self.num_steps is not None and self.num_epochs is not None:
+            raise ValueError(
+                f"num_steps {self.num_steps} and num_epochs {self.num_epochs} both say how long "
+                "to train; leave one of them out"
+            )
+        steps, size = self.engine.gradient_accumulation_steps, self.train_batch_size
+        if steps is not None and size % steps:
+            raise ValueError(
+                f"an optimizer step's {size} completions cannot be cut into "
+                f"{steps} micro-batches of one size; give --gradient-accumulation-steps or "
+                "--train-batch-size so that it divides"
+            )
         if self.data.path is None and self.synthetic is None:
             raise ValueError("training data is required: give --data, or a synthetic section")
         if self.data.path is not None and self.synthetic is not None:
@@ -142,8 +199,27 @@ class TrainConfig(RunConfig):
                 f"give --chunk-size {nearest}"
             )
         evaluates = self.evaluation.eval_every or self.evaluation.before_after
-        if evaluates and not (self.data.val_path or self.synthetic):
+        divided = self.data.path is not None and may_have_splits(self.data.path)
+        if evaluates and not (self.data.val_path or divided or self.synthetic):
             raise ValueError("evaluation needs held-out data: give --val-data")
+        return self
+
+    @model_validator(mode="after")
+    def _data_has_what_is_asked(self) -> "TrainConfig":
+        data = self.data
+        if self.synthetic is not None:
+            keys = ("problem_field", "answer_field", *SplitsSection.model_fields)
+            given = [f"data.{key}" for key in keys if getattr(data, key) is not None]
+            if given:
+                raise ValueError(
+                    f"{', '.join(given)}: for data that is read, and a synthetic section makes its "
+                    "own; take one out"
+                )
+        if data.problem_field and data.problem_field == data.answer_field:
+            raise ValueError(
+                f"--problem-field and --answer-field are both {data.problem_field!r}; name two "
+                "columns"
+            )
         return self
 
     @property
@@ -170,9 +246,23 @@ class TrainConfig(RunConfig):
         """See `RunConfig.needs_updates`."""
         return self.rollout.max_starved_steps > 0
 
-    def steps(self, _examples: int, /) -> int:
-        """See `RunConfig.steps`: rollout batches, however many prompts there are."""
-        return self.num_steps
+    def steps(self, examples: int, /) -> int:
+        """See `RunConfig.steps`; of epochs the most there can be: refills draw prompts too."""
+        if self.num_steps is not None:
+            return self.num_steps
+        return math.ceil((self.num_epochs or 1) * examples / self.rollout.batch_size)
+
+    def is_done(self, examples: int, stage_state: Mapping[str, object], /) -> bool:
+        """See `RunConfig.is_done`: whether the prompts of all epochs are drawn."""
+        position = stage_state.get("position")
+        if self.num_epochs is None or not isinstance(position, int):
+            return False
+        return position >= self.num_epochs * examples
+
+    def more(self, step: int) -> str:
+        """See `RunConfig.more`."""
+        epochs = self.num_epochs
+        return super().more(step) if epochs is None else f"--num-epochs above {epochs}"
 
     @classmethod
     def former_file(cls, tree: ConfigTree) -> str | None:

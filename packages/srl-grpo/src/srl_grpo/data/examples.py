@@ -7,7 +7,6 @@ response. Left out: how rows become pairs (`srl_data.pairs`), and the order of t
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Literal
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.control_tokens import ControlTokens, is_mark
@@ -18,14 +17,13 @@ from srl_data.prompt_format import Prompt, PromptFormat
 from srl_data.prompts import Template
 from srl_data.records import SftPair
 from srl_data.sources import RowSource
-from srl_data.splits import heldout_split, open_splits, training_split
+from srl_eval.generate.tokenizers import comes_back, difference
 from srl_grpo.config.sft_data import SftDataSection
+from srl_grpo.data.parts import Part, open_part
 from srl_grpo.data.prompts import Note
 from srl_grpo.data.record_kinds import SRL, RecordKind
 from srl_grpo.data.responses import ResponseForm, response_form
 from srl_reward import is_think_prefilled
-
-Part = Literal["train", "eval"]
 
 
 @dataclass(frozen=True)
@@ -56,34 +54,10 @@ class ExampleSet:
     cut: int = 0
 
 
-def open_part(data: SftDataSection, part: Part) -> RowSource | None:
-    """The rows of a part: `--data`'s training split, or what is held out; None where nothing is.
-
-    Raises DataError or ConfigError where the data or the split is not there.
-    """
-    assert data.path is not None, "the config asks for data"
-    if part == "eval" and data.val_path is not None:
-        other = data.val_path == data.path
-        splits = open_splits(data.val_path, data.revision if other else None)
-        name = heldout_split(splits, data.eval_split, None)
-        if name is None and "train" in splits.parts and len(splits.parts) == 1:
-            name = "train"
-        if name is None:
-            raise DataError(
-                f"{data.val_path} has the splits {splits.names} and none is called test or "
-                "validation; name one with --eval-split"
-            )
-        return splits[name]
-    splits = open_splits(data.path, data.revision, data.subset)
-    training = training_split(splits, data.train_split)
-    name = training if part == "train" else heldout_split(splits, data.eval_split, training)
-    return None if name is None else splits[name]
-
-
 def kind_of_data(data: SftDataSection) -> RowKind:
     """What the rows to train on are."""
     source = open_part(data, "train")
-    assert source is not None
+    assert source is not None, "there is something to train on"
     return kind_of_rows(source, data.fields, data.on_error)
 
 
@@ -148,6 +122,12 @@ def load_examples(
         note(line)
     if not examples:
         raise DataError(nothing_left(source, encoder, data))
+    if len(encoder.lost) == len(found):
+        raise DataError(
+            f"{source.origin.name}: the tokenizer gives back none of the responses: in the first, "
+            f"{encoder.lost[0]}; the model would learn other text: take the characters out, also "
+            "of --thinking-text, or give a model that knows them"
+        )
     return ExampleSet(examples, source.origin, encoder.dropped, encoder.cut)
 
 
@@ -176,6 +156,8 @@ class Encoder:
         self.dropped = self.cut = self.ended = self.fixed = self.longest = 0
         self.spelt: list[str] = []
         """Ids of records that spell control tokens."""
+        self.lost: list[str] = []
+        """How responses that the tokenizer does not give back come out of it."""
 
     def example(self, pair: Pair) -> Example | None:
         """The example of a pair; None where it is too long and dropped.
@@ -218,8 +200,12 @@ class Encoder:
         return text
 
     def _response(self, text: str) -> tuple[int, ...]:
-        shielded = str(self.control.shield(text))
-        return (*self.control.encode(shielded, self.prompts.tokenizer), self.end_id)
+        shielded, tokenizer = str(self.control.shield(text)), self.prompts.tokenizer
+        ids = self.control.encode(shielded, tokenizer)
+        back = str(tokenizer.decode(ids, skip_special_tokens=False))
+        if not comes_back(text, back):
+            self.lost.append(difference(text, back))
+        return (*ids, self.end_id)
 
     def _fitted(self, prompt: Prompt, response: tuple[int, ...]) -> tuple[int, ...] | None:
         room = self.data.max_seq_len - len(prompt.ids)
@@ -241,6 +227,8 @@ class Encoder:
             yield f"{self.cut} responses of {name} cut: with them examples were {over}"
         if self.fixed:
             yield f"{self.fixed} responses of {name} begin with {self.form.described}"
+        if self.lost:
+            yield f"{len(self.lost)} responses of {name} are read otherwise: {self.lost[0]}"
         if self.ended:
             yield f"{self.ended} responses of {name} end with {self.end_text!r}: written once"
         if self.spelt:

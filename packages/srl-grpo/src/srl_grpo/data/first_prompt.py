@@ -8,11 +8,11 @@ from srl_data.first_prompt import EXAMPLE, first_prompt_lines
 from srl_data.prompt_format import open_prompts
 from srl_data.prompt_record import chat_options
 from srl_data.prompts import Template
-from srl_data.records import Record, read_records
+from srl_data.records import Record
 from srl_eval.config import EvalConfig
 from srl_eval.first_prompt import Asked, model_first_prompt
 from srl_grpo.config.train import TrainConfig
-from srl_grpo.data.prompts import made_records
+from srl_grpo.data.prompts import made_records, training_records
 from srl_grpo.data.record_kinds import Needed, RecordKind, kind_of_run
 from srl_grpo.data.training_template import training_template, with_template
 
@@ -51,16 +51,16 @@ def prompt_lines(config: TrainConfig, kind: RecordKind, template: Template) -> l
 def first_record(config: TrainConfig, kind: RecordKind) -> Asked:
     """The columns of the first record, and whose they are."""
     path = config.data.path
+    record: Record | None
     if config.synthetic is not None:
         made = problems(config.seed, 1, config.synthetic.difficulty, "train")
-        record: Record = next(made_records(made, kind))
-    elif path is None or not path.is_file():
+        record = next(made_records(made, kind))
+    elif path is None or not path.exists():
         return EXAMPLE, f"of an example ({path} is not there)"
     else:
-        found = next(read_records(path, kind.record, config.data.on_error), None)
-        if found is None:
-            return EXAMPLE, f"of an example ({path} holds no record)"
-        record = found
+        record = next(training_records(config, kind, lambda _: None), None)
+    if record is None:
+        return EXAMPLE, f"of an example ({path} holds no record)"
     return record.model_dump(exclude={"id", "meta"}), f"of {record.id!r}"
 
 

@@ -7,13 +7,16 @@ the reward. Left out: making instances (`srl-data`), and the order of drawing
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from srl_data.answered import AnswerFields, read_answered
 from srl_data.arithmetic import ArithmeticProblem, problems
 from srl_data.command.errors import DataError
 from srl_data.prompt_format import PromptFormat
-from srl_data.records import OnError, Record, SrlInstance, read_records
+from srl_data.records import Record, SrlInstance
+from srl_data.sources import RowSource, each_row
+from srl_grpo.config.sections import DataSection
 from srl_grpo.config.train import TrainConfig
+from srl_grpo.data.parts import open_part
 from srl_grpo.data.record_kinds import RecordKind
 from srl_reward import is_think_prefilled
 
@@ -92,10 +95,12 @@ def limited(records: Iterator[Record], limit: int | None) -> Iterator[Record]:
         yield record
 
 
-def load_records(path: Path, kind: RecordKind, on_error: OnError, note: Note) -> Iterator[Record]:
-    """Stream the records of a file as `kind`.
+def load_records(
+    source: RowSource, kind: RecordKind, data: DataSection, note: Note
+) -> Iterator[Record]:
+    """Stream the rows of a source as records of a kind, or by the columns that `data` names.
 
-    DataError at the first bad line; with `on_error` "skip" each is noted, and at the end their
+    DataError at the first bad row; with `on_error` "skip" each is noted, and at the end their
     count.
     """
     skipped: list[str] = []
@@ -104,9 +109,15 @@ def load_records(path: Path, kind: RecordKind, on_error: OnError, note: Note) ->
         skipped.append(reason)
         note(reason)
 
-    yield from read_records(path, kind.record, on_error, skip)
+    fields = AnswerFields(data.problem_field, data.answer_field)
+    if fields.named:
+        yield from read_answered(source, fields, data.on_error, skip)
+    else:
+        yield from each_row(
+            source, lambda row, _: kind.record.model_validate(row), data.on_error, skip
+        )
     if skipped:
-        note(f"{len(skipped)} bad lines left out of {path}")
+        note(f"{len(skipped)} bad lines left out of {source.origin.name}")
 
 
 def require_some(prompts: PromptSet, path: object, max_prompt_length: int) -> None:
@@ -127,19 +138,19 @@ def training_records(config: TrainConfig, kind: RecordKind, note: Note) -> Itera
         section = config.synthetic
         found = problems(config.seed, section.num_problems, section.difficulty, "train")
         return made_records(found, kind)
-    assert config.data.path is not None
-    return load_records(config.data.path, kind, config.data.on_error, note)
+    source = open_part(config.data, "train")
+    assert source is not None, "there is something to train on"
+    return limited(load_records(source, kind, config.data, note), config.data.train_max_samples)
 
 
 def heldout_records(config: TrainConfig, kind: RecordKind, note: Note) -> Iterator[Record] | None:
     """The records to evaluate on; None where there are none."""
-    if config.data.val_path is not None:
-        return load_records(config.data.val_path, kind, config.data.on_error, note)
-    if config.synthetic is None:
-        return None
     section = config.synthetic
-    found = problems(config.seed, section.num_heldout, section.difficulty, "heldout")
-    return made_records(found, kind)
+    if section is not None and config.data.val_path is None:
+        found = problems(config.seed, section.num_heldout, section.difficulty, "heldout")
+        return made_records(found, kind)
+    source = open_part(config.data, "eval")
+    return None if source is None else load_records(source, kind, config.data, note)
 
 
 def made_records(found: Iterable[ArithmeticProblem], kind: RecordKind) -> Iterator[Record]:

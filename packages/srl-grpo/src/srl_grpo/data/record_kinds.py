@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srl_data.command.errors import ConfigError, DataError
-from srl_data.records import PromptAnswer, Record, SrlInstance, read_objects
+from srl_data.records import PromptAnswer, Record, SrlInstance
+from srl_grpo.config.sections import DataSection
 from srl_grpo.config.train import TrainConfig
+from srl_grpo.data.parts import Part, open_part
 
 ALWAYS = ("prompts", "completion_ids", "truncated", "think_prefilled", "id", "meta")
 """Columns that rewards are given whatever the records are."""
@@ -54,11 +56,16 @@ def kinds_with(needed: Needed) -> tuple[RecordKind, ...]:
     raise ConfigError(f"no record has all columns that the rewards read: {wanted}; {known}")
 
 
-def kind_of_file(path: Path) -> RecordKind | None:
-    """The kind of a file's first record; None where it is neither, or there is no such file."""
-    if not path.is_file():
+def kind_of_part(data: DataSection, part: Part) -> RecordKind | None:
+    """The kind of a part's first record; None where it is neither, or not on this machine."""
+    path = data.path if part == "train" else data.val_path
+    if path is None or not path.exists():
         return None
-    for _, record in read_objects(path, "skip"):
+    if data.problem_field or data.answer_field:
+        return ANSWER
+    source = open_part(data, part)
+    assert source is not None, "its path is there"
+    for _, record in source.read("skip", lambda _: None):
         return SRL if "target_step" in record else ANSWER if "answer" in record else None
     return None
 
@@ -69,8 +76,12 @@ def kind_of_run(config: TrainConfig, needed: Needed) -> RecordKind:
     Raises ConfigError where no kind suits the rewards, DataError where a file has another kind.
     """
     kinds = kinds_with(needed)
-    for path in (config.data.path, config.data.val_path):
-        found = kind_of_file(path) if path is not None else None
+    parts: tuple[tuple[Part, Path | None], ...] = (
+        ("train", config.data.path),
+        ("eval", config.data.val_path),
+    )
+    for part, path in parts:
+        found = kind_of_part(config.data, part)
         if found is None:
             continue
         if found not in kinds:

@@ -57,7 +57,7 @@ class MicroBatch:
     lengths: tuple[int, ...] = ()
     """Completion tokens of each sample."""
     columns: dict[str, Tensor] = field(default_factory=dict)
-    """Per-token constants of shape N, float32; `sequence`, the sample of each token, is int64."""
+    """Per-token constants of shape N, float32 or wider; `sequence`, each one's sample, is int64."""
     segments_BT: Tensor | None = None
     """Of packed rows, whose tokens see no more than `srl_grpo.learner.packing.visible` says."""
     sees_BSS: Tensor | None = None
@@ -165,6 +165,7 @@ def to_tensors(
     pad_id: int,
     device: torch.device | str,
     packing: bool = False,
+    dtype: torch.dtype = torch.float32,
 ) -> MicroBatch:
     """The micro-batch of `samples[row] for row in rows`; none make an empty one (N = 0).
 
@@ -182,7 +183,7 @@ def to_tensors(
     else:
         batch = MicroBatch.of_rows([pair_of(sample) for sample in chosen], pad_id, device)
     columns = {
-        name: torch.tensor(spread(chosen, name), dtype=torch.float32, device=device)
+        name: torch.tensor(spread(chosen, name), dtype=dtype, device=device)
         for name in present_columns(samples)
     }
     lengths = torch.tensor(batch.lengths, dtype=torch.long)

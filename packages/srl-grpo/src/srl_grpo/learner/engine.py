@@ -75,7 +75,7 @@ def deepspeed_settings(
         "zero_optimization": zero,
         "bf16": {"enabled": bfloat16},
         # Gradients of many micro-batches are summed in float32 also where each is bfloat16.
-        "data_types": {"grad_accum_dtype": "fp32"},
+        "data_types": {"grad_accum_dtype": "fp32"} if bfloat16 else {},
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": QUIET,
@@ -183,6 +183,37 @@ class TrainingEngine:
         if norm is None:
             norm = self._engine.get_global_grad_norm()
         return float(norm) if norm is not None else float("nan")
+
+    def gradients(self) -> dict[str, Tensor]:
+        """The whole accumulated gradient of every trained parameter, on every rank. Collective.
+
+        Between the last micro-batch of an optimizer step and the step itself.
+        """
+        from deepspeed.utils import safe_get_full_grad
+
+        found: dict[str, Tensor] = {}
+        for name, parameter in self.policy.model.named_parameters():
+            if parameter.requires_grad:
+                gradient = safe_get_full_grad(parameter)
+                assert gradient is not None, f"DeepSpeed holds no gradient of {name}"
+                found[name] = gradient.detach().clone()
+        return found
+
+    def first_moments(self) -> dict[str, Tensor]:
+        """AdamW's mean of gradients of every trained parameter, on every rank. Collective."""
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        state = self._engine.basic_optimizer.state
+        found: dict[str, Tensor] = {}
+        for name, parameter in self.policy.model.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            if self.zero_stage == 0:
+                moment = state[parameter]["exp_avg"]
+            else:
+                moment = safe_get_full_optimizer_state(parameter, "exp_avg")
+            found[name] = moment.detach().clone()
+        return found
 
     def _plain_norm(self) -> Tensor | None:
         """Norm of unsharded gradients; DeepSpeed reports none for ZeRO-0 in float32."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from srl_grpo.objective.logprobs import compute_entropy
+from srl_grpo.objective.logprobs import compute_entropy, wide
 
 
 def tokenize_prompt_and_output(
@@ -49,12 +49,12 @@ def get_response_log_probs(
     """The model's log-probability of each label, in nats; shapes `batch x sequence`.
 
     No position is left out: prompt and padding are for the caller's mask. Logits are whole, in
-    float32.
+    float32 or longer.
 
     Returns:
         `log_probs` and, if asked for, `token_entropy`, which takes no gradient.
     """
-    logits = model(input_ids).logits.float()
+    logits = wide(model(input_ids).logits)
     chosen = logits.gather(-1, labels[..., None])[..., 0]
     found = {"log_probs": chosen - logits.logsumexp(-1)}
     if return_token_entropy:

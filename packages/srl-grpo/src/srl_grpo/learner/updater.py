@@ -211,8 +211,9 @@ class Updater:
 
     def tensors(self, samples: Sequence[Sample], rows: Sequence[int]) -> MicroBatch:
         """One of `micro_batches` on the device; see `to_tensors`."""
+        dtype = torch.promote_types(self.engine.dtype, torch.float32)
         device, packing = self.world.device, self.options.packing
-        return to_tensors(samples, rows, self.pad_id, device, packing)
+        return to_tensors(samples, rows, self.pad_id, device, packing, dtype)
 
     def optimizer_step(
         self, batch: list[Sample], learning_rate: float, step: int
@@ -221,6 +222,18 @@ class Updater:
 
         Collective. CommandError, before any weight moves, where a sum is not finite or the samples
         come from another model than the one that is trained.
+        """
+        totals, log_ratios_N = self.accumulate(batch)
+        check_metrics(totals, step + 1)
+        dtype = self.engine.dtype
+        limit = limit_of(self.options.max_logprob_difference, dtype)
+        check_agreement(totals, limit, step + 1, dtype)
+        return totals | {"grad_norm": self.engine.step(learning_rate)}, log_ratios_N
+
+    def accumulate(self, batch: list[Sample]) -> tuple[Metrics, Tensor]:
+        """Add up a global batch's gradients; otherwise as `optimizer_step`. Collective.
+
+        What the engine then holds are the gradients of one optimizer step that is not made yet.
         """
         samples = with_token_weights(batch, self.options.normalisation, self.options.longest)
         shards = self.micro_batches(samples)
@@ -235,13 +248,8 @@ class Updater:
                 sums[name] = sums.get(name, torch.zeros(())) + value.cpu()
         names = sorted(sums)
         values = self.world.sum([float(sums[name]) for name in names])
-        totals = dict(zip(names, values, strict=True))
-        check_metrics(totals, step + 1)
-        dtype = self.engine.dtype
-        limit = limit_of(self.options.max_logprob_difference, dtype)
-        check_agreement(totals, limit, step + 1, dtype)
         everywhere_N = torch.cat(self.world.gather(torch.cat(log_ratios)))
-        return totals | {"grad_norm": self.engine.step(learning_rate)}, everywhere_N
+        return dict(zip(names, values, strict=True)), everywhere_N
 
     def micro_loss(self, batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """One micro-batch's share of the loss, metrics that add up, `log(old / sampler)` of N."""

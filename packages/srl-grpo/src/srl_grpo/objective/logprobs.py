@@ -35,7 +35,7 @@ def reference_logprobs(
     Returns:
         Log-probabilities of the targets and entropies, each of shape N, in nats.
     """
-    logits_NV = (full(hidden_NH) @ full(weight_VH).T) / temperature
+    logits_NV = (wide(hidden_NH) @ wide(weight_VH).T) / temperature
     logprobs_NV = torch.log_softmax(logits_NV, dim=-1)
     entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(dim=-1)
     return logprobs_NV.gather(1, targets_N[:, None])[:, 0], entropy_N
@@ -80,16 +80,16 @@ def exact_products(weight_VH: Tensor) -> Iterator[None]:
         matmul.fp32_precision = before
 
 
-def full(tensor: Tensor) -> Tensor:
-    """A tensor in the type of logits: float32, or float64 where it is that."""
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
+def wide(values: Tensor) -> Tensor:
+    """`values` in float32, or in float64 where they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def block_logits(
     hidden_NH: Tensor, weight_RH: Tensor, bias_R: Tensor | None, temperature: float
 ) -> Tensor:
     """Logits of a few positions over a part of the vocabulary; shape N x R."""
-    bias = None if bias_R is None else full(bias_R)
+    bias = None if bias_R is None else wide(bias_R)
     return nn.functional.linear(hidden_NH, weight_RH, bias).div_(temperature)
 
 
@@ -102,7 +102,7 @@ def chunk_logits(
     logits_NV = hidden_NH.new_empty(len(hidden_NH), len(weight_VH))
     for block in blocks(weight_VH):
         bias = None if bias_V is None else bias_V[block]
-        part = block_logits(hidden_NH, full(weight_VH[block]), bias, temperature)
+        part = block_logits(hidden_NH, wide(weight_VH[block]), bias, temperature)
         logits_NV[:, block] = part
     return logits_NV
 
@@ -132,7 +132,7 @@ class _LinearLogprobs(torch.autograd.Function):
         temperature: float,
     ) -> tuple[Tensor, Tensor]:
         count = hidden_NH.shape[0]
-        full_NH = full(hidden_NH)
+        full_NH = wide(hidden_NH)
         logprobs_N = full_NH.new_empty(count)
         entropy_N, normaliser_N = torch.empty_like(logprobs_N), torch.empty_like(logprobs_N)
         for part in chunks(count, weight_VH.shape[0]):
@@ -156,15 +156,15 @@ class _LinearLogprobs(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
         hidden_NH, weight_VH, bias_V, targets_N, normaliser_N = ctx.saved_tensors  # type: ignore[attr-defined]
         temperature: float = ctx.temperature  # type: ignore[attr-defined]
-        scale_N = full(gradients[0]) / temperature
-        full_NH = full(hidden_NH)
+        scale_N = wide(gradients[0]) / temperature
+        full_NH = wide(hidden_NH)
         grad_hidden_NH = torch.zeros_like(full_NH)
         grad_weight_VH = torch.zeros_like(weight_VH)
         grad_bias_V = None if bias_V is None else torch.empty_like(bias_V)
         for block in blocks(weight_VH):
-            weight_RH = full(weight_VH[block])
+            weight_RH = wide(weight_VH[block])
             bias_R = None if bias_V is None else bias_V[block]
-            sums_RH = full(grad_weight_VH[block])  # the gradient itself, or a longer type's zeros
+            sums_RH = wide(grad_weight_VH[block])  # the gradient itself, or a longer type's zeros
             bias_sums_R = weight_RH.new_zeros(len(weight_RH))
             for part in chunks(hidden_NH.shape[0], len(weight_RH)):
                 with exact_products(weight_VH):
@@ -204,7 +204,7 @@ def linear_logprobs(
     if hidden_NH.shape[0] == 0:
         # An empty micro-batch still touches the weights, so that every rank reduces the same.
         touched = [hidden_NH, weight_VH, *([] if bias_V is None else [bias_V])]
-        nothing_N = full(torch.stack([0.0 * part.sum() for part in touched]).sum()).expand(0)
+        nothing_N = wide(torch.stack([0.0 * part.sum() for part in touched]).sum()).expand(0)
         return nothing_N, nothing_N.detach()
     apply = _LinearLogprobs.apply
     result = apply(hidden_NH, weight_VH, bias_V, targets_N, temperature)  # type: ignore[no-untyped-call]  # untyped in torch

@@ -13,6 +13,8 @@ from transformers import PreTrainedModel
 from srl_data.command.errors import ConfigError
 from srl_data.files import sha256_file
 from srl_grpo.config.run import RunConfig
+from srl_grpo.config.sections import PromptSection
+from srl_grpo.data.parts import Part, identity_of, open_part
 from srl_reward.user_code import source_file
 
 
@@ -52,9 +54,11 @@ NAMES = {
 """What differences are called."""
 
 
-def sha256_of(path: Path | None) -> str | None:
-    """Of a file's bytes, where there is one."""
-    return None if path is None else sha256_file(path)
+def sha256_of(data: PromptSection, part: Part) -> str | None:
+    """Of a part's file, or what else tells its content (a commit); None of made data."""
+    if data.path is None and (part == "train" or data.val_path is None):
+        return None
+    return identity_of(open_part(data, part))
 
 
 def name_of_model(config: RunConfig) -> str:

@@ -32,6 +32,8 @@ NOT_TAKEN = (
 )
 """What a resumed run does not take from the config before: what holds for one start alone."""
 INSTEAD = {
+    ("num_steps",): (("num_epochs",),),
+    ("num_epochs",): (("num_steps",),),
     ("model", "path"): (("model", "build"),),
     ("model", "build"): (("model", "path"), ("model", "revision")),
     ("data", "path"): (("synthetic",), ("warm_start",)),

@@ -21,7 +21,7 @@ from srl_grpo.run.directory import RunDirectory
 from srl_grpo.run.display import Display
 from srl_grpo.run.final import seal_final
 from srl_grpo.run.prompted_model import PromptedModel
-from srl_grpo.run.start import StartingPoint, begin_or_resume
+from srl_grpo.run.start import StartingPoint, begin_or_resume, is_done
 from srl_grpo.run.trackers import Tracker
 
 
@@ -88,7 +88,7 @@ class Session(Generic[C_co]):
     @property
     def finished(self) -> bool:
         """Whether the last step is done."""
-        return self.state.step >= self.num_steps
+        return self.state.step >= self.num_steps or is_done(self.config, self.state)
 
     def learning_rate(self, step: int) -> float:
         """The scheduled rate of a step, counted from 0."""

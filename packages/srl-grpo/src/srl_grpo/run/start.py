@@ -119,7 +119,15 @@ def refuse_other_run(checkpoint: Path, home: Path | None) -> None:
 
 def steps_of_run(config: RunConfig, state: TrainerState) -> int | None:
     """Steps of the whole run that a checkpoint is of; None where its state does not say."""
-    return config.steps(state.inputs.train_prompts) if state.inputs is not None else None
+    if state.inputs is None:
+        return None
+    return state.step if is_done(config, state) else config.steps(state.inputs.train_prompts)
+
+
+def is_done(config: RunConfig, state: TrainerState) -> bool:
+    """Whether the stage has nothing left to do, whatever steps it may have."""
+    inputs = state.inputs
+    return inputs is not None and config.is_done(inputs.train_prompts, state.stage_state)
 
 
 def finished_already(config: RunConfig, start: StartingPoint) -> str | None:

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from srl_data.command.errors import ConfigError, DataError
-from srl_data.records import open_data
 from srl_grpo.config.run import C, RunConfig
+from srl_grpo.data.parts import check_data
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.engine import TrainingEngine, prepare_deepspeed
 from srl_grpo.learner.model import check_model
@@ -28,8 +27,8 @@ def check_paths(setup: Setup[RunConfig]) -> None:
     config = setup.config
     check_model(model_section(config, setup.start))  # before data or a hub are touched
     for path in (config.data.path, config.data.val_path):
-        if isinstance(path, Path) or (path is not None and Path(path).is_file()):
-            open_data(Path(path)).close()  # before a hub is asked for a model
+        if path is not None:
+            check_data(path)  # before a hub is asked for a model
 
 
 def try_model(model: PromptedModel, prompt: str, world: World) -> None:

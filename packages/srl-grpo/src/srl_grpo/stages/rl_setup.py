@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from srl_data.command.errors import DataError
 from srl_data.prompts import Template
 from srl_eval.generate import Sampling
 from srl_grpo.config.algorithm import AlgorithmSection
@@ -172,8 +173,13 @@ def make_held_out(
     """The held-out set, if there is one to evaluate on."""
     config, note = setup.config, setup.display.note
     records = heldout_records(config, kind, note)
-    if records is None or not (config.evaluation.eval_every or config.evaluation.before_after):
+    if not (config.evaluation.eval_every or config.evaluation.before_after):
         return None
+    if records is None:
+        raise DataError(
+            f"{config.data.path} has no held-out split, which evaluation needs; name one with "
+            "--eval-split, or give --val-data"
+        )
     records = limited(records, config.evaluation.eval_limit)
     found = load_prompts(records, config.data.val_path, config, model.prompts, note)
 
@@ -197,5 +203,6 @@ def describe(
     """What the run is about to start with; reads the data files once more for their checksums."""
     data, val = config.data, None
     if held_out is not None:
-        val = DataPart(sha256_of(data.val_path), held_out.instances)
-    return describe_inputs(config, model.model, DataPart(sha256_of(data.path), prompts), val)
+        val = DataPart(sha256_of(data, "eval"), held_out.instances)
+    train = DataPart(sha256_of(data, "train"), prompts)
+    return describe_inputs(config, model.model, train, val)

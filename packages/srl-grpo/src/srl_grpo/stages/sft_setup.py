@@ -10,7 +10,8 @@ from srl_data.prompts import Template
 from srl_eval.generate import Sampling
 from srl_grpo.config.reward import RewardSection
 from srl_grpo.config.sft import SftConfig
-from srl_grpo.data.examples import Example, Part, kind_of_data, load_examples, record_kind
+from srl_grpo.data.examples import Example, kind_of_data, load_examples, record_kind
+from srl_grpo.data.parts import Part
 from srl_grpo.data.prompting import stops_of
 from srl_grpo.data.training_template import (
     has_chat_template,

@@ -59,6 +59,12 @@ class Findings:
         """The share of invalid completions."""
         return self.reasons.total() / max(1, self.completions)
 
+    @property
+    def form_is_unknown(self) -> bool:
+        """Whether what came to its end is invalid throughout, so that more room would not help."""
+        finished = self.completions - self.reasons[TRUNCATED]
+        return finished > 0 and self.reasons.total() == self.completions
+
     def examples(self) -> list[Rollout]:
         """An output of each of the most frequent kinds, then further ones of them."""
         ranked = sorted(self.outputs, key=lambda kind: -self.reasons.get(kind, 0))
@@ -109,11 +115,11 @@ def remedies(found: Findings, config: TrainConfig) -> list[str]:
         f"({100 * found.reasons[TRUNCATED] / max(1, found.completions):.0f} % were cut off)"
     )
     form = [
-        "teach the format first: fine-tune the model on examples of it, then train from that one",
+        "teach the format first: `srl-grpo sft` on steps of experts, then train from its final/",
         longer,
         f"put the question in another form: --template (now {config.data.template}), in a new run",
     ]
-    if found.reasons[TRUNCATED] * 2 > found.reasons.total():
+    if found.reasons[TRUNCATED] * 2 > found.reasons.total() and not found.form_is_unknown:
         form[:2] = [form[1], form[0]]
     easier = (
         "make rewards differ: easier data, a larger --group-size, a higher --temperature, "
@@ -142,18 +148,22 @@ def lines(found: Findings, step: int, count: int, config: TrainConfig) -> Iterat
     yield from (f"  - {remedy}" for remedy in remedies(found, config))
 
 
-def arguments_to_resume(step: int, num_steps: int) -> list[str]:
-    """This process's arguments; with as many steps again where there are none left."""
+def arguments_to_resume(step: int, config: TrainConfig) -> list[str]:
+    """This process's arguments; with as much again where there is nothing left to do."""
     arguments = sys.argv[1:]
-    if step < num_steps:
+    if config.num_epochs is not None:  # where they end depends on the refills
+        epochs = str(2 * config.num_epochs)
+        return [*without_flags(arguments, ["--num-epochs"]), "--num-epochs", epochs]
+    assert config.num_steps is not None, "one of the two is always there"
+    if step < config.num_steps:
         return arguments
-    return [*without_flags(arguments, ["--num-steps"]), "--num-steps", str(step + num_steps)]
+    return [*without_flags(arguments, ["--num-steps"]), "--num-steps", str(step + config.num_steps)]
 
 
 def diagnosis(directory: RunDirectory, step: int, count: int, config: TrainConfig) -> str:
     """Several lines: what was seen in the last `count` steps, the ways out, how to resume."""
     steps = range(step - count + 1, step + 1)
     found = examine(directory, steps)
-    again = resume_command(directory.path, arguments_to_resume(step, config.num_steps))
+    again = resume_command(directory.path, arguments_to_resume(step, config))
     told = "\n".join(lines(found, step, count, config))
     return f"{told}\nthe checkpoint of step {step} is kept; continue with: {again}"

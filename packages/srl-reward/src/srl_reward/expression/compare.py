@@ -92,7 +92,7 @@ def _same(gold: Node, answer: Node) -> bool:
         return _same_matrix(gold, answer)
     if isinstance(gold, _VALUES) and isinstance(answer, _VALUES):
         return equal(gold, answer)
-    return _is_single(gold, answer) or _is_single(answer, gold)
+    return _is_single(gold, answer) or _is_single(answer, gold) or _is_same_union(gold, answer)
 
 
 def _both(gold: Node, answer: Node, kind: type) -> bool:
@@ -201,7 +201,8 @@ def _same_quantity(gold: Node, answer: Node) -> bool:
         ]
         is_alone = not all(units)
         return equal(*hundredths) or (is_alone and equal(left, right))
-    if all(units) and units[0] != units[1]:
+    is_angle = any(isinstance(side, Operation) and side.name == "degree" for side in (left, right))
+    if (all(units) and units[0] != units[1]) or (any(units) and is_angle):
         return False
     return equal(left, right)
 
@@ -263,4 +264,11 @@ def _summed(answer: Relation) -> list[Node]:
         return []
     left, right = answer.sides
     is_asked = len(symbols(left)) > 1 and isinstance(right, _VALUES) and not symbols(right)
-    return [right] if is_asked else []
+    return [right] if is_asked and _is_total(left) and right != Number(Fraction(0)) else []
+
+
+def _is_total(node: Node) -> bool:
+    """Whether a side is letters put together, such as `m + n`, and no equation's left side."""
+    if isinstance(node, Operation) and node.name in ("add", "negative", "multiply", "divide"):
+        return all(map(_is_total, node.arguments))
+    return isinstance(node, Symbol)

@@ -5,8 +5,10 @@ letters' names. Roots and logarithms take their letters as positive, floors thei
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
+from itertools import product
 
 from mpmath import mp, mpc
 
@@ -19,7 +21,7 @@ _DIGITS, _MOST_DIGITS = 60, 5_000
 _AGREE = 25
 """Digits in which equal values may differ by rounding, of those computed with."""
 ROUNDED = 6
-"""Significant digits that a decimal needs to stand for a value that it is not."""
+"""Significant digits, and decimals, that a number needs to stand for a value that it is not."""
 _POSITIVE_ONLY = frozenset(("root", "ln", "log"))
 _WHOLE_ONLY = frozenset(("floor", "ceil", "factorial", "binomial"))
 
@@ -45,7 +47,7 @@ def equal(left: Node, right: Node) -> bool:
         return values[0] == values[1] or _is_rounded(left, right)
     if _has_infinity(left) or _has_infinity(right):
         return _ends(left) is not None and _ends(left) == _ends(right)
-    return any(_equal_under(left, right, *reading) for reading in _readings(left, right)) or (
+    return any(_equal_under(left, right, reading) for reading in _readings(left, right)) or (
         _is_rounded(left, right)
     )
 
@@ -58,16 +60,18 @@ def _ends(node: Node) -> int | None:
     return 1 if node == Constant("infinity") else None
 
 
-def _readings(left: Node, right: Node) -> Iterator[tuple[str, bool]]:
+def _readings(left: Node, right: Node) -> Iterator[Reading]:
     used = names(left) | names(right)
-    for base in ("e", "10") if "log" in used else ("e",):
-        for unit in (False, True) if "degree" in used else (False,):
-            yield base, unit
+    bases = ("e", "10") if "log" in used else ("e",)
+    units = (False, True) if "degree" in used else (False,)
+    roots = (True, False) if used & {"root", "power"} else (True,)
+    for base, unit, is_real in product(bases, units, roots):
+        yield Reading(numeric.positive_point(0), {}, base, unit, is_real)
 
 
-def _equal_under(left: Node, right: Node, log_base: str, is_degree_unit: bool) -> bool:
+def _equal_under(left: Node, right: Node, reading: Reading) -> bool:
     def at(point: Callable[[str], mpc]) -> bool | None:
-        return _equal_at(left, right, Reading(point, {}, log_base, is_degree_unit))
+        return _equal_at(left, right, replace(reading, letters=point))
 
     letters = symbols(left) | symbols(right)
     if not letters:
@@ -140,7 +144,7 @@ def _rounds_to(rounded: Node, other: Node) -> bool:
         return False
     value, digits, unit = found
     longer = decimal(other)
-    if digits < ROUNDED or (longer is not None and longer[1] <= digits):
+    if not _is_long(digits, unit) or (longer is not None and longer[1] <= digits):
         return False
     whole = real(other)
     if longer is None and whole is not None and whole.denominator == 1:
@@ -151,6 +155,10 @@ def _rounds_to(rounded: Node, other: Node) -> bool:
         and difference < unit
         and (2 * difference <= unit or _is_cut(value, other))
     )
+
+
+def _is_long(digits: int, unit: Fraction) -> bool:
+    return digits > ROUNDED or (digits == ROUNDED and unit <= Fraction(1, 10**ROUNDED))
 
 
 def _is_cut(value: Fraction, other: Node) -> bool:

@@ -14,6 +14,8 @@ def as_sets(node: Node) -> tuple[Node, ...] | None:
         return (node,)
     if isinstance(node, Union):
         return node.members
+    if node == Symbol("\\mathbb{R}"):
+        return (Bracketed("()", (negative(_INFINITY), _INFINITY)),)
     if isinstance(node, Relation):
         return _of_relation(node)
     if isinstance(node, Listing):

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from mpmath import mp, mpc
 
-from srl_reward.expression.exact import exact
+from srl_reward.expression.exact import exact, real
 from srl_reward.expression.tree import Constant, Node, Operation, Sign, Symbol
 
 _LARGEST_EXPONENT = 10**6
@@ -41,6 +41,8 @@ class Reading:
     log_base: str = "e"
     is_degree_unit: bool = False
     """Whether a degree outside of a function is 1, as where an angle is asked for in degrees."""
+    has_real_roots: bool = True
+    """Whether an odd root of a negative number is the real one."""
 
 
 def positive_point(number: int) -> Callable[[str], mpc]:
@@ -94,6 +96,10 @@ def _operation(node: Operation, reading: Reading, *, inside: bool) -> mpc:
     name = node.name
     inside = inside or name not in ("add", "multiply", "divide", "negative", "degree")
     arguments = [value(each, reading, inside=inside) for each in node.arguments]
+    if name in ("root", "power") and reading.has_real_roots:
+        found = _odd_root(node, arguments)
+        if found is not None:
+            return found
     if name == "degree":
         unit = 1 if reading.is_degree_unit and not inside else mp.pi / 180
         return arguments[0] * unit
@@ -193,11 +199,20 @@ def _binomial(top: mpc, bottom: mpc) -> mpc:
     return mp.binomial(top, bottom)
 
 
+def _odd_root(node: Operation, arguments: list[mpc]) -> mpc | None:
+    """A negative number to a fraction with an odd bottom, taken as a real one; None elsewhere."""
+    base = arguments[0]
+    second = real(node.arguments[1])
+    if not second or mp.im(base) or mp.re(base) >= 0:
+        return None
+    exponent = 1 / second if node.name == "root" else second
+    if exponent.denominator % 2 == 0 or exponent.denominator == 1:
+        return None
+    size = mp.power(-base, _ratio(exponent))
+    return -size if exponent.numerator % 2 else size
+
+
 def _root(radicand: mpc, index: mpc) -> mpc:
-    real = mp.re(radicand)
-    is_odd = index == mp.floor(mp.re(index)) and mp.re(index) % 2 == 1
-    if not mp.im(radicand) and real < 0 and is_odd:
-        return -mp.power(-real, 1 / index)
     if not radicand:
         return mp.mpc(0)
     return mp.power(radicand, 1 / index)
@@ -205,10 +220,10 @@ def _root(radicand: mpc, index: mpc) -> mpc:
 
 def _whole(function: Callable[[mpc], mpc]) -> Callable[[mpc], mpc]:
     def rounded(argument: mpc) -> mpc:
-        real = mp.re(argument)
-        near = mp.nint(real)
-        is_near = abs(real - near) < mp.mpf(10) ** (_SPARE - mp.dps)
-        return mp.mpc(near if is_near else function(real))
+        place = mp.re(argument)
+        near = mp.nint(place)
+        is_near = abs(place - near) < mp.mpf(10) ** (_SPARE - mp.dps)
+        return mp.mpc(near if is_near else function(place))
 
     return rounded
 

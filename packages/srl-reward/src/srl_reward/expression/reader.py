@@ -6,10 +6,15 @@ r"""An answer in plain notation, read: lists, relations, sets, quantities, words
 import re
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 
+from srl_reward.expression.digits import negative
+from srl_reward.expression.exact import real
 from srl_reward.expression.formula import Formula
 from srl_reward.expression.tokens import Token, tokens
 from srl_reward.expression.tree import (
+    Bracketed,
+    Constant,
     Listing,
     Node,
     Number,
@@ -34,7 +39,7 @@ _RELATIONS = {
     "\\approx": "~",
 }
 _MEMBER = "\\in"
-_CURRENCY = {"\\$": "usd", "\\pounds": "gbp", "\\euro": "eur", "\\yen": "yen"}
+_CURRENCY = {"\\$": "usd^1", "\\pounds": "gbp^1", "\\euro": "eur^1", "\\yen": "yen^1"}
 _OPEN, _CLOSE = frozenset(("(", "[", "\\{", "{")), frozenset((")", "]", "\\}", "}"))
 _OUTWARD = re.compile(r"([\]\[])([^\[\]()]*,[^\[\]()]*)([\]\[])")
 _LABELLED = re.compile(r"\\text\s*\{\s*\(([A-Z])\)[.:]?\s*\}\s*(?=\S)")
@@ -159,10 +164,24 @@ def _name(found: Sequence[Token]) -> Node:
 
 
 def _union(found: Sequence[Token], text: str = "") -> Node:
+    if (without := _split(found, ("\\setminus",)))[1:]:
+        return _real_without(without)
     parts = _split(found, ("\\cup",))
     if len(parts) == 1:
         return _value(found, text)
     return Union(tuple(_value(part, "") for part in parts))
+
+
+def _real_without(parts: Sequence[Sequence[Token]]) -> Node:
+    r"""`\mathbb{R} \setminus \{1, 2\}`, as the intervals between the numbers left out."""
+    whole, out = (_value(part, "") for part in parts[:2])
+    points = out.members if isinstance(out, Bracketed) and out.brackets == "{}" else ()
+    values = [value for point in points if (value := real(point)) is not None]
+    if len(parts) > 2 or whole != Symbol("\\mathbb{R}") or not points or len(values) < len(points):
+        raise UnreadableError("a difference of sets that is not read")
+    infinity = Constant("infinity")
+    ends = [negative(infinity), *(Number(value) for value in sorted(set(values))), infinity]
+    return Union(tuple(Bracketed("()", pair) for pair in pairwise(ends)))
 
 
 def _value(found: Sequence[Token], text: str) -> Node:

@@ -36,7 +36,7 @@ _IN_TEXT = re.compile(r"\\text\s*\{[^{}]*\}")
 _FRACTION = re.compile(r"\\[dtc]frac(?![a-zA-Z])")
 _BINOMIAL = re.compile(r"\\[dt]binom(?![a-zA-Z])")
 _MATHS = re.compile(r"(?<!\\)\\[()\[\]]|(?<!\\)\$")
-_STOP = re.compile(r"(?:\s|\\\\|\\newline|(?<![.\s\\])[.,;:](?!\w))+$")
+_STOP = re.compile(r"(?:\s|\\\\|\\newline|(?<![.\\])[.,;:](?!\w))+$")
 _EMPTY = re.compile(r"(?<![\^_a-zA-Z}\]])\{\s*\}|\{\s*\}(?=\s*\^)")
 _ESCAPED = re.compile(r"\\\\(?=[a-zA-Z])")
 """A backslash too many, as programs write it into JSON; a matrix has row ends."""

@@ -14,6 +14,7 @@ _TEXT = re.compile(r"\\(?:text|operatorname\*?)\s*\{([^{}]*)\}")
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 _LETTER = re.compile(r"[A-Za-z]'*")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_MARK = re.compile(r"['!|%]")
 _LARGE = re.compile(r"\\(?:sum|prod|i*nt|oint|lim|bigcup|bigcap)(?![a-zA-Z])")
 _OF_LARGE = re.compile(r"\\(?:sum|prod|lim|bigcup|bigcap)\s*_\s*\{?\s*([a-zA-Z])|d\s*([a-zA-Z])")
 _LAYOUT = re.compile(
@@ -26,6 +27,8 @@ def keeps_signs(gold: str, answer: str) -> bool:
     if has_other_relation(gold) != has_other_relation(answer):
         return False
     if Counter(_words(gold)) != Counter(_words(answer)):
+        return False
+    if Counter(_MARK.findall(gold)) != Counter(_MARK.findall(answer)):
         return False
     own = _own_letters(gold) | _own_letters(answer)
     if (_letters(gold) ^ _letters(answer)) - own:

@@ -1,0 +1,208 @@
+"""Kill a small training run at random instants and compare its end with that of an unbroken one.
+
+It is resumed each time. Metrics, rollouts and weights have to be the same, byte for byte.
+
+    uv run python scripts/kill_runs.py --stage sft --kills 20
+
+Two thirds of the kills come by the clock, one third inside the run's own writing: before the n-th
+fsync, link or rename, n drawn at random. Times are the only metrics that are not compared.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from srl_grpo.run.directory import RunDirectory, read_rollouts
+
+BUILD = {"hidden_size": 32, "num_layers": 1, "intermediate_size": 64}
+TRACKING = {"tensorboard": False}
+STAGES = {
+    # Seven pairs, nine epochs: each ends in the middle of a batch, and the last batch is short.
+    "sft": {
+        "num_epochs": 9,
+        "batch_size": 2,
+        "model": {"build": BUILD},
+        "data": {"path": "pairs.jsonl", "val_path": "pairs.jsonl", "max_seq_len": 64},
+        "engine": {"gradient_accumulation_steps": 2},
+        "optimizer": {"learning_rate": 1e-3, "schedule": "cosine", "warmup_ratio": 0.1},
+        "evaluation": {"eval_every": 5},
+        "generation": {"max_new_tokens": 8},
+        "checkpoint": {"checkpoint_every": 2},
+        "tracking": TRACKING,
+    },
+    # A supervised stage, then reinforcement learning on three problems: epochs end on the way.
+    "train": {
+        "num_steps": 12,
+        "model": {"build": BUILD},
+        "data": {"template": "bare", "max_prompt_length": 96},
+        "synthetic": {"num_problems": 3, "num_heldout": 3, "digits": [2, 2]},
+        "warm_start": {"steps": 20, "batch_size": 16},
+        "rollout": {"batch_size": 2, "group_size": 3, "max_new_tokens": 16, "chunk_size": 6},
+        "algorithm": {"ppo_steps": 2, "train_batch_size": 4, "beta": 0.05},
+        "optimizer": {"learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 2},
+        "evaluation": {"eval_every": 3, "before_after": True},
+        "checkpoint": {"checkpoint_every": 2},
+        "tracking": TRACKING,
+    },
+}
+PAIRS = [(f"{n}+{m}=?", str(n + m)) for n, m in ((1, 2), (3, 4), (55, 6), (7, 88), (9, 1), (2, 2))]
+PAIRS.append(("12+34=?", "46 46 46"))
+
+HOOK = """
+import os, signal, sys
+from pathlib import Path
+limit, count = int(sys.argv.pop(1)), [0]
+log = sys.argv.pop(1)
+def hooked(plain):
+    def call(*arguments, **keywords):
+        count[0] += 1
+        if count[0] == limit:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return plain(*arguments, **keywords)
+    return call
+for name in ("fsync", "link", "rename", "replace"):
+    setattr(os, name, hooked(getattr(os, name)))
+from srl_grpo.cli import main
+try:
+    main()
+finally:
+    Path(log).write_text(str(count[0]))
+"""
+"""Runs the command, killed before its n-th write call; 0 kills never. The count is written down."""
+
+NOT_COMPARED = ("time", "seconds", "per_second")
+
+
+@dataclass
+class Runner:
+    """A stage's command in a folder of its own."""
+
+    stage: str
+    folder: Path
+    threads: str = "1"
+
+    def prepare(self) -> None:
+        """Write config and data."""
+        lines = [
+            json.dumps({"id": str(place), "prompt": prompt, "response": response})
+            for place, (prompt, response) in enumerate(PAIRS)
+        ]
+        (self.folder / "pairs.jsonl").write_text("\n".join(lines) + "\n")
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(STAGES[self.stage]))
+
+    def start(self, name: str, limit: int = 0) -> "subprocess.Popen[bytes]":
+        """Begin or resume the run called `name`."""
+        command = [sys.executable, "-c", HOOK, str(limit), str(self.folder / "count"), self.stage]
+        options = ["--config", "config.yaml", "--output-dir", name, "--resume", "auto"]
+        environment = {**os.environ, "OMP_NUM_THREADS": self.threads}
+        log = (self.folder / f"{name}.log").open("ab")
+        with log:
+            return subprocess.Popen(
+                [*command, *options], cwd=self.folder, stdout=log, stderr=log, env=environment
+            )
+
+    def finish(self, name: str) -> None:
+        """Run to the end; SystemExit with the log where it fails."""
+        if self.start(name).wait() != 0:
+            raise SystemExit((self.folder / f"{name}.log").read_text()[-3000:])
+
+    def write_calls(self) -> int:
+        """Write calls of the last run that ended by itself."""
+        return int((self.folder / "count").read_text())
+
+
+def killed_by_clock(runner: Runner, name: str, after: float) -> bool:
+    """Kill the run after so many seconds; False where it was done before."""
+    process = runner.start(name)
+    try:
+        process.wait(after)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        return True
+    return False
+
+
+def killed_in_writing(runner: Runner, name: str, call: int) -> bool:
+    """Kill the run before its `call`-th write call; False where it was done before."""
+    return runner.start(name, call).wait() == -signal.SIGKILL
+
+
+def comparable(run: Path) -> dict[str, object]:
+    """What has to be the same: metrics but times, rollouts, every file of `final/`."""
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    kept = [
+        {name: value for name, value in row.items() if not any(t in name for t in NOT_COMPARED)}
+        for row in metrics
+    ]
+    rollouts = {
+        step: list(read_rollouts(path)) for step, path in RunDirectory(run).rollout_files().items()
+    }
+    final = {
+        path.relative_to(run).as_posix(): path.read_bytes()
+        for path in sorted((run / "final").rglob("*"))
+        if path.is_file() and path.name not in ("state.json", "MANIFEST.json")
+    }
+    checkpoints = sorted(path.name for path in run.glob("step_*"))
+    return {"metrics": kept, "rollouts": rollouts, "final": final, "checkpoints": checkpoints}
+
+
+def kill_and_compare(stage: str, kills: int, seed: int, folder: Path) -> list[str]:
+    """Kill and resume; a line for each kill. AssertionError naming what came out otherwise."""
+    runner, chooser, told = Runner(stage, folder), random.Random(seed), []
+    runner.prepare()
+    began = time.monotonic()
+    runner.finish("unbroken")
+    duration, calls = time.monotonic() - began, runner.write_calls()
+    name, done = "killed", 0
+    for number in range(kills):
+        if number % 3 == 2:
+            place = chooser.randint(1, max(1, calls // 3))  # a resumed run has fewer of them
+            was = killed_in_writing(runner, name, place)
+            told.append(f"kill {number + 1}: before write call {place} of {calls}: {was}")
+        else:
+            after = chooser.uniform(0, duration)
+            was = killed_by_clock(runner, name, after)
+            told.append(f"kill {number + 1}: after {after:.2f} of {duration:.2f} s: {was}")
+        done += was
+        if not was:  # it was done: the next kills hit a new run, and this one is compared
+            compare(folder, name, done)
+            name = f"killed_{number}"
+    runner.finish(name)
+    compare(folder, name, done)
+    return [*told, f"{done} of {kills} kills hit a run that went on; all ends are the unbroken one"]
+
+
+def compare(folder: Path, name: str, kills: int) -> None:
+    """AssertionError where a run is not the unbroken one."""
+    expected, found = comparable(folder / "unbroken"), comparable(folder / name)
+    for part, value in expected.items():
+        assert found[part] == value, f"{part} differ after {kills} kills, see {folder / name}"
+
+
+def main() -> None:
+    """Parse, kill, compare."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--stage", choices=sorted(STAGES), default="sft")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="killed_runs_"))
+    for line in kill_and_compare(options.stage, options.kills, options.seed, folder):
+        print(line, flush=True)
+    shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -296,17 +296,51 @@ def test_a_batch_without_a_token_adds_nothing(name: str) -> None:
 
 FAR = Sequence(1.0, (-0.5, -2.0, -1.0), (-3.0, -1.0, -1.01), (-1.0,) * 3, (-3.0, -1.0, -1.01))
 """Ratios of 12.2, 0.37 and 1.01, whose geometric mean is 1.66 and whose product is 4.53."""
+NEAR = Sequence(1.0, (-1.0, -1.0), (-1.223, -0.79), (-1.2, -0.9), (-1.2, -0.8))
+"""Ratios of 1.250 and 0.811: between the bounds of one clip range and another."""
+OWN = Sequence(1.0, (-0.7,), (-0.7,), (-0.9,), (-0.7,))
+"""A ratio of 1."""
 
 
 @pytest.mark.parametrize("advantage", [2.0, -2.0])
 @pytest.mark.parametrize("name", PAPERS)
 def test_far_from_the_policy_that_sampled(name: str, advantage: float) -> None:
-    batch = [replace(FAR, advantage=advantage), replace(FAR, advantage=-advantage / 2)]
-    for options in (with_constants(name), with_constants(name, clip_delta=6.0)):
+    batch = [
+        replace(FAR, advantage=advantage),
+        replace(FAR, advantage=-advantage / 2),
+        replace(NEAR, advantage=advantage),
+        replace(NEAR, advantage=-0.3 * advantage),
+        replace(OWN, advantage=0.7 * advantage),
+        Sequence(advantage),
+    ]
+    for more in ({}, {"clip_delta": 6.0}, {"beta": 0.3}, {"sampler": SamplerWeights(1.05, 0.9)}):
+        options = with_constants(name, **more)
         loss, gradient, _ = ours(name, batch, options)
         expected = by_the_paper(name, batch, options)
         assert loss == pytest.approx(expected[0], rel=1e-12)
         assert gradient == pytest.approx(expected[1], rel=1e-12)
+
+
+TERMS = {
+    "k1": {"beta": 0.3, "kl_estimator": "k1"},
+    "k2": {"beta": 0.3, "kl_estimator": "k2"},
+    "k3": {"beta": 0.3},
+    "corrected": {"beta": 0.3, "kl_corrected": True},
+    "token_truncate": {"sampler": SamplerWeights(1.05, 0.9)},
+    "token_mask": {"sampler": SamplerWeights(1.05, 0.9, "token_mask")},
+    "sequence_truncate": {"sampler": SamplerWeights(1.05, 0.9, "sequence_truncate")},
+    "sequence_mask": {"sampler": SamplerWeights(1.05, 0.9, "sequence_mask")},
+}
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_each_kl_term_and_correction_in_one_batch(term: str) -> None:
+    batch = [FAR, replace(NEAR, advantage=-1.0), OWN, replace(NEAR, sampler=(-0.9, -0.7))]
+    for name in ("dapo", "gspo", "cispo"):
+        options = with_constants(name, **TERMS[term])
+        found, expected = ours(name, batch, options), by_the_paper(name, batch, options)
+        assert found[0] == pytest.approx(expected[0], rel=1e-12)
+        assert found[1] == pytest.approx(expected[1], rel=1e-12)
 
 
 def test_what_each_loss_does_to_a_token_far_away() -> None:

@@ -2,11 +2,17 @@
 
 Logits dominate memory: 8k tokens of a 152k vocabulary are 4.6 GiB in float32, and the plain path
 holds several copies. Here at most `LOGIT_BYTES` of them exist at a time, forward and backward.
+
+A head in bfloat16 is read a block of its vocabulary at a time, in float32: products of bfloat16
+numbers are exact there, so that logits and gradients are rounded once, at the end. bfloat16 logits
+would put several per cent of noise on a probability (docs/benchmarks/logprob-head.md).
+
 Left out: which tokens to score and the model that makes the hidden states
 (`srl_grpo.learner.policy`).
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -15,6 +21,8 @@ from torch.autograd.function import FunctionCtx
 
 LOGIT_BYTES = 256 << 20
 """Most bytes of float32 logits alive at once; the forward holds about two such buffers."""
+WEIGHT_BYTES = 64 << 20
+"""Most bytes of a float32 copy of weights that are not float32 themselves."""
 
 
 def reference_logprobs(
@@ -22,13 +30,24 @@ def reference_logprobs(
 ) -> tuple[Tensor, Tensor]:
     """The obvious form: all logits, then log-softmax. The oracle of `linear_logprobs`.
 
+    Of bfloat16 weights in float32, as there.
+
     Returns:
         Log-probabilities of the targets and entropies, each of shape N, in nats.
     """
-    logits_NV = wide(hidden_NH @ weight_VH.T) / temperature
+    logits_NV = (wide(hidden_NH) @ wide(weight_VH).T) / temperature
     logprobs_NV = torch.log_softmax(logits_NV, dim=-1)
     entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(dim=-1)
     return logprobs_NV.gather(1, targets_N[:, None])[:, 0], entropy_N
+
+
+def compute_entropy(logits: Tensor) -> Tensor:
+    """The entropy of the softmax over the last dimension, in nats; the other dimensions stay.
+
+    `logsumexp - sum(p logit)`, which overflows nowhere.
+    """
+    probabilities = logits.softmax(-1)
+    return logits.logsumexp(-1) - (probabilities * logits).sum(-1)
 
 
 def chunks(count: int, vocabulary: int) -> Iterator[slice]:
@@ -38,16 +57,66 @@ def chunks(count: int, vocabulary: int) -> Iterator[slice]:
         yield slice(start, min(start + size, count))
 
 
-def chunk_logits(
-    hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, temperature: float
-) -> Tensor:
-    """Wide logits of a few positions, divided by the temperature; shape N x V."""
-    return wide(nn.functional.linear(hidden_NH, weight_VH, bias_V)).div_(temperature)
+def blocks(weight_VH: Tensor) -> Iterator[slice]:
+    """Slices of the vocabulary: all of a float32 weight, else within `WEIGHT_BYTES`."""
+    vocabulary, width = weight_VH.shape
+    size = vocabulary
+    if weight_VH.dtype.itemsize < 4:
+        size = max(1, WEIGHT_BYTES // (4 * width))
+    for start in range(0, vocabulary, size):
+        yield slice(start, min(start + size, vocabulary))
+
+
+@contextmanager
+def exact_products(weight_VH: Tensor) -> Iterator[None]:
+    """On a GPU, float32 products of what was bfloat16 by TF32, whose inputs hold all its digits."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    if weight_VH.is_cuda and weight_VH.dtype == torch.bfloat16:
+        matmul.fp32_precision = "tf32"
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before
 
 
 def wide(values: Tensor) -> Tensor:
     """`values` in float32, or in float64 where they are."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def block_logits(
+    hidden_NH: Tensor, weight_RH: Tensor, bias_R: Tensor | None, temperature: float
+) -> Tensor:
+    """Logits of a few positions over a part of the vocabulary; shape N x R."""
+    bias = None if bias_R is None else wide(bias_R)
+    return nn.functional.linear(hidden_NH, weight_RH, bias).div_(temperature)
+
+
+def chunk_logits(
+    hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, temperature: float
+) -> Tensor:
+    """Logits of a few positions, divided by the temperature; shape N x V."""
+    if weight_VH.dtype.itemsize >= 4:
+        return block_logits(hidden_NH, weight_VH, bias_V, temperature)
+    logits_NV = hidden_NH.new_empty(len(hidden_NH), len(weight_VH))
+    for block in blocks(weight_VH):
+        bias = None if bias_V is None else bias_V[block]
+        part = block_logits(hidden_NH, wide(weight_VH[block]), bias, temperature)
+        logits_NV[:, block] = part
+    return logits_NV
+
+
+def slopes(
+    logits_PR: Tensor, normaliser_P: Tensor, targets_P: Tensor, start: int, scale_P: Tensor
+) -> Tensor:
+    """The gradient by logits of the vocabulary from `start` on, written over them; shape P x R."""
+    slope_PR = logits_PR.sub_(normaliser_P[:, None]).exp_().neg_()
+    rows = slope_PR.shape[1]
+    here_P = (targets_P >= start) & (targets_P < start + rows)
+    places_P1 = (targets_P - start).clamp(0, rows - 1)[:, None]
+    slope_PR.scatter_add_(1, places_P1, here_P[:, None].to(slope_PR.dtype))
+    return slope_PR.mul_(scale_P[:, None])
 
 
 class _LinearLogprobs(torch.autograd.Function):
@@ -63,10 +132,12 @@ class _LinearLogprobs(torch.autograd.Function):
         temperature: float,
     ) -> tuple[Tensor, Tensor]:
         count = hidden_NH.shape[0]
-        logprobs_N = wide(hidden_NH.new_empty(count))
+        full_NH = wide(hidden_NH)
+        logprobs_N = full_NH.new_empty(count)
         entropy_N, normaliser_N = torch.empty_like(logprobs_N), torch.empty_like(logprobs_N)
         for part in chunks(count, weight_VH.shape[0]):
-            logits_PV = chunk_logits(hidden_NH[part], weight_VH, bias_V, temperature)
+            with exact_products(weight_VH):
+                logits_PV = chunk_logits(full_NH[part], weight_VH, bias_V, temperature)
             normaliser_P = torch.logsumexp(logits_PV, dim=-1)
             chosen_P = logits_PV.gather(1, targets_N[part, None])[:, 0]
             logprobs_N[part] = chosen_P - normaliser_P
@@ -85,22 +156,29 @@ class _LinearLogprobs(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
         hidden_NH, weight_VH, bias_V, targets_N, normaliser_N = ctx.saved_tensors  # type: ignore[attr-defined]
         temperature: float = ctx.temperature  # type: ignore[attr-defined]
-        scale_N = gradients[0] / temperature
-        grad_hidden_NH = torch.empty_like(hidden_NH)
-        grad_weight_VH = wide(torch.zeros_like(weight_VH))
-        grad_bias_V = None if bias_V is None else wide(torch.zeros_like(bias_V))
-        for part in chunks(hidden_NH.shape[0], weight_VH.shape[0]):
-            logits_PV = chunk_logits(hidden_NH[part], weight_VH, bias_V, temperature)
-            slope_PV = torch.exp(logits_PV - normaliser_N[part, None]).neg_()
-            slope_PV.scatter_add_(1, targets_N[part, None], torch.ones_like(slope_PV[:, :1]))
-            slope_PV.mul_(scale_N[part, None])
+        scale_N = wide(gradients[0]) / temperature
+        full_NH = wide(hidden_NH)
+        grad_hidden_NH = torch.zeros_like(full_NH)
+        grad_weight_VH = torch.zeros_like(weight_VH)
+        grad_bias_V = None if bias_V is None else torch.empty_like(bias_V)
+        for block in blocks(weight_VH):
+            weight_RH = wide(weight_VH[block])
+            bias_R = None if bias_V is None else bias_V[block]
+            sums_RH = wide(grad_weight_VH[block])  # the gradient itself, or a longer type's zeros
+            bias_sums_R = weight_RH.new_zeros(len(weight_RH))
+            for part in chunks(hidden_NH.shape[0], len(weight_RH)):
+                with exact_products(weight_VH):
+                    logits_PR = block_logits(full_NH[part], weight_RH, bias_R, temperature)
+                    ends = normaliser_N[part], targets_N[part], block.start, scale_N[part]
+                    slope_PR = slopes(logits_PR, *ends)
+                    grad_hidden_NH[part].addmm_(slope_PR, weight_RH)
+                    sums_RH.addmm_(slope_PR.T, full_NH[part])
+                bias_sums_R += slope_PR.sum(dim=0)
+            if sums_RH.dtype != grad_weight_VH.dtype:
+                grad_weight_VH[block] = sums_RH
             if grad_bias_V is not None:
-                grad_bias_V += slope_PV.sum(dim=0)
-            low_PV = slope_PV.to(weight_VH.dtype)
-            grad_hidden_NH[part] = low_PV @ weight_VH
-            grad_weight_VH += wide(low_PV.T @ hidden_NH[part])
-        bias = None if grad_bias_V is None or bias_V is None else grad_bias_V.to(bias_V.dtype)
-        return grad_hidden_NH, grad_weight_VH.to(weight_VH.dtype), bias, None, None
+                grad_bias_V[block] = bias_sums_R
+        return grad_hidden_NH.to(hidden_NH.dtype), grad_weight_VH, grad_bias_V, None, None
 
 
 def linear_logprobs(
@@ -114,14 +192,14 @@ def linear_logprobs(
 
     Args:
         hidden_NH: final hidden states of N positions.
-        weight_VH: the output embedding; may be bfloat16 (sums are float32).
+        weight_VH: the output embedding; may be bfloat16 (products and sums are float32).
         bias_V: its bias, or None.
         targets_N: token ids, int64.
         temperature: the sampling temperature, above 0.
 
     Returns:
-        Log-probabilities and entropies (no gradient), shape N, in nats; float32, or float64 where
-        the hidden states are.
+        Log-probabilities and entropies (no gradient), shape N, in nats: float32, or float64 of
+        float64.
     """
     if hidden_NH.shape[0] == 0:
         # An empty micro-batch still touches the weights, so that every rank reduces the same.

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.prompt_record import PromptRecord, read_record
-from srl_grpo.config.sections import EngineSection, OptimizerSection
+from srl_grpo.config.sections import CheckpointSection, EngineSection, OptimizerSection
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.policy import Policy
 from srl_grpo.learner.updater import UpdateOptions, Updater
@@ -291,7 +291,7 @@ def test_damaged_counters_are_told(tmp_path):
 
 
 def test_the_best_checkpoint_is_marked(tmp_path):
-    mark_best(tmp_path, 40, 0.5)
+    mark_best(tmp_path, TrainerState(best_step=40, best_value=0.5))
     assert json.loads((tmp_path / "best.json").read_text()) == {
         "step": 40,
         "metric": "eval/reward",
@@ -305,12 +305,13 @@ def test_going_on_from_an_earlier_step_sets_later_checkpoints_aside(tmp_path: Pa
         folder = tmp_path / f"step_{step}"
         folder.mkdir()
         seal(folder, step)
-    mark_best(tmp_path, 6, 0.9)
-    rewind(tmp_path, TrainerState(step=4, best_step=2, best_reward=0.5))
+    mark_best(tmp_path, TrainerState(best_step=6, best_value=0.9))
+    state = TrainerState(step=4, best_step=2, best_value=0.5)
+    rewind(tmp_path, state, CheckpointSection())
     assert steps_of(tmp_path) == [2, 4]
     assert (tmp_path / "abandoned_step_6" / "MANIFEST.json").is_file()
     assert json.loads((tmp_path / "best.json").read_text())["step"] == 2
-    rewind(tmp_path, TrainerState(step=4))
+    rewind(tmp_path, TrainerState(step=4), CheckpointSection())
     assert not (tmp_path / "best.json").exists()
 
 

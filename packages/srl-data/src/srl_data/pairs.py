@@ -5,12 +5,12 @@ instances either each step or each whole solution is imitated. A column that is 
 a text, in every row, or the row is refused. Left out: words around the prompt, and token ids.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from srl_data.columns import (
-    ABSENT,
     answer_in,
     checked_text,
     columns_shown,
@@ -205,6 +205,15 @@ def thinking_of(row: Row, fields: PairFields) -> str | None:
     return checked_text(value, fields.thinking, "--thinking-field", row).strip()
 
 
+def is_answer(value: object) -> bool:
+    """Whether a column that nobody named holds a final answer: a text, or a finite number."""
+    if isinstance(value, str):
+        return bool(value.strip())
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value)
+
+
 def answer_of(row: Row, fields: PairFields, taken: tuple[str, ...] = ()) -> dict[str, object]:
     """The answer and its grader as columns.
 
@@ -212,7 +221,7 @@ def answer_of(row: Row, fields: PairFields, taken: tuple[str, ...] = ()) -> dict
     where there is one, and it is not one of the columns `taken` as prompt and response.
     """
     name = fields.answer or "answer"
-    if fields.answer is None and (name in taken or value_with_meta(row, name) in (ABSENT, None)):
+    if fields.answer is None and (name in taken or not is_answer(value_with_meta(row, name))):
         return {}
     found: dict[str, object] = {"answer": answer_in(row, name, "--answer-field")}
     grader = grader_in(row)

@@ -5,6 +5,7 @@ A stage's config adds its own sections and says how many steps it takes.
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, TypeVar
 
 from pydantic import Field, model_validator
@@ -20,6 +21,9 @@ from srl_grpo.config.sections import (
     PromptSection,
     TrackingSection,
 )
+
+NOTHING: Mapping[str, object] = MappingProxyType({})
+"""What a stage remembers of a run that has not begun."""
 
 
 class RunConfig(Section):
@@ -100,8 +104,11 @@ class RunConfig(Section):
         """
         return False
 
-    def steps(self, examples: int, /) -> int:
-        """Steps of the whole run over so many training records."""
+    def steps(self, examples: int, step: int = 0, state: Mapping[str, object] = NOTHING, /) -> int:
+        """Steps of the whole run over so many training records.
+
+        `step` of them are done, and `state` is what the stage remembers of them.
+        """
         raise NotImplementedError
 
 

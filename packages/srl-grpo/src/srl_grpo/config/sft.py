@@ -5,13 +5,14 @@ Field docstrings are the flags' help. What a batch is, is told here; what record
 """
 
 import math
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from srl_data.command.config import Flag, Section
 from srl_eval.generate.options import StopStrings
-from srl_grpo.config.run import RunConfig
+from srl_grpo.config.run import NOTHING, RunConfig
 from srl_grpo.config.sections import CheckpointSection, OptimizerSection, Positive
 from srl_grpo.config.sft_data import SftDataSection
 
@@ -105,6 +106,9 @@ class SftConfig(RunConfig):
             return self.num_steps * self.examples_per_step
         return (self.num_epochs or 1) * examples
 
-    def steps(self, examples: int, /) -> int:
-        """See `RunConfig.steps`; the last one may be a smaller batch."""
-        return math.ceil(self.examples_in_all(examples) / self.examples_per_step)
+    def steps(self, examples: int, step: int = 0, state: Mapping[str, object] = NOTHING, /) -> int:
+        """See `RunConfig.steps`; the last one of some epochs may be a smaller batch."""
+        position = state.get("position", 0)
+        assert isinstance(position, int)
+        left = max(0, self.examples_in_all(examples) - position)
+        return step + math.ceil(left / self.examples_per_step)

@@ -16,7 +16,7 @@ from srl_data.splits import may_have_splits
 from srl_eval.generate.options import StopStrings
 from srl_grpo.config.algorithm import AlgorithmSection, former_loss
 from srl_grpo.config.reward import RewardSection
-from srl_grpo.config.run import RunConfig
+from srl_grpo.config.run import NOTHING, RunConfig
 from srl_grpo.config.sections import DataSection, Positive, SplitsSection
 
 
@@ -246,7 +246,9 @@ class TrainConfig(RunConfig):
         """See `RunConfig.needs_updates`."""
         return self.rollout.max_starved_steps > 0
 
-    def steps(self, examples: int, /) -> int:
+    def steps(
+        self, examples: int, _step: int = 0, _state: Mapping[str, object] = NOTHING, /
+    ) -> int:
         """See `RunConfig.steps`; of epochs the most there can be: refills draw prompts too."""
         if self.num_steps is not None:
             return self.num_steps

@@ -19,7 +19,6 @@ from srl_grpo.config.run import RunConfig
 from srl_grpo.heldout.evaluation import Values, means, paired_interval
 from srl_grpo.run.session import Session
 
-BEFORE = "before.json"
 PERCENT = ("exact", "invalid", "greedy_exact", "final_answer", "format_reward", "accuracy")
 
 
@@ -61,7 +60,7 @@ class BeforeAfter:
     @property
     def path(self) -> Path:
         """The evaluation before, in the run's folder."""
-        return self.session.directory.path / BEFORE
+        return self.session.directory.before
 
     def before(self) -> None:
         """Evaluate a fresh run's policy, or read what was found when the run began. Collective."""

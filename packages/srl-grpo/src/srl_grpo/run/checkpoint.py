@@ -67,7 +67,8 @@ class TrainerState(BaseModel):
     stage_state: dict[str, object] = Field(default_factory=dict)
     """What the stage remembers: written and read by it alone."""
     best_step: int | None = None
-    best_reward: float | None = None
+    best_metric: str = "eval/reward"
+    best_value: float | None = None
     inputs: Inputs | None = None
     """Data and model that the run began with."""
     start: str | None = None
@@ -131,15 +132,15 @@ def replace_folder(work: Path, final: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def rewind(run: Path, state: TrainerState) -> None:
+def rewind(run: Path, state: TrainerState, options: CheckpointSection) -> None:
     """Rename checkpoints after the state's step: a run resumed from it would write them anew.
 
     They stay loadable under their new names, no `--resume auto` finds them, and `best.json` names
     the best step up to there.
     """
     (run / BEST).unlink(missing_ok=True)
-    if state.best_step is not None and state.best_reward is not None:
-        mark_best(run, state.best_step, state.best_reward)
+    if not options.save_final_only:
+        mark_best(run, state)
     for later in steps_of(run):
         if later > state.step:
             folder = step_folder(run, later)
@@ -346,10 +347,12 @@ def load_checkpoint(folder: Path, engine: TrainingEngine, world: World) -> None:
     load_random_state(folder / TRAINER / f"random_{world.rank}.safetensors")
 
 
-def mark_best(run: Path, step: int, reward: float) -> None:
-    """Write `best.json`: which checkpoint had the highest held-out reward."""
-    best = {"step": step, "metric": "eval/reward", "value": reward, "path": f"step_{step}"}
-    write_json(run / BEST, best)
+def mark_best(run: Path, state: TrainerState) -> None:
+    """Write `best.json`: the best checkpoint by the held-out metric, if any was evaluated."""
+    if state.best_step is None:
+        return
+    best = {"step": state.best_step, "metric": state.best_metric, "value": state.best_value}
+    write_json(run / BEST, {**best, "path": f"step_{state.best_step}"})
 
 
 def keep_checkpoints(run: Path, state: TrainerState, options: CheckpointSection) -> None:
@@ -357,8 +360,7 @@ def keep_checkpoints(run: Path, state: TrainerState, options: CheckpointSection)
     if options.save_final_only:
         prune(run, 1, None)
         return
-    if state.best_step is not None and state.best_reward is not None:
-        mark_best(run, state.best_step, state.best_reward)
+    mark_best(run, state)
     prune(run, options.keep_last, state.best_step)
 
 

@@ -78,6 +78,11 @@ class RunDirectory:
         return self.path / "summary.json"
 
     @property
+    def before(self) -> Path:
+        """The evaluation before the first step, where the run compares with it."""
+        return self.path / "before.json"
+
+    @property
     def report(self) -> Path:
         """The page that `srl-grpo report` writes."""
         return self.path / "report.html"

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from srl_data.command.errors import ConfigError, DataError
-from srl_data.files import link_or_copy, write_text
+from srl_data.files import fsync_folder, link_or_copy, write_text
 from srl_grpo.config.sections import CheckpointSection
 from srl_grpo.run.checkpoint import (
     STATE,
@@ -60,6 +60,8 @@ def fill(checkpoint: Path, work: Path) -> None:
         (work / name).parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(checkpoint / name, work / name)
         flush(work / name)
+    for folder in {(work / name).parent for name in kept}:
+        fsync_folder(folder)
     manifest = Manifest(step=whole.step, files=kept)
     write_text(work / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
 

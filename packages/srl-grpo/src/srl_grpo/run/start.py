@@ -121,7 +121,11 @@ def steps_of_run(config: RunConfig, state: TrainerState) -> int | None:
     """Steps of the whole run that a checkpoint is of; None where its state does not say."""
     if state.inputs is None:
         return None
-    return state.step if is_done(config, state) else config.steps(state.inputs.train_prompts)
+    return (
+        state.step
+        if is_done(config, state)
+        else config.steps(state.inputs.train_prompts, state.step, state.stage_state)
+    )
 
 
 def is_done(config: RunConfig, state: TrainerState) -> bool:
@@ -155,7 +159,9 @@ def unfinished(config: RunConfig, home: Path, step: int) -> bool:
     """Whether a run did its last step and not yet all that follows."""
     if not is_sealed(home, step) or leftovers(home, config.checkpoint):
         return True
-    return config.evaluation.before_after and not RunDirectory(home).summary.is_file()
+    run = RunDirectory(home)  # without an evaluation before, there is nothing to compare with
+    compares = config.evaluation.before_after and run.before.is_file()
+    return compares and not run.summary.is_file()
 
 
 def begin_or_resume(
@@ -179,5 +185,5 @@ def begin_or_resume(
         if changes:
             note(f"resumed with another config: {'; '.join(changes)}")
     run = resume_run(home, config, start.state.step)
-    rewind(run.path, start.state)
+    rewind(run.path, start.state, config.checkpoint)
     return run

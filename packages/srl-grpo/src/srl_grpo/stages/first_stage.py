@@ -7,16 +7,17 @@ and started from like any other. What is taught is `srl_grpo.toy`'s.
 from dataclasses import replace
 from pathlib import Path
 
-from srl_data.command.errors import DataError
+from srl_data.command.config import read_tree
+from srl_data.command.errors import ConfigError, DataError
 from srl_data.lock import FolderLock
-from srl_grpo.config.sections import EvaluationSection, TrackingSection
+from srl_grpo.config.sections import EngineSection, EvaluationSection, TrackingSection
 from srl_grpo.config.sft import SftCheckpointSection, SftConfig, SftOptimizerSection
 from srl_grpo.config.sft_data import SftDataSection
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.learner.distributed import World
 from srl_grpo.run.checkpoint import verify
 from srl_grpo.run.directory import RunDirectory, default_run_path
-from srl_grpo.run.resume import FINAL
+from srl_grpo.run.resume import FINAL, changed_keys
 from srl_grpo.run.start import StartingPoint
 from srl_grpo.stages.running import Command, run_to_end
 from srl_grpo.stages.sft_setup import open_sft
@@ -24,9 +25,9 @@ from srl_grpo.toy.pairs import THINKING, write_pairs
 
 STAGE = "sft"
 PAIRS = "pairs.jsonl"
-ROW_TOKENS = 1024
-"""Tokens of a packed row: 64 of the quickstart's pairs take three quarters of the padded pass's
-time in rows of this length, and as much as that in a single row."""
+ROWS = {"packing": True, "micro_batch_tokens": 1024, "gradient_accumulation_steps": None}
+"""How a batch of pairs is cut: 64 of the quickstart's take three quarters of the padded pass's time
+in packed rows of this length, and as much as that in a single row."""
 
 
 def sft_first(
@@ -40,9 +41,11 @@ def sft_first(
         return config, start
     home = world.of_main(lambda: config.output_dir or default_run_path())
     config = config.model_copy(update={"output_dir": home})
+    first = first_config(config, home)
+    world.of_main(lambda: check_first(config, first, home))
     final = home / STAGE / FINAL
     if not (config.checkpoint.resume and world.of_main(lambda: is_whole(final))):
-        run_first(config, world, home)
+        run_first(config, first, world, home)
     return config, replace(start, model=final)
 
 
@@ -55,17 +58,27 @@ def is_whole(folder: Path) -> bool:
     return True
 
 
-def run_first(config: TrainConfig, world: World, home: Path) -> None:
+def check_first(config: TrainConfig, first: SftConfig, home: Path) -> None:
+    """ConfigError where the folder holds another run, or a supervised stage of other options."""
+    run, stage = RunDirectory(home), RunDirectory(home / STAGE)
+    if not config.checkpoint.resume:
+        if run.holds_run() or stage.holds_run():
+            raise ConfigError(
+                f"--output-dir {home} already holds a run; continue it with --resume auto, or "
+                "give another --output-dir"
+            )
+        return
+    if stage.config.is_file() and (changes := changed_keys(read_tree(stage.config), first)):
+        raise ConfigError(
+            f"the supervised stage in {stage.path} was begun with other options: "
+            f"{'; '.join(changes)}; resume with what it began with, or give another --output-dir"
+        )
+
+
+def run_first(config: TrainConfig, first: SftConfig, world: World, home: Path) -> None:
     """Write the pairs and train on them. Collective."""
-    first = first_config(config, home)
     lock = FolderLock()
-
-    def write() -> None:
-        run = RunDirectory(home / STAGE)
-        if config.checkpoint.resume or not run.holds_run():
-            write_pairs(Path(str(first.data.path)), config)
-
-    world.of_main(write)
+    world.of_main(lambda: write_pairs(Path(str(first.data.path)), config))
     try:
         run_to_end(first, Command(open_sft), world, lock, home)
     finally:
@@ -90,7 +103,7 @@ def first_config(config: TrainConfig, home: Path) -> SftConfig:
             chat_template_kwargs=config.data.chat_template_kwargs,
         ),
         optimizer=SftOptimizerSection(learning_rate=options.learning_rate, schedule="linear"),
-        engine=config.engine.model_copy(update={"packing": True, "micro_batch_tokens": ROW_TOKENS}),
+        engine=EngineSection.model_validate(config.engine.model_dump() | ROWS),
         evaluation=EvaluationSection(),
         checkpoint=SftCheckpointSection(
             checkpoint_every=options.steps // 4, resume="auto" if config.checkpoint.resume else None

@@ -25,6 +25,19 @@ class StepResult:
     """Whether it changed the weights."""
 
 
+@dataclass(frozen=True)
+class Best:
+    """What makes a step the best one."""
+
+    metric: str
+    """Of the held-out evaluation."""
+    lower: bool = False
+
+    def is_better(self, value: float, other: float) -> bool:
+        """Whether a step with `value` is better than one with `other`."""
+        return value < other if self.lower else value > other
+
+
 class Stage(Protocol):
     """A way of training: what a step does, and what is remembered between steps."""
 
@@ -41,8 +54,9 @@ class Stage(Protocol):
         Called only where an evaluation is due.
         """
 
-    def goodness(self, found: Metrics) -> float:
-        """Of a held-out evaluation's means, the number whose highest marks the best step."""
+    @property
+    def best(self) -> Best:
+        """Which held-out metric decides what step is the best."""
 
     def state(self) -> dict[str, object]:
         """What continues the stage, as JSON."""
@@ -90,7 +104,8 @@ def evaluate(session: Session[RunConfig], stage: Stage) -> Metrics:
         found = means(stage.evaluate())
     metrics = {f"eval/{name}": value for name, value in found.items()}
     session.display.evaluated(state.step, metrics)
-    good = stage.goodness(found)
-    if state.best_reward is None or good > state.best_reward:
-        state.best_step, state.best_reward = state.step, good
+    best = stage.best
+    if state.best_value is None or best.is_better(found[best.metric], state.best_value):
+        state.best_step, state.best_value = state.step, found[best.metric]
+        state.best_metric = f"eval/{best.metric}"
     return metrics

@@ -91,7 +91,7 @@ def open_session(
         engine = TrainingEngine(policy, config.engine, config.optimizer, world)
         load_state(setup, engine, state)
         step = setup.start.state.step
-        steps = config.steps(inputs.train_prompts)
+        steps = config.steps(inputs.train_prompts, state.step, state.stage_state)
         setup.display.expect(steps)
         yield Session(setup, directory, tracker, model, engine, state, steps, saved_step=step)
     finally:

@@ -20,7 +20,7 @@ from srl_grpo.rollout.groups import Selection, completion_metrics
 from srl_grpo.rollout.records import rollout_records
 from srl_grpo.rollout.source import RolloutSource, SourceState
 from srl_grpo.run.session import Session
-from srl_grpo.stages.loop import StepResult
+from srl_grpo.stages.loop import Best, StepResult
 from srl_grpo.stages.starvation import StarvedError, diagnosis
 
 NAME = "rl"
@@ -88,9 +88,10 @@ class RLStage:
         assert self.held_out is not None
         return self.held_out.evaluate(self.source.rollout)
 
-    def goodness(self, found: Metrics) -> float:
-        """The held-out reward."""
-        return found["reward"]
+    @property
+    def best(self) -> Best:
+        """The step with the highest held-out reward is the best."""
+        return Best("reward")
 
     def state(self) -> dict[str, object]:
         """What continues the stage, as JSON."""

@@ -16,10 +16,10 @@ from srl_grpo.data.sampler import PromptSampler
 from srl_grpo.heldout.evaluation import Values
 from srl_grpo.heldout.examples import HeldOutExamples, sample_of
 from srl_grpo.learner.finite import check_update
-from srl_grpo.learner.updater import Metrics, Updater
+from srl_grpo.learner.updater import Updater
 from srl_grpo.rollout.engines import PolicyRollout
 from srl_grpo.run.session import Session
-from srl_grpo.stages.loop import StepResult
+from srl_grpo.stages.loop import Best, StepResult
 
 NAME = "sft"
 
@@ -30,6 +30,8 @@ class SftState(BaseModel):
     model_config = ConfigDict(extra="forbid")
     position: int = Field(default=0, ge=0)
     """Examples drawn so far; the next ones are a function of it and the seed."""
+    examples_per_step: int = Field(ge=1)
+    """Examples of an optimizer step, the same throughout the run."""
 
 
 @dataclass
@@ -72,9 +74,10 @@ class SftStage:
         self.rollout.sync_weights()
         return self.held_out.evaluate(self.rollout, self.updater)
 
-    def goodness(self, found: Metrics) -> float:
-        """The held-out loss, negated."""
-        return -found["loss"]
+    @property
+    def best(self) -> Best:
+        """The step with the lowest held-out loss is the best."""
+        return Best("loss", lower=True)
 
     def state(self) -> dict[str, object]:
         """What continues the stage, as JSON."""

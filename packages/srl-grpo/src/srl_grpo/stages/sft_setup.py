@@ -177,12 +177,30 @@ def make_stage(
 ) -> SftStage:
     """The stage over a session's engine, where its checkpoint left it."""
     config, model, engine = session.config, session.model, session.engine
-    progress = resumed_state(session, NAME, SftState)
+    progress = resumed_progress(session)
     rollout = transformers_rollout(
         engine, model.pad_id, config.generation.chunk_size, model.tokenizer
     )
     updater = Updater(engine, ResponseLoss(), update_options(config), model.pad_id)
     return SftStage(config, examples, updater, rollout, held_out, progress)
+
+
+def resumed_progress(session: Session[SftConfig]) -> SftState:
+    """The stage's part of a checkpoint's state, or a fresh one.
+
+    ConfigError where the run took other numbers of examples per step: its steps would not add up.
+    """
+    now = session.config.examples_per_step
+    if session.setup.start.checkpoint is None:
+        session.state.stage_state = {"examples_per_step": now}
+    progress = resumed_state(session, NAME, SftState)
+    if progress.examples_per_step != now:
+        raise ConfigError(
+            f"the run takes {progress.examples_per_step} examples per step, and the config now "
+            f"asks for {now} (batch_size x gradient_accumulation_steps); resume it with what it "
+            "began with, or start another run from its weights with --model"
+        )
+    return progress
 
 
 def update_options(config: SftConfig) -> UpdateOptions:

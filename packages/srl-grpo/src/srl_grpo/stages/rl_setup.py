@@ -31,6 +31,7 @@ from srl_grpo.objective.normalisation import Normalisation
 from srl_grpo.objective.options import LossOptions
 from srl_grpo.rollout.algorithm import algorithm_of
 from srl_grpo.rollout.engines import transformers_rollout
+from srl_grpo.rollout.golds import check_golds
 from srl_grpo.rollout.rewards import make_rewards
 from srl_grpo.rollout.scoring import Scorer
 from srl_grpo.rollout.source import RolloutSource
@@ -55,6 +56,7 @@ def open_stage(setup: Setup[TrainConfig]) -> Iterator[tuple[Session[TrainConfig]
     prompts = load_prompts(records, config.data.path, config, model.prompts, note).prompts
     try_model(model, prompts[0].text, world)
     rewards.check_graders(graders_of(prompts))
+    world.of_main(lambda: check_golds(prompts, rewards, note))
     scorer = Scorer(rewards, model.tokenizer, world)
     held_out = make_held_out(setup, kind, model, scorer)
     inputs = inputs_of(setup, lambda: describe(config, model, len(prompts), held_out))

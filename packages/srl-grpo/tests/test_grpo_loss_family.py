@@ -313,7 +313,9 @@ def test_far_from_the_policy_that_sampled(name: str, advantage: float) -> None:
         replace(OWN, advantage=0.7 * advantage),
         Sequence(advantage),
     ]
-    for more in ({}, {"clip_delta": 6.0}, {"beta": 0.3}, {"sampler": SamplerWeights(1.05, 0.9)}):
+    uneven = {"epsilon_low": 0.1, "epsilon_high": 0.24}  # no loss is blind to which bound is which
+    correction = {"sampler": SamplerWeights(1.05, 0.9)}
+    for more in ({}, uneven, {"clip_delta": 6.0}, {"beta": 0.3}, correction):
         options = with_constants(name, **more)
         loss, gradient, _ = ours(name, batch, options)
         expected = by_the_paper(name, batch, options)

@@ -103,9 +103,12 @@ def test_no_other_value_is(value: Fraction, other: Fraction, left: str, right: s
 def test_a_value_that_is_off_by_a_little_is_another(
     value: Fraction, places: int, name: str
 ) -> None:
-    answer = f"{quotient(value)} + 10^{{-{places}}}"
-    assert not is_equal(NOTATIONS[name](value), answer)
-    assert not is_equal(answer, NOTATIONS[name](value))
+    written, answer = NOTATIONS[name](value), f"{quotient(value)} + 10^{{-{places}}}"
+    _, point, decimals = written.partition(".")
+    # A decimal that ends may stand for what it is the rounding of.
+    assume(not point or "overline" in decimals or places <= len(decimals))
+    assert not is_equal(written, answer)
+    assert not is_equal(answer, written)
 
 
 COMPLEX: dict[str, Callable[[int, int, int], str]] = {

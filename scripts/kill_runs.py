@@ -81,6 +81,9 @@ finally:
 """
 """Runs the command, killed before its n-th write call; 0 kills never. The count is written down."""
 
+SAME = ("config.json", "generation_config.json", "tokenizer.json", "srl_template.json")
+"""Files of `final/` beside the weights; transformers writes into tokenizer_config.json whether the
+tokenizer came from a folder, and the state names the run's own."""
 NOT_COMPARED = ("time", "seconds", "per_second")
 
 
@@ -140,7 +143,7 @@ def killed_in_writing(runner: Runner, name: str, call: int) -> bool:
 
 
 def comparable(run: Path) -> dict[str, object]:
-    """What has to be the same: metrics but times, rollouts, every file of `final/`."""
+    """What has to be the same: metrics but times, rollouts, weights, how the model is prompted."""
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     kept = [
         {name: value for name, value in row.items() if not any(t in name for t in NOT_COMPARED)}
@@ -152,7 +155,7 @@ def comparable(run: Path) -> dict[str, object]:
     final = {
         path.relative_to(run).as_posix(): path.read_bytes()
         for path in sorted((run / "final").rglob("*"))
-        if path.is_file() and path.name not in ("state.json", "MANIFEST.json")
+        if path.suffix == ".safetensors" or path.name in SAME
     }
     checkpoints = sorted(path.name for path in run.glob("step_*"))
     return {"metrics": kept, "rollouts": rollouts, "final": final, "checkpoints": checkpoints}

@@ -247,9 +247,9 @@ def test_a_model_that_passed_when_it_was_begun_passes_when_it_is_resumed(model, 
     code, _, errors = train(model)
     assert code == 0, errors
 
-    def refuse(_policy):
+    def refuse(_policy, _packing):
         pytest.fail("what depends on the weights is asked again")
 
-    monkeypatch.setattr("srl_grpo.stages.rl_setup.check_head", refuse)
+    monkeypatch.setattr("srl_grpo.stages.rl_setup.check_scoring", refuse)
     code, _, errors = train(model, "--num-steps", 3, "--resume", "auto")
     assert code == 0, errors

@@ -113,7 +113,10 @@ FILES: dict[str, Any] = {
 
 STARVED: dict[str, Any] = {
     "num_steps": 9,
-    "model": {"build": {"hidden_size": 16, "num_layers": 1, "max_positions": 800}},
+    "model": {
+        "attention": "eager",
+        "build": {"hidden_size": 16, "num_layers": 1, "max_positions": 800},
+    },
     "data": {"template": "bare", "max_prompt_length": 96},
     "synthetic": {"num_problems": 5},
     "rollout": {
@@ -462,7 +465,11 @@ HELD: dict[str, Held] = {
         {v.dtype for v in r.files.start.values()} | {v.dtype for v in r.built.start.values()},
         {torch.bfloat16, torch.float32},
     ),
-    "model.attention": lambda r: (model_config(r)._attn_implementation, "eager"),
+    # Of a model from a folder (its supervised stage's) and of one made on the spot.
+    "model.attention": lambda r: (
+        {model_config(r)._attn_implementation, r.starved.engine.model.config._attn_implementation},
+        {"eager"},
+    ),
     "model.resize_embeddings": lambda r: (
         r.files.start["model.embed_tokens.weight"].shape[0],
         r.starved.start["model.embed_tokens.weight"].shape[0] + 2,

@@ -48,7 +48,7 @@ pub fn extract_boxed(text: &str) -> Option<Range<usize>> {
 
 const BLANKS: [&str; 19] = [
     "{", "}", "$", "~", ".", "…", "_", "\\_", "\\,", "\\;", "\\:", "\\!", "\\ ", "\\quad",
-    "\\qquad", "\\text{", "\\ldots", "\\dots", "\\cdots", 
+    "\\qquad", "\\text{", "\\ldots", "\\dots", "\\cdots",
 ];
 
 /// Whether a box holds spacing, dots or lines to be filled in, and no answer.

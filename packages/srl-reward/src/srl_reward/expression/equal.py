@@ -76,8 +76,10 @@ def _equal_under(left: Node, right: Node, reading: Reading) -> bool:
     letters = symbols(left) | symbols(right)
     if not letters:
         return _needed(at(numeric.positive_point(0)))
+    if _is_whole_formula(left, right):  # small numbers all have the same floor
+        return _everywhere(at, numeric.whole_point, 24)
     if not _everywhere(at, numeric.positive_point, 4):
-        return _is_whole_formula(left, right) and _everywhere(at, numeric.whole_point, 24)
+        return False
     if _takes_positive(left) and _takes_positive(right):
         return True
     return _everywhere(at, numeric.mixed_point, 4)

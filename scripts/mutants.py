@@ -135,7 +135,7 @@ def copy_packages(root: Path, target: Path) -> None:
             ignored = shutil.ignore_patterns("*.pyc", "_native.*.so")
             shutil.copytree(package, target / package.name, ignore=ignored)
     # An extension module is only where its package is installed.
-    (installed,) = importlib.util.find_spec("srl_reward").submodule_search_locations  # type: ignore[union-attr,misc]
+    (installed,) = importlib.util.find_spec("srl_reward").submodule_search_locations  # type: ignore[union-attr,misc]  # it is installed
     for module in Path(installed).glob("_native.*"):
         shutil.copy(module, target / "srl_reward")
 

@@ -56,7 +56,7 @@ PAID: list[Case] = [
 
 def is_right(case: Case) -> bool:
     grader, gold, answer, _ = case
-    return grade(grader, gold, answer) is Verdict.CORRECT  # type: ignore[arg-type]
+    return grade(grader, gold, answer) is Verdict.CORRECT  # type: ignore[arg-type]  # from a table
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case[3])
@@ -82,7 +82,7 @@ def written(guide: str) -> str:
     for name, cases in (("refused", REFUSED), ("paid", PAID)):
         mark = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
         assert mark.search(guide), name
-        guide = mark.sub(lambda match, cases=cases: match[1] + rows(cases) + match[2], guide)  # type: ignore[misc]
+        guide = mark.sub(lambda match, cases=cases: match[1] + rows(cases) + match[2], guide)  # type: ignore[misc]  # a default binds it
     assert f"more than {MAX_CHARS:,} characters" in guide
     return guide
 

@@ -19,7 +19,7 @@ def config_of(**keys) -> TrainConfig:
     tree = {
         "model": {"path": "m"},
         "data": {"path": "d.jsonl"},
-        **{section: value for section, value in keys.items() if section != "flags"},
+        **keys,
     }
     return TrainConfig.model_validate(tree)
 
@@ -64,7 +64,7 @@ def test_a_contradiction_is_refused(tmp_path, keys, told):
             overrides |= {(name, key): value for key, value in section.items()}
         else:
             overrides[name,] = section
-    with pytest.raises(ConfigError, match=r"\w") as refused:
+    with pytest.raises(ConfigError) as refused:
         load_config(TrainConfig, None, overrides)
     assert told in str(refused.value)
 

@@ -19,9 +19,9 @@ from srl_data.command.errors import CommandError
 CHUNK = 1 << 20
 
 
-def fsync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` durable."""
-    handle = os.open(folder, os.O_RDONLY)
+def fsync_path(path: Path) -> None:
+    """Bring a file's bytes to the disk, or make a rename inside a folder durable."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -57,7 +57,7 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
         with suppress(OSError):
             temporary.unlink()
         raise
-    fsync_folder(path.parent)
+    fsync_path(path.parent)
 
 
 @contextmanager

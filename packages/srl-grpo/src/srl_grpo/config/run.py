@@ -60,7 +60,7 @@ class RunConfig(Section):
     @property
     def lengths(self) -> dict[str, int]:
         """The parts that a row of the model may have, in tokens, by their flags."""
-        raise NotImplementedError
+        raise NotImplementedError  # each stage's own: no run has this class itself
 
     @property
     def longest(self) -> int:
@@ -109,7 +109,7 @@ class RunConfig(Section):
 
         `step` of them are done, and `state` is what the stage remembers of them.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # each stage's own
 
 
 C = TypeVar("C", bound=RunConfig)

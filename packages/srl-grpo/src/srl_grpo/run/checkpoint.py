@@ -5,7 +5,6 @@ manifest, with sizes and SHA-256 of every file, is written last. Nothing is unpi
 `srl_grpo.learner.engine`. Left out: when to write one.
 """
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase
 
 from srl_data.command.errors import CommandError, ConfigError, DataError
-from srl_data.files import fsync_folder, sha256_file, write_json, write_text
+from srl_data.files import fsync_path, sha256_file, write_json, write_text
 from srl_data.prompt_record import PromptRecord, write_record
 from srl_grpo.config.sections import CheckpointSection
 from srl_grpo.learner.distributed import World
@@ -128,7 +127,7 @@ def replace_folder(work: Path, final: Path) -> None:
     if final.exists():
         final.rename(aside)
     work.rename(final)
-    fsync_folder(final.parent)
+    fsync_path(final.parent)
     shutil.rmtree(aside, ignore_errors=True)
 
 
@@ -208,21 +207,12 @@ def seal(folder: Path, step: int) -> None:
     """Flush every file to disk and write the manifest over them."""
     entries = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        flush(path)
+        fsync_path(path)
         entries[path.relative_to(folder).as_posix()] = FileEntry(
             bytes=path.stat().st_size, sha256=sha256_file(path)
         )
     manifest = Manifest(step=step, files=entries)
     write_text(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
-
-
-def flush(path: Path) -> None:
-    """Bring a file's bytes to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def read_manifest(folder: Path) -> Manifest:

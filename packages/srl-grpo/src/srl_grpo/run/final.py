@@ -9,14 +9,13 @@ import shutil
 from pathlib import Path
 
 from srl_data.command.errors import ConfigError, DataError
-from srl_data.files import fsync_folder, link_or_copy, write_text
+from srl_data.files import fsync_path, link_or_copy, write_text
 from srl_grpo.config.sections import CheckpointSection
 from srl_grpo.run.checkpoint import (
     STATE,
     TRAINER,
     Manifest,
     disk_errors,
-    flush,
     read_manifest,
     remove_checkpoint,
     replace_folder,
@@ -59,9 +58,9 @@ def fill(checkpoint: Path, work: Path) -> None:
     for name in kept:
         (work / name).parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(checkpoint / name, work / name)
-        flush(work / name)
+        fsync_path(work / name)
     for folder in {(work / name).parent for name in kept}:
-        fsync_folder(folder)
+        fsync_path(folder)
     manifest = Manifest(step=whole.step, files=kept)
     write_text(work / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
 

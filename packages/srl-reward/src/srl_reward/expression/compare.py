@@ -66,7 +66,7 @@ def _alternatives(node: Node) -> Sequence[Sequence[Node]]:
     if not (isinstance(node, Listing) or is_set):
         return written_out(node)
     found: list[list[Node]] = [[]]
-    for member in node.members:  # type: ignore[union-attr]
+    for member in node.members:  # type: ignore[union-attr]  # its kind was checked
         ways = _alternatives(member)
         found = [[*before, *way] for before in found for way in ways][:_MOST_WAYS]
     return found
@@ -85,7 +85,7 @@ def _same(gold: Node, answer: Node) -> bool:
     if isinstance(gold, Quantity) or isinstance(answer, Quantity):
         return _same_quantity(gold, answer)
     if isinstance(gold, Union) or isinstance(answer, Union):
-        return _both(gold, answer, Union) and _same_members(gold.members, answer.members)  # type: ignore[union-attr]
+        return _both(gold, answer, Union) and _same_members(gold.members, answer.members)  # type: ignore[union-attr]  # `_both` checked
     if isinstance(gold, Bracketed) and isinstance(answer, Bracketed):
         return _same_bracketed(gold, answer)
     if isinstance(gold, Matrix) and isinstance(answer, Matrix):
@@ -132,7 +132,7 @@ def _members(node: Node, other: Node) -> Sequence[Node] | None:
     if isinstance(node, Listing):
         # `x = 1, y = 2` against a point
         if isinstance(other, Bracketed) and other.brackets == "()" and _are_definitions(node):
-            return [member.sides[1] for member in node.members]  # type: ignore[union-attr]
+            return [member.sides[1] for member in node.members]  # type: ignore[union-attr]  # its kind was checked
         return node.members
     if isinstance(node, Bracketed):
         is_list = node.brackets in ("{}", "()") or (

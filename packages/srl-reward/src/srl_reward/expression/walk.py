@@ -34,7 +34,7 @@ def _mapped(content: object, change: Callable[[Node], Node | None]) -> object:
     if isinstance(content, tuple):
         return tuple(_mapped(each, change) for each in content)
     if hasattr(content, "__dataclass_fields__"):
-        return mapped(content, change)  # type: ignore[arg-type]
+        return mapped(content, change)  # type: ignore[arg-type]  # a union of node classes
     return content
 
 

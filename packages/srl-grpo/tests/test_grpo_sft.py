@@ -356,3 +356,8 @@ def test_only_templates_with_a_grammar_have_one():
 
     having = {name for name, template in TEMPLATES.items() if grammar_of(template) is not None}
     assert having == {"srl", "bare", "r1_zero"}
+
+
+def test_held_out_data_that_no_evaluation_reads_is_told(call, config, tmp_path):
+    out = run(call, config(num_steps=1), "--val-data", tmp_path / "pairs.jsonl")
+    assert "--val-data is not read: give --eval-steps or --before-after" in out

@@ -88,6 +88,8 @@ def make_held_out(setup: Setup[SftConfig], model: PromptedModel) -> HeldOutExamp
     """
     config = setup.config
     if not (config.evaluation.eval_every or config.evaluation.before_after):
+        if config.data.val_path is not None:
+            setup.display.note("--val-data is not read: give --eval-steps or --before-after")
         return None
     examples = load(setup, model, "eval")
     if not examples:

@@ -10,11 +10,18 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal
 
 from srl_data.stepify import sentences as units
 from srl_data.stepify.heading_line import BULLET, LETTER, PART, headings_at
-from srl_data.stepify.headings import Family, chosen_family, with_siblings
+from srl_data.stepify.headings import (
+    MOST_CANDIDATES,
+    Family,
+    candidates,
+    chosen_family,
+    with_siblings,
+)
 from srl_data.stepify.pieces import (
     Piece,
     join_from,
@@ -143,12 +150,13 @@ def numbered_family(source: Text) -> Family | None:
     """The headings that the product's parser reads in a text that it takes as it is."""
     text = source.text
     parsed = parse_solution(text, preamble="drop")
-    if isinstance(parsed, NonConforming):
+    if isinstance(parsed, NonConforming) or len(parsed.steps) > MOST_CANDIDATES:
         return None
     found = [headings_at(text, step.start) for step in parsed.steps]
     if not all(found):
         return None
-    return with_siblings(text, Family([readings[0] for readings in found]), source.protected)
+    places = islice(candidates(text, source.protected), MOST_CANDIDATES)
+    return with_siblings(text, Family([readings[0] for readings in found]), places)
 
 
 def heading_pieces(source: Text, family: Family) -> list[Piece]:
@@ -238,7 +246,9 @@ def fitted(source: Text, pieces: list[Piece], *, weak: bool = False) -> list[Pie
     return join_short(source.text, pieces, options.min_chars) if options.min_chars else pieces
 
 
-def cut_long(source: Text, piece: Piece, most: int, levels: Sequence[str] = tuple(LEVELS)) -> list[Piece]:
+def cut_long(
+    source: Text, piece: Piece, most: int, levels: Sequence[str] = tuple(LEVELS)
+) -> list[Piece]:
     """A piece in parts of at most so many characters, as far as its boundaries allow."""
     if piece.length <= most or not levels:
         return [piece]

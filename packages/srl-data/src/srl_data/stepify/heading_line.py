@@ -1,4 +1,4 @@
-"""One place in a text, read as the heading of a step in one of the spellings that people use.
+r"""One place in a text, read as the heading of a step in one of the spellings that people use.
 
 `Step 3:`, `**Step 3:**`, `### 3. Title`, `3)`, `(3)`, `III.`, `步骤3`, `第三步`, full-width digits,
 `③`, `1st step`, `\textbf{Step 3}`, `<b>Step 3</b>` and their like. Knows nothing of the headings
@@ -25,7 +25,10 @@ LONGEST_TITLE = 100
 LONGEST_LOOK = 400
 """Characters that are looked at behind a label: many labels may stand in one endless line."""
 
-_OPENERS = r"\*{1,3}|_{1,2}|<(?:b|strong|u|em|i|h[1-6]|p|li)>|\\(?:sub)*section\*?\{|\\paragraph\*?\{|\\textbf\{|\\textit\{|\\emph\{|\\underline\{|={2,}"
+_OPENERS = (
+    r"\*{1,3}|_{1,2}|<(?:b|strong|u|em|i|h[1-6]|p|li)>|\\(?:sub)*section\*?\{|\\paragraph\*?\{"
+    r"|\\textbf\{|\\textit\{|\\emph\{|\\underline\{|={2,}"
+)
 _CLOSERS = {"<": r"</(?:b|strong|u|em|i|h[1-6]|p|li)>", "\\": r"\}", "=": r"={2,}"}
 _CHINESE_NUMBER = rf"[{CHINESE}]{{1,3}}"
 _CARDINAL = "|".join(sorted(CARDINALS, key=len, reverse=True))
@@ -115,9 +118,7 @@ def chinese_value(word: str) -> int:
     tens, ten, ones = word.rpartition("十")
     if not ten:
         return CHINESE.index(word[-1]) + 1
-    return 10 * (CHINESE.index(tens) + 1 if tens else 1) + (
-        CHINESE.index(ones) + 1 if ones else 0
-    )
+    return 10 * (CHINESE.index(tens) + 1 if tens else 1) + (CHINESE.index(ones) + 1 if ones else 0)
 
 
 def line_end(text: str, at: int) -> int:
@@ -166,15 +167,15 @@ def read(
     if bold_title and strength == PLAIN:
         strength = MARKED
     style = (kind, hashes, openers.lower(), bool(markup["bullet"]), len(markup["indent"]) > 1)
-    title, body = title_of(text, label, end, close if not closed else None, hashes)
+    title, body = title_of(text, end, close if not closed else None, hashes)
     if kind[0] == "word" and strength == PART:
-        title, body = whole_label(text, start, markup.end(), label, title, body)
+        title, body = whole_label(start, markup.end(), title, body)
     level = ("marked", hashes) if hashes else ("bold", openers) if openers else ()
     return Heading(start, style, value, strength, body, title, inline, level, bold_title)
 
 
 def whole_label(
-    text: str, start: int, at: int, label: re.Match[str], title: tuple[int, int] | None, body: int
+    start: int, at: int, title: tuple[int, int] | None, body: int
 ) -> tuple[tuple[int, int] | None, int]:
     """Title and body of a part or a case, whose name is not only a number but is referred to."""
     if title is not None:
@@ -199,7 +200,9 @@ def kind_of(
     if label["cn"] or label["en"]:
         first = ord(number[0])
         return ("sign", first // 64 if label["cn"] else "keycap"), PLAIN
-    delimiter = (label["nd"] or label["hd"] or label["rd"] or label["zd"] or label["ld"] or "").strip()
+    delimiter = (
+        label["nd"] or label["hd"] or label["rd"] or label["zd"] or label["ld"] or ""
+    ).strip()
     weak = LETTER if script == "letter" else PLAIN
     return ("number", script, delimiter, bool(label["hn"])), weak
 
@@ -252,9 +255,7 @@ def skip_blanks(text: str, at: int) -> int:
     return at
 
 
-def stands_apart(
-    text: str, label: re.Match[str], end: int, closed: bool, hashes: int
-) -> bool:
+def stands_apart(text: str, label: re.Match[str], end: int, closed: bool, hashes: int) -> bool:
     """Whether a word with a number is a heading, not the subject of a sentence."""
     between = text[label.end() : end]
     if closed or hashes or between.strip() or label.group()[-1] in ")]）":
@@ -265,7 +266,7 @@ def stands_apart(
 
 
 def title_of(
-    text: str, label: re.Match[str], at: int, close: re.Pattern[str] | None, hashes: int
+    text: str, at: int, close: re.Pattern[str] | None, hashes: int
 ) -> tuple[tuple[int, int] | None, int]:
     """The title behind a label and where the body begins: inside markup, or a line of its own."""
     end = line_end(text, at)
@@ -323,7 +324,9 @@ def unnumbered_at(text: str, start: int) -> Heading | None:
     if match["hash"]:
         level = len(match["hash"])
         title = trimmed(text, match.start("htitle"), match.end("htitle"), " \t\r#*")
-        return Heading(start, ("marked", level), None, PLAIN, match.end(), title, level=("marked", level))
+        return Heading(
+            start, ("marked", level), None, PLAIN, match.end(), title, level=("marked", level)
+        )
     if match["bold"]:
         title = trimmed(text, match.start("btitle"), match.end("btitle"))
         bold = ("bold", match["bold"])

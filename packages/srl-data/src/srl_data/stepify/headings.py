@@ -8,8 +8,9 @@ or comes twice is the author's slip. Linear in the text, whatever stands in it.
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from srl_data.stepify.blocks import lines_of
 from srl_data.stepify.heading_line import (
@@ -36,9 +37,10 @@ LEAD = 0.4
 AFTER_LIST = 600
 """Characters of a last item that count for the list's reach."""
 
-SENTENCE_START = re.compile(
-    r"(?<=[.!?:;,)\]}$*])[ \t]+(?=[^\s])|(?<=[。！？；])[ \t]*(?=[^\s])"
-)
+MOST_CANDIDATES = 20_000
+"""Places of a text that are looked at as headings; beyond them no solution has steps."""
+
+SENTENCE_START = re.compile(r"[.!?:;,)\]}$*][ \t]+(?=\S)|[。！？；][ \t]*(?=\S)")
 INLINE = re.compile(
     rf"(?:\*\*|__)?(?:(?:{STEP_WORDS})[ \t]*[\#№(]?[ \t]*\w{{1,6}}[ \t]*[:.)：．—–-]"
     r"|第[ \t]*\w{1,3}[ \t]*[步阶]|(?:\*\*)?[(（]\d{1,3}[)）]|\d{1,2}\)[ \t]|[①-⓿❶-➓])",
@@ -46,7 +48,8 @@ INLINE = re.compile(
 )
 FIRST_CHARACTER = re.compile(
     rf"[\s>]*(?:[\d#*_=<\\(\[（【〔［①-⓿❶-➓㈠-㊉Ⅰ-ⅿ一二三四五六七八九十第제+•·▪►–-]"
-    rf"|[^\w\s\x00-\x7f]|[A-Za-z]{{1,5}}[.)、．:：]|(?:the[ \t]+)?\w+[ \t]+(?:{STEP_WORDS}|{PART_WORDS})\b"
+    r"|[^\w\s\x00-\x7f]|[A-Za-z]{1,5}[.)、．:：]"
+    rf"|(?:the[ \t]+)?\w+[ \t]+(?:{STEP_WORDS}|{PART_WORDS})\b"
     rf"|{STEP_WORDS}|{PART_WORDS})",
     re.IGNORECASE,
 )
@@ -86,16 +89,10 @@ def candidates(text: str, protected: Protected) -> Iterator[Heading]:
             unnumbered = unnumbered_at(text, line.start)
             if unnumbered is not None:
                 yield unnumbered
-        if INLINE.search(line.text):
-            yield from inline_headings(text, line.start, line.end, protected)
-
-
-def inline_headings(text: str, start: int, end: int, protected: Protected) -> Iterator[Heading]:
-    """Headings within a line, where a sentence begins."""
-    for place in SENTENCE_START.finditer(text, start, end):
-        at = place.end()
-        if at > start and INLINE.match(text, at) and not protected.inside(at):
-            yield from headings_at(text, at, inline=True)
+        for place in SENTENCE_START.finditer(line.text):
+            at = line.start + place.end()  # within the line a sentence begins
+            if INLINE.match(text, at) and not protected.inside(at):
+                yield from headings_at(text, at, inline=True)
 
 
 def chained(headings: Sequence[Heading]) -> list[Heading]:
@@ -139,15 +136,15 @@ def later_continues(headings: Sequence[Heading], place: int, last: int) -> bool:
     return False
 
 
-def families(text: str, protected: Protected) -> list[Family]:
+def families(text: str, found: Sequence[Heading]) -> list[Family]:
     """The chains of each style with two headings or more."""
     by_style: dict[object, list[Heading]] = {}
-    for heading in candidates(text, protected):
+    for heading in found:
         by_style.setdefault(heading.style, []).append(heading)
     groups = [group for found in by_style.values() for group in apart(found)]
     chains = [chained(group) for group in groups if len(group) > 1]
-    found = [Family(chain) for chain in chains if len(chain) > 1]
-    return [family for family in found if is_outline(text, family)]
+    several = [Family(chain) for chain in chains if len(chain) > 1]
+    return [family for family in several if is_outline(text, family)]
 
 
 def apart(headings: list[Heading]) -> list[list[Heading]]:
@@ -176,7 +173,8 @@ def is_outline(text: str, family: Family) -> bool:
 
 def chosen_family(text: str, protected: Protected) -> Family | None:
     """The headings that are the text's steps; None where it has none."""
-    found = families(text, protected)
+    places = list(islice(candidates(text, protected), MOST_CANDIDATES))
+    found = families(text, places)
     if not found:
         return None
     best = min(found, key=lambda family: (-family.strength, family.first))
@@ -186,7 +184,7 @@ def chosen_family(text: str, protected: Protected) -> Family | None:
     for other in found:
         if best.strength in (PART, LETTER) and restarts_within(best, other):
             return with_parts(best, other)
-    return with_siblings(text, best, protected)
+    return with_siblings(text, best, places)
 
 
 def restarts_within(parts: Family, steps: Family) -> bool:
@@ -200,7 +198,10 @@ def restarts_within(parts: Family, steps: Family) -> bool:
 
 def with_parts(parts: Family, steps: Family) -> Family:
     """The steps of all parts, a part's own heading being text before its first step."""
-    headings = [*steps.headings, *(replace(part, body=part.start, title=None) for part in parts.headings)]
+    headings = [
+        *steps.headings,
+        *(replace(part, body=part.start, title=None) for part in parts.headings),
+    ]
     return Family(sorted(headings, key=lambda heading: heading.start), parts=True)
 
 
@@ -213,7 +214,7 @@ def encloses(outer: Family, inner: Family) -> bool:
     return 0 < before < len(starts) and starts[before] > inner.last
 
 
-def with_siblings(text: str, family: Family, protected: Protected) -> Family:
+def with_siblings(text: str, family: Family, places: Iterable[Heading]) -> Family:
     """The headings with those of their level that have no number: `### Conclusion`."""
     level = family.headings[0].level
     if not level or family.headings[0].number is None:
@@ -221,12 +222,12 @@ def with_siblings(text: str, family: Family, protected: Protected) -> Family:
     known = {heading.start for heading in family.headings}
     others = (
         replace(heading, number=None)
-        for heading in candidates(text, protected)
+        for heading in places
         if heading.level == level and heading.start not in known
     )
     siblings = [heading for heading in others if is_sibling(text, heading, family)]
-    places = {heading.start: heading for heading in [*siblings, *family.headings]}
-    return Family([places[start] for start in sorted(places)])
+    by_start = {heading.start: heading for heading in [*siblings, *family.headings]}
+    return Family([by_start[start] for start in sorted(by_start)])
 
 
 def is_sibling(text: str, heading: Heading, family: Family) -> bool:

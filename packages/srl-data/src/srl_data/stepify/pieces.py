@@ -32,7 +32,9 @@ class Piece:
         return self.end - self.body
 
 
-def plain_pieces(starts: Sequence[int], end: int, fixed: frozenset[int] = frozenset()) -> list[Piece]:
+def plain_pieces(
+    starts: Sequence[int], end: int, fixed: frozenset[int] = frozenset()
+) -> list[Piece]:
     """Pieces without headings that begin at `starts` and reach to the next start."""
     ends = [*starts[1:], end]
     return [
@@ -72,7 +74,7 @@ def stripped_length(text: str, piece: Piece) -> int:
 
 
 def is_short(text: str, piece: Piece, least: int) -> bool:
-    """Whether a text has fewer characters than asked; one of Chinese or its like counts for three."""
+    """Whether a text has fewer characters than asked; a Chinese one counts for three."""
     start, end = trimmed_range(text, piece)
     if end - start >= least:
         return False
@@ -85,7 +87,7 @@ def opens(text: str, piece: Piece) -> bool:
     while end > piece.body and text[end - 1].isspace():
         end -= 1
     last = text[end - 1 : end]
-    return last not in CLOSED and last not in "$])}|`\"”’»」"
+    return last not in CLOSED and last not in '$])}|`"”’»」'
 
 
 def join_short(

@@ -16,8 +16,30 @@ from dataclasses import dataclass, field
 from srl_data.stepify.blocks import Span, block_spans
 
 TEXT_ENVIRONMENTS = frozenset(
-    """document proof solution enumerate itemize description theorem lemma claim remark corollary
-    proposition example exercise problem answer case step steps center flushleft minipage""".split()
+    [
+        "document",
+        "proof",
+        "solution",
+        "enumerate",
+        "itemize",
+        "description",
+        "theorem",
+        "lemma",
+        "claim",
+        "remark",
+        "corollary",
+        "proposition",
+        "example",
+        "exercise",
+        "problem",
+        "answer",
+        "case",
+        "step",
+        "steps",
+        "center",
+        "flushleft",
+        "minipage",
+    ]
 )
 """Environments whose inside is read like the text around them."""
 

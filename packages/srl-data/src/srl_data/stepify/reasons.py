@@ -12,7 +12,7 @@ REASONS = {
     "no_headings": "no headings (--by headings)",
     "too_few_steps": "a bare answer, or too short for --min-steps",
     "too_many_steps": "more steps than --max-steps",
-    "answer_first": "the answer's box stands before the reasoning: no step but the last would be left",
+    "answer_first": "the answer's box stands before the reasoning: only a last step is left",
     "empty_step": "a heading without text",
     "ambiguous_numbers": "its own lists cannot be told from the steps in any style",
     "not_original": "the steps' texts, joined, would not be the original",

@@ -115,7 +115,10 @@ def styles_for(contents: Sequence[Content]) -> Iterator[tuple[str, Callable[[int
 
 
 def written(
-    text: str, pieces: Sequence[Piece], contents: Sequence[Content], style: str,
+    text: str,
+    pieces: Sequence[Piece],
+    contents: Sequence[Content],
+    style: str,
     write: Callable[[int, Content], str],
 ) -> list[str]:
     """The steps in one style; what stands before the first heading begins the first step."""
@@ -145,7 +148,9 @@ def rendered(text: str, pieces: Sequence[Piece]) -> Rendered | Refused:
         if not reads_back(whole, steps):
             continue
         result = Rendered(
-            whole, tuple(steps), style,
+            whole,
+            tuple(steps),
+            style,
             tuple(text[start:end].strip() for start, end in removed),
             tuple(piece.start for piece in pieces),
         )
@@ -169,7 +174,10 @@ def removed_spans(pieces: Sequence[Piece]) -> list[tuple[int, int]]:
 
 
 def is_original(
-    text: str, pieces: Sequence[Piece], contents: Sequence[Content], removed: Sequence[tuple[int, int]]
+    text: str,
+    pieces: Sequence[Piece],
+    contents: Sequence[Content],
+    removed: Sequence[tuple[int, int]],
 ) -> bool:
     """The byte check: the steps' texts, joined, are the text without its headings.
 

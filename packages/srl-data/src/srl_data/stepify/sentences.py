@@ -7,6 +7,7 @@ would know prose better and mathematics worse.
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from srl_data.stepify.protected import Protected
 from srl_data.stepify.vocabulary import ABBREVIATIONS, CORRECTIONS, FIRST, LAST, NEXT
@@ -14,7 +15,8 @@ from srl_data.stepify.vocabulary import ABBREVIATIONS, CORRECTIONS, FIRST, LAST,
 PARAGRAPH = re.compile(r"\n(?:[ \t\r\u3000]*\n)+[ \t]*")
 LINE = re.compile(r"\n[ \t]*(?=[^\s])")
 SENTENCE = re.compile(
-    r"""(?P<stop>[.!?…][.!?]{0,8})(?P<close>["'”’»)\]*_]{0,4}|\$\$?|\\[\])])[ \t\r]*(?:(?<=[ \t\r])|(?=\n))\n?[ \t]*
+    r"""(?P<stop>[.!?…][.!?]{0,8})(?P<close>["'”’»)\]*_]{0,4}|\$\$?|\\[\])])
+        [ \t\r]*(?:(?<=[ \t\r])|(?=\n))\n?[ \t]*
       | (?P<wide>[。！？；｡।؟۔]["'”’」』）)]{0,3})[ \t\r]*\n?[ \t]*""",
     re.VERBOSE,
 )
@@ -69,15 +71,12 @@ def paragraph_ends(text: str, end: int, at: int) -> bool:
 
 def lines(text: str, protected: Protected) -> list[int]:
     """Starts of lines that are units: sentences, or rows of a derivation, not wrapped prose."""
-    found = []
-    for start, end in zip(
-        edges := [0, *paragraph_starts(text), len(text)], edges[1:], strict=False
-    ):
+    found: list[int] = []
+    for start, end in pairwise([0, *paragraph_starts(text), len(text)]):
         places = [match.end() for match in LINE.finditer(text, start, end)]
         wrapped = is_wrapped(text, start, places)
-        for at in places:
-            if not protected.inside(at) and line_ends(text, at, wrapped=wrapped):
-                found.append(at)
+        free = (at for at in places if not protected.inside(at))
+        found += [at for at in free if line_ends(text, at, wrapped=wrapped)]
     return found
 
 
@@ -148,7 +147,9 @@ def is_no_stop(text: str, match: re.Match[str], protected: Protected) -> bool:
     if match["stop"] != ".":
         return False
     start = at = match.start()
-    while at > 0 and start - at < LONGEST_WORD and (text[at - 1].isalnum() or text[at - 1] in ".-\\"):
+    while (
+        at > 0 and start - at < LONGEST_WORD and (text[at - 1].isalnum() or text[at - 1] in ".-\\")
+    ):
         at -= 1
     word = text[at:start].lower()
     initial = len(word) == 1 and word.isalpha() and text[at].isupper() and text[at - 1 : at] != "$"
@@ -159,10 +160,17 @@ def is_no_stop(text: str, match: re.Match[str], protected: Protected) -> bool:
 def is_name(text: str, at: int, after: int) -> bool:
     """Whether a capital with a full stop is an initial: `G. H. Hardy`; a point P ends sentences."""
     head = text[max(at - 12, 0) : at].rstrip()
-    return not head or head[-1] in ".(" or (head[-1].isalpha() and bool(
-        re.match(r"[A-Z][.a-z]", text[after : after + 2])
-        and re.search(r"(?:^|\s)(?:[A-Z][a-z]+|by|of|von|de)$", head)
-    ))
+    return (
+        not head
+        or head[-1] in ".("
+        or (
+            head[-1].isalpha()
+            and bool(
+                re.match(r"[A-Z][.a-z]", text[after : after + 2])
+                and re.search(r"(?:^|\s)(?:[A-Z][a-z]+|by|of|von|de)$", head)
+            )
+        )
+    )
 
 
 def rows(text: str, protected: Protected) -> list[int]:

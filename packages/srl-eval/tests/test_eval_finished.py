@@ -21,7 +21,8 @@ from srl_eval.compare import as_markdown, compare, short_names
 from srl_eval.finished import read_run, rescore
 from srl_eval.generate import ChunkedEngine
 from srl_eval.grading import Verdict
-from srl_eval.metrics import NO_WIDTH
+from srl_eval.exact import binomial_interval, change_interval
+from srl_eval.metrics import EXACT
 from srl_eval.problems import file_task
 from srl_eval.report import comparison_page, render_report, write_report
 from srl_eval.suite import SuiteConfig, comparable, entries
@@ -234,19 +235,25 @@ def test_long_responses_keep_the_report_small(run: Run) -> None:
     assert "characters, see results.jsonl" in page
 
 
-def test_an_interval_without_width_has_a_footnote(
+def test_where_all_problems_scored_alike_the_interval_is_exact(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sure, mixed = run("sure", 1.1), run("mixed", 0.5)
+    low, high = binomial_interval(8, 8)  # problems, not samples
+    metrics = json.loads((sure / "metrics.json").read_text())
+    for found in (metrics["accuracy"], metrics["majority"], *metrics["pass_at"].values()):
+        assert (found["low"], found["high"]) == (low, high)
     assert execute(cli, "srl-eval", ["rescore", str(sure)]) == 0
-    assert "an interval of width 0 means" in " ".join(capsys.readouterr().out.split())
-    assert execute(cli, "srl-eval", ["rescore", str(mixed)]) == 0
-    assert "width 0" not in capsys.readouterr().out
-    assert "an interval of width 0 means" in render_report(read_run(sure))
-    assert "width 0" not in render_report(read_run(mixed))
-    assert compare([sure, mixed], resamples=100).notes == [NO_WIDTH]
-    assert execute(cli, "srl-eval", ["compare", str(sure), str(mixed)]) == 0
-    assert "width 0" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "63.1 to 100.0" in shown
+    assert f"avg@4, pass@2, pass@4, maj@4: {EXACT}" in shown
+    page = render_report(read_run(sure))
+    assert EXACT in page
+    assert EXACT not in render_report(read_run(mixed))
+    rows = compare([sure, sure, mixed], resamples=100).rows
+    assert rows[0].interval == rows[1].interval == (low, high)
+    assert rows[1].difference_interval == change_interval(0.0, 8)
+    assert rows[2].difference_interval[1] < 0  # type: ignore[index]
 
 
 def test_commands(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -125,7 +125,7 @@ def comparison_table(comparison: Comparison) -> Table:
 def show_metrics(metrics: Metrics, console: Console) -> None:
     """The table and the counts under it."""
     console.print(results_table(metrics))
-    for note in footnotes([score for _, score in named_scores(metrics)]):
+    for note in footnotes(dict(named_scores(metrics))):
         console.print(f"note: {note}", style="dim", markup=False)
     counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in metrics.verdicts.items())
     console.print(f"samples: {counts}; {metrics.cut_off} cut off by a cap")

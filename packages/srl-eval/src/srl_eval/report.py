@@ -42,7 +42,7 @@ def render_report(run: FinishedRun) -> str:
         "model": str(run.identity.get("model")),
         "template": str(run.identity.get("template")),
         "identity": dict(run.identity),
-        "footnotes": footnotes([score for _, score in named_scores(metrics)]),
+        "footnotes": footnotes(dict(named_scores(metrics))),
         "problems": problems,
         "samples": samples_data(run.samples, typesetter),
         "formulas": typesetter.formulas,

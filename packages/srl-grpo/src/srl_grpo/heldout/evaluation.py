@@ -110,28 +110,6 @@ def means(values: Values) -> dict[str, float]:
     return {name: float(np.mean(items)) for name, items in values.items()}
 
 
-def paired_interval(
-    before: Sequence[float],
-    after: Sequence[float],
-    clusters: Sequence[str],
-    seed: int = 0,
-    resamples: int = 2000,
-) -> tuple[float, float]:
-    """95 % interval of the mean difference `after - before`, by bootstrap over clusters.
-
-    Items of one cluster (steps of one problem) are drawn together, since they are not independent.
-    """
-    _, index_N = np.unique(np.asarray(clusters), return_inverse=True)
-    count = int(index_N.max()) + 1
-    difference_N = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
-    sums_C = np.bincount(index_N, weights=difference_N, minlength=count)
-    sizes_C = np.bincount(index_N, minlength=count)
-    draws_RC = np.random.default_rng(seed).integers(count, size=(resamples, count))
-    means_R = sums_C[draws_RC].sum(axis=1) / sizes_C[draws_RC].sum(axis=1)
-    low, high = np.quantile(means_R, [0.025, 0.975])
-    return float(low), float(high)
-
-
 def problem_of(prompt: TrainingPrompt) -> str:
     """The problem that a held-out record belongs to: a step's, or the record itself."""
     return problem_of_instance(prompt.id) if "step_index" in prompt.columns else prompt.id

@@ -22,7 +22,6 @@ from srl_eval.stats import (
 )
 from srl_eval.votes import votes
 
-
 _NO_SPREAD = 1e-9
 """A standard error below it is rounding: every problem has the same score."""
 
@@ -35,6 +34,14 @@ class Score:
     stderr: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Some of a run's samples: how many, and their share of all."""
+
+    count: int
+    share: float
 
 
 @dataclass(frozen=True)

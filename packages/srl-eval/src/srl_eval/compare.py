@@ -73,10 +73,14 @@ class Comparison:
     notes: list[str]
 
     @property
+    def is_of_one_mode(self) -> bool:
+        """Whether all runs have the same mode."""
+        return len({row.mode for row in self.rows}) == 1
+
+    @property
     def heading(self) -> str:
         """The task, and the mode where all runs have the same."""
-        modes = {row.mode for row in self.rows}
-        return self.task + (f", {modes.pop()}" if len(modes) == 1 else "")
+        return f"{self.task}, {self.rows[0].mode}" if self.is_of_one_mode else self.task
 
     @property
     def title(self) -> str:
@@ -96,7 +100,7 @@ class SideBySide:
         """The one comparison's, or all tasks."""
         if len(self.comparisons) == 1:
             return self.comparisons[0].title
-        return ", ".join(comparison.heading for comparison in self.comparisons)
+        return " · ".join(comparison.heading for comparison in self.comparisons)
 
     @property
     def shared_names(self) -> list[str]:

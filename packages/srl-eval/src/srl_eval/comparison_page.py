@@ -6,11 +6,11 @@ from importlib.resources import files
 
 from srl_eval.compare import Comparison, Row, SideBySide
 from srl_eval.comparison_text import (
-    HEADERS,
     INTERVALS,
     category_cells,
     category_headers,
     cells,
+    headers,
     overview,
     percent,
     words,
@@ -57,12 +57,16 @@ def score_table(comparison: Comparison) -> str:
     reach = max(
         [1e-9, *(abs(end) for row in comparison.rows for end in row.difference_interval or ())]
     )
-    rows = [
-        [*map(html.escape, cells(row)[:7]), mark(row, reach), *cells(row)[7:]]
-        for row in comparison.rows
-    ]
-    heads = [*map(html.escape, HEADERS[:7]), "", *HEADERS[7:]]
-    return raw_table(heads, rows, [row.is_sure for row in comparison.rows], labels=2)
+    rows = [with_mark(cells(comparison, row), mark(row, reach)) for row in comparison.rows]
+    heads = with_mark(headers(comparison), "")
+    labels = 1 if comparison.is_of_one_mode else 2
+    return raw_table(heads, rows, [row.is_sure for row in comparison.rows], labels)
+
+
+def with_mark(cells: Sequence[str], drawn: str) -> list[str]:
+    """A row as HTML, with what is drawn of its interval before the counts of problems."""
+    escaped = [html.escape(cell) for cell in cells]
+    return [*escaped[:-2], drawn, *escaped[-2:]]
 
 
 def mark(row: Row, reach: float) -> str:
@@ -146,14 +150,14 @@ def answers(flip: Flip) -> tuple[str, str]:
     return flip.answer_before or "no answer", flip.answer_after or "no answer"
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of text, its first column names and the others numbers."""
     escaped = [[html.escape(cell) for cell in row] for row in rows]
-    return raw_table([html.escape(head) for head in headers], escaped, [False] * len(escaped), 1)
+    return raw_table([html.escape(head) for head in heads], escaped, [False] * len(escaped), 1)
 
 
 def raw_table(
-    headers: Sequence[str], rows: Sequence[Sequence[str]], sure: Sequence[bool], labels: int
+    heads: Sequence[str], rows: Sequence[Sequence[str]], sure: Sequence[bool], labels: int
 ) -> str:
     """A table of HTML that scrolls where it is too wide."""
 
@@ -167,4 +171,4 @@ def raw_table(
         f'<tr class="sure">{line("td", row)}</tr>' if is_sure else f"<tr>{line('td', row)}</tr>"
         for row, is_sure in zip(rows, sure, strict=True)
     )
-    return f'<div class="wide"><table><tr>{line("th", headers)}</tr>{body}</table></div>\n'
+    return f'<div class="wide"><table><tr>{line("th", heads)}</tr>{body}</table></div>\n'

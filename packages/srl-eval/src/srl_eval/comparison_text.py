@@ -5,11 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from srl_eval.compare import Comparison, Row, SideBySide
 from srl_eval.flips import Flip
+from srl_eval.metrics import NO_SPREAD
 
-HEADERS = (
-    *("run", "mode", "score %", "std. error", "95 % interval"),
-    *("difference", "95 %", "better", "worse"),
-)
 INTERVALS = (
     "Intervals are percentile bootstraps over problems, or the exact binomial ones where all "
     "problems scored alike; differences are to the first run, paired by problem."
@@ -21,20 +18,37 @@ MOST_NAMES = 100
 """Flipped problems that Markdown names; the JSON has all of them."""
 
 
-def cells(row: Row) -> list[str]:
-    """A row as text, scores in percent."""
+def headers(comparison: Comparison) -> list[str]:
+    """Columns of the table of scores; the mode only where runs differ in it."""
+    labels = ["run"] if comparison.is_of_one_mode else ["run", "mode"]
+    numbers = ("score %", "std. error", "95 % interval", "difference", "95 %", "better", "worse")
+    return [*labels, *numbers]
+
+
+def cells(comparison: Comparison, row: Row) -> list[str]:
+    """A row of it as text, scores in percent."""
     change, interval = row.difference, row.difference_interval
     return [
         row.name,
-        row.mode,
+        *([] if comparison.is_of_one_mode else [row.mode]),
         percent(row.score),
-        percent(row.stderr),
+        error(row.stderr),
         span(row.interval),
         "" if change is None else f"{100 * change:+.1f}",
         "" if interval is None else span(interval, signed=True),
         "" if change is None else str(row.wins),
         "" if change is None else str(row.losses),
     ]
+
+
+def error(stderr: float) -> str:
+    """A standard error in percent; none where all problems scored alike, which shows no spread."""
+    return "–" if stderr < NO_SPREAD else percent(stderr)
+
+
+def with_error(share: float, stderr: float) -> str:
+    """A score and its standard error in percent."""
+    return percent(share) if stderr < NO_SPREAD else f"{percent(share)} ± {percent(stderr)}"
 
 
 def percent(share: float) -> str:
@@ -74,7 +88,7 @@ def overview(side: SideBySide) -> tuple[list[str], list[list[str]]]:
 
 def score_cell(row: Row) -> str:
     """A score with its standard error, and the difference to the first run."""
-    score = f"{percent(row.score)} ± {percent(row.stderr)}"
+    score = with_error(row.score, row.stderr)
     return score if row.difference is None else f"{score} ({100 * row.difference:+.1f})"
 
 
@@ -115,10 +129,11 @@ def section(comparison: Comparison) -> list[str]:
     """The tables of one task."""
     rows, first = comparison.rows, comparison.rows[0].name
     categories = [category_cells(row) for row in rows]
+    labels = 1 if comparison.is_of_one_mode else 2
     flipped = [line for row in rows[1:] for line in flip_lines(row, first, MOST_NAMES)]
     notes = [f"Note: {plain(note)}." for note in comparison.notes]
     return [
-        *markdown_table(HEADERS, [cells(row) for row in rows], labels=2),
+        *markdown_table(headers(comparison), [cells(comparison, row) for row in rows], labels),
         "",
         *markdown_table(category_headers(comparison), categories, labels=1),
         "",

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from srl_eval.compare import Comparison, SideBySide, compare_all
 from srl_eval.comparison_files import write_comparison
-from srl_eval.comparison_text import flip_lines, overview, percent, span, words
+from srl_eval.comparison_text import error, flip_lines, overview, percent, span, with_error, words
 from srl_eval.config import EvalConfig
 from srl_eval.grading import get_grader
 from srl_eval.metrics import Metrics, Score, footnotes
@@ -81,7 +81,7 @@ def shortened(prompt: str) -> str:
 
 def in_percent(score: Score) -> tuple[str, str, str]:
     """Mean, standard error and interval in percent."""
-    return percent(score.mean), percent(score.stderr), span((score.low, score.high))
+    return percent(score.mean), error(score.stderr), span((score.low, score.high))
 
 
 def results_table(metrics: Metrics) -> Table:
@@ -114,7 +114,7 @@ def comparison_table(comparison: Comparison) -> Table:
         change, interval = row.difference, row.difference_interval
         table.add_row(
             row.name,
-            f"{100 * row.score:.1f} \u00b1 {100 * row.stderr:.1f}",
+            with_error(row.score, row.stderr),
             span(row.interval),
             ""
             if change is None or interval is None
@@ -190,9 +190,9 @@ def suite_table(finished: Sequence[tuple[Entry, Metrics]]) -> Table:
         table.add_column(name, justify="right", overflow="fold")
     rows: dict[str, dict[str, str]] = {}
     for entry, metrics in finished:
-        mean, error, _ = in_percent(metrics.accuracy)
+        score = with_error(metrics.accuracy.mean, metrics.accuracy.stderr)
         partial = " (partial)" if metrics.partial else ""
-        rows.setdefault(entry.model, {})[entry.folder.name] = f"{mean} \u00b1 {error}{partial}"
+        rows.setdefault(entry.model, {})[entry.folder.name] = f"{score}{partial}"
     for model, cells in rows.items():
         table.add_row(model, *(cells[name] for name in columns))
     return table

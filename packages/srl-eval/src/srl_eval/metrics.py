@@ -22,7 +22,7 @@ from srl_eval.stats import (
 )
 from srl_eval.votes import votes
 
-_NO_SPREAD = 1e-9
+NO_SPREAD = 1e-9
 """A standard error below it is rounding: every problem has the same score."""
 
 
@@ -93,7 +93,7 @@ EXACT = (
 
 def footnotes(scores: Mapping[str, Score]) -> list[str]:
     """What must be said under a table of named scores."""
-    exact = [name for name, score in scores.items() if score.stderr < _NO_SPREAD]
+    exact = [name for name, score in scores.items() if score.stderr < NO_SPREAD]
     return [f"{', '.join(exact)}: {EXACT}"] if exact else []
 
 

@@ -144,7 +144,6 @@ def update_options(config: TrainConfig, normalisation: Normalisation) -> UpdateO
         micro_batches=config.engine.gradient_accumulation_steps,
         packing=config.engine.packing,
         temperature=config.rollout.temperature,
-        top_p=config.rollout.top_p,
         max_logprob_difference=config.algorithm.max_logprob_difference,
         seed=config.seed,
     )
@@ -156,8 +155,11 @@ def sampling_of(config: TrainConfig, model: PromptedModel) -> Sampling:
         max_new_tokens=config.rollout.max_new_tokens,
         temperature=config.rollout.temperature,
         top_p=config.rollout.top_p,
+        top_k=config.rollout.top_k,
+        min_p=config.rollout.min_p,
         stop_token_ids=stops_of(model.model, model.prompts),
         stop=config.rollout.stop,
+        record_kept=True,
     )
 
 

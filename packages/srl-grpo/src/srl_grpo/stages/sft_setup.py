@@ -21,7 +21,6 @@ from srl_grpo.data.training_template import (
 from srl_grpo.heldout.chains import Chains
 from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.heldout.examples import HeldOutExamples, prompt_of
-from srl_grpo.heldout.form import grammar_of
 from srl_grpo.learner.model import context_length
 from srl_grpo.learner.packing_check import check_scoring
 from srl_grpo.learner.policy import Policy
@@ -105,7 +104,7 @@ def make_held_out(setup: Setup[SftConfig], model: PromptedModel) -> HeldOutExamp
         tokenizer=model.tokenizer,
         world=setup.world,
         seed=config.seed,
-        grammar=grammar_of(model.prompts.template),
+        template=model.prompts.template,
         grader=config.data.grader,
         steps=steps_of(setup, model, examples, sampling),
     )

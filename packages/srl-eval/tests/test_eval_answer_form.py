@@ -1,6 +1,7 @@
 """Where answers stand and in which form: by the prompt template's grammar, and counted so."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -8,15 +9,17 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from srl_data.command.errors import ConfigError
 from srl_data.prompts import TEMPLATES, get_template
-from srl_eval.answer_form import AnswerPart, Written, answer_part, grammar_of
+from srl_eval.answer_form import AnswerPart, Written, answer_part, check_stops, grammar_of
 from srl_eval.config import EvalConfig
 from srl_eval.display import format_table
 from srl_eval.finished import read_run, rescore
-from srl_eval.generate import ChunkedEngine
+from srl_eval.generate import ChunkedEngine, Completion, completion_text
 from srl_eval.grading import Candidate, Gold, Verdict, get_grader, judge
 from srl_eval.metrics import Metrics, compute_metrics
 from srl_eval.models import Subject, live_subject
+from srl_eval.plan import prepare
 from srl_eval.report import render_report
 from srl_eval.run import evaluate
 from srl_eval.samples import Sample, decode_sample, encode_sample
@@ -224,3 +227,58 @@ def test_a_line_of_an_earlier_version_has_the_format_of_its_grader(
     assert not sample().in_format
     metrics = compute_metrics("t", "greedy", [old], partial=False, resamples=100)
     assert metrics.categories["format_right_answer_right"].count == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "stop", "mark"),
+    [
+        ("r1_zero", "</ans", "</answer>"),
+        ("r1_zero", "</think> <answer>", "</think>"),
+        ("r1_zero", "<answer>", "<answer>"),
+        ("r1_zero", "<", "<think>"),
+        ("srl", "</think>", "</think>"),
+        ("bare", "think", "<think>"),
+    ],
+)
+def test_a_stop_text_that_takes_a_mark_of_the_grammar_away_is_refused(
+    name: str, stop: str, mark: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"--stop {stop!r} takes away {mark}, which")):
+        check_stops(get_template(name), ["\n\nUser:", stop])
+
+
+@pytest.mark.parametrize(
+    ("name", "stop"),
+    [
+        ("boxed", "</answer>"),
+        ("srl", "</answer>"),
+        ("r1_zero", "</answer>"),
+        ("r1_zero", "\n</answer>\n"),
+        ("r1_zero", "User:"),
+    ],
+)
+def test_other_stop_texts_are_taken(name: str, stop: str) -> None:
+    check_stops(get_template(name), [stop, "\n\n"])
+
+
+def test_an_evaluation_refuses_such_a_stop_text(
+    tmp_path: Path, subject: Callable[..., Subject]
+) -> None:
+    data = tmp_path / "problems.jsonl"
+    data.write_text('{"problem": "p", "answer": 1}\n')
+    config = configure(tmp_path / "out", data, decoding={"stop": ["</think>"]})
+    with pytest.raises(ConfigError, match="takes away </think>"):
+        prepare(get_task("aime24"), config, subject(lambda _prompt, _seed: "", "r1_zero"))
+
+
+@pytest.mark.parametrize("stop", ["</answer>", "\n</answer>\n", "42"])
+def test_a_stop_text_that_closes_the_answer_is_part_of_it(
+    tokenizer: PreTrainedTokenizerFast, stop: str
+) -> None:
+    text = "a</think> <answer>42\n</answer>\n"
+    ids = tuple(tokenizer.encode(text + "!", add_special_tokens=False))
+    found = completion_text(Completion(ids, (0.0,) * len(ids), "stop", 0, stop), tokenizer)
+    assert found == (text[: text.index(stop) + len(stop)] if "</" in stop else text[:18])
+    grammar = grammar_of(get_template("r1_zero"))
+    assert grammar is not None
+    assert grammar(Written(found, prefilled=True)) is ("</" in stop)

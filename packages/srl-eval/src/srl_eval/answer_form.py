@@ -5,12 +5,14 @@ a step is thinking and one step; of other templates an answer is looked for afte
 they have no grammar beyond the mark that the grader looks for. Left out: grading.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from srl_data.command.errors import ConfigError
 from srl_data.prompts import Template
 from srl_reward.output import InvalidOutput, after_thinking, parse_step_output
-from srl_reward.tagged import answer_in, parse_tagged_output, tagged_answer
+from srl_reward.tagged import CLOSED, OPENED, answer_in, parse_tagged_output, tagged_answer
+from srl_reward.thinking_marks import STEP_MARKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,29 @@ def grammar_of(template: Template) -> Grammar | None:
     if template.stepwise:
         return is_step
     return is_tagged if template.tagged else None
+
+
+def check_stops(template: Template, stop: Sequence[str]) -> None:
+    """ConfigError for a stop text that would take a mark of the template's grammar away.
+
+    A stop text is not part of the answer, which would never be in form; but one that holds
+    `</answer>` is (`srl_eval.generate.text`).
+    """
+    if grammar_of(template) is None:
+        return
+    marks = (*STEP_MARKS, *((OPENED, CLOSED) if template.tagged else ()))
+    for text in stop:
+        lost = next((mark for mark in marks if takes_away(text, mark)), None)
+        if lost is not None:
+            raise ConfigError(
+                f"--stop {text!r} takes away {lost}, which an answer to template "
+                f"{template.name!r} must have: none would be in the right format; leave it out"
+            )
+
+
+def takes_away(stop: str, mark: str) -> bool:
+    """Whether a text that ends at `stop` has lost `mark`, or a part of it."""
+    return (mark in stop and mark != CLOSED) or (stop in mark and stop != CLOSED)
 
 
 def answer_part(template: Template, written: Written) -> AnswerPart:

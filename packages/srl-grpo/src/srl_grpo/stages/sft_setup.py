@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from srl_data.command.errors import ConfigError
 from srl_data.prompts import Template
+from srl_eval.answer_form import check_stops
 from srl_eval.generate import Sampling
 from srl_grpo.config.reward import RewardSection
 from srl_grpo.config.sft import SftConfig
@@ -90,6 +91,7 @@ def make_held_out(setup: Setup[SftConfig], model: PromptedModel) -> HeldOutExamp
         if config.data.val_path is not None:
             setup.display.note("--val-data is not read: give --eval-steps or --before-after")
         return None
+    check_stops(model.prompts.template, config.generation.stop)
     examples = load(setup, model, "eval")
     if not examples:
         raise ConfigError(

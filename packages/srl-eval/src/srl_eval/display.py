@@ -13,7 +13,7 @@ from srl_eval.comparison_files import write_comparison
 from srl_eval.comparison_text import error, flip_lines, overview, percent, span, with_error, words
 from srl_eval.config import EvalConfig
 from srl_eval.grading import get_grader
-from srl_eval.metrics import Metrics, Score, footnotes
+from srl_eval.metrics import Metrics, Score, category_label, footnotes
 from srl_eval.plan import Plan, prepare
 from srl_eval.report import named_scores, write_report
 from srl_eval.run import execute
@@ -169,10 +169,24 @@ def show_notes(notes: Sequence[str], console: Console) -> None:
         console.print(f"note: {note}", style="dim", markup=False)
 
 
+def format_table(metrics: Metrics) -> Table:
+    """Samples by the format of their answers and whether those are right."""
+    table = Table(title="answers by format", title_justify="left")
+    table.add_column("category")
+    for name in ("samples", "%"):
+        table.add_column(name, justify="right")
+    for name, found in metrics.categories.items():
+        table.add_row(category_label(name), str(found.count), f"{100 * found.share:.1f}")
+    return table
+
+
 def show_metrics(metrics: Metrics, console: Console) -> None:
-    """The table and the counts under it."""
+    """The tables and the counts under them."""
     console.print(results_table(metrics))
     show_notes(footnotes(dict(named_scores(metrics))), console)
+    console.print(format_table(metrics))
+    for note in footnotes([score for _, score in named_scores(metrics)]):
+        console.print(f"note: {note}", style="dim", markup=False)
     counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in metrics.verdicts.items())
     console.print(f"samples: {counts}; {metrics.cut_off} cut off by a cap")
     console.print(

@@ -3,12 +3,20 @@
 Field docstrings are the flags' help. What a loss computes is `srl_grpo.objective`'s.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
 from srl_data.command.config import ConfigTree, Flag, Section
-from srl_grpo.config.losses import CONSTANTS, LOSSES, Baseline, Correction, LossName, Scale
+from srl_grpo.config.losses import (
+    CONSTANTS,
+    PUBLISHED,
+    Baseline,
+    Correction,
+    Estimator,
+    LossName,
+    Scale,
+)
 from srl_grpo.config.sections import Positive
 
 BASE_KL = 0.02
@@ -86,7 +94,7 @@ class AlgorithmSection(Section):
     """Weight of the KL term; 0 loads no reference model."""
     use_base_kl: bool = False
     """Switch the KL term on: a beta of 0.02 where none is given."""
-    kl_estimator: Literal["k1", "k2", "k3"] = "k3"
+    kl_estimator: Estimator = "k3"
     """Estimator of the KL term."""
     kl_corrected: bool = False
     """Weigh the KL term by the ratio of policy and sampling policy, for several optimizer steps per
@@ -106,17 +114,17 @@ class AlgorithmSection(Section):
     @property
     def compares_with(self) -> Baseline:
         """What a reward is compared with, by the config or by its loss."""
-        return self.baseline or LOSSES[self.loss].baseline
+        return self.baseline or PUBLISHED[self.loss].baseline
 
     @property
     def scales_by(self) -> Scale:
         """What an advantage is divided by, by the config or by its loss."""
-        return self.advantage_scale or LOSSES[self.loss].scale
+        return self.advantage_scale or PUBLISHED[self.loss].scale
 
     @property
     def constants(self) -> dict[str, float]:
         """The constants that the loss has: the config's, or else the ones it was published with."""
-        own = LOSSES[self.loss].constants
+        own = PUBLISHED[self.loss].constants
         given = {name: getattr(self, name) for name in own}
         chosen = {name: own[name] if given[name] is None else given[name] for name in own}
         return {name: value for name, value in chosen.items() if value is not None}
@@ -133,8 +141,8 @@ class AlgorithmSection(Section):
     @model_validator(mode="after")
     def _constants_are_taken(self) -> "AlgorithmSection":
         for name in CONSTANTS:
-            if getattr(self, name) is not None and name not in LOSSES[self.loss].constants:
-                owners = [loss for loss, known in LOSSES.items() if name in known.constants]
+            if getattr(self, name) is not None and name not in PUBLISHED[self.loss].constants:
+                owners = [loss for loss, known in PUBLISHED.items() if name in known.constants]
                 raise ValueError(
                     f"algorithm.{name} is {getattr(self, name)!r}, but the loss {self.loss} has no "
                     f"such constant; leave it out, or give --loss {' or '.join(owners)}"

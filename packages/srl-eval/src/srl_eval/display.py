@@ -185,8 +185,7 @@ def show_metrics(metrics: Metrics, console: Console) -> None:
     console.print(results_table(metrics))
     show_notes(footnotes(dict(named_scores(metrics))), console)
     console.print(format_table(metrics))
-    for note in footnotes([score for _, score in named_scores(metrics)]):
-        console.print(f"note: {note}", style="dim", markup=False)
+    show_notes(footnotes(dict(named_scores(metrics))), console)
     counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in metrics.verdicts.items())
     console.print(f"samples: {counts}; {metrics.cut_off} cut off by a cap")
     console.print(

@@ -79,6 +79,15 @@ class RolloutSection(SamplingSection):
         return {"batch_size": whole // group, **given}
 
     @model_validator(mode="after")
+    def _something_to_draw(self) -> "RolloutSection":
+        if self.top_k == 1:
+            raise ValueError(
+                "top_k 1 leaves a single token to draw: a prompt's completions would be alike, and "
+                "nothing learned; give 2 or more, or 0 for all tokens"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _no_contradiction(self) -> "RolloutSection":
         whole = self.batch_size * self.group_size
         if self.rollout_batch_size not in (None, whole):

@@ -96,6 +96,7 @@ def samples_of(groups: Sequence[Group], algorithm: Algorithm) -> list[Sample]:
             weights_version=member.completion.weights_version,
             advantage=advantage,
             sampler_logprobs=member.completion.logprobs,
+            kept=member.completion.kept,
         )
         for number, (group, row) in enumerate(
             zip(groups, algorithm.advantages(groups), strict=True)

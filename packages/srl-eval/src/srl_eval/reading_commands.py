@@ -32,8 +32,8 @@ def compare(folders: tuple[Path, ...], output_dir: Path | None, *, as_json: bool
 
     from srl_data.command.errors import ConfigError
     from srl_eval.compare import compare_all
+    from srl_eval.comparison_display import show_comparison
     from srl_eval.comparison_files import encoded, write_comparison
-    from srl_eval.display import show_comparison
 
     if len(folders) < 2:
         raise ConfigError("compare needs at least two folders")

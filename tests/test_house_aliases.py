@@ -22,6 +22,7 @@ TRAIN = {
     "test-max-samples": ("evaluation.eval_limit", "7"),
     "attn-implementation": ("model.attention", "eager"),
     "kl-penalty": ("algorithm.beta", "0.5"),
+    "soft-punish-cache": ("algorithm.overlong_buffer", "7"),
 }
 EVAL = {
     "model-id": ("model.model", "m"),
@@ -65,6 +66,23 @@ def resolved(cli, args, capsys) -> dict[str, object]:
 
     lines = [line for line in out.splitlines() if not line.startswith("#")]
     return flat(yaml.safe_load("\n".join(lines)))
+
+
+SWITCHES = {
+    "overlong-filtering": "algorithm.mask_truncated_completions",
+    "use-kl-in-reward": "algorithm.kl_in_reward",
+}
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_an_alias_switches_the_canonical_key_on(name: str, capsys) -> None:
+    found = resolved(train, [*TRAIN_ARGS, "--model", "m", "--beta", "0.1", f"--{name}"], capsys)
+    assert found[SWITCHES[name]] is True
+
+
+def test_the_reference_follows_by_the_name_that_trl_has(capsys) -> None:
+    args = [*TRAIN_ARGS, "--model", "m", "--beta", "0.1", "--ref-model-sync-steps", "512"]
+    assert resolved(train, args, capsys)["algorithm.reference_every"] == 512
 
 
 def with_model(args: list[str], name: str) -> list[str]:

@@ -190,6 +190,13 @@ class TrainConfig(RunConfig):
                 f"rollout.group_size = {self.rollout.group_size}: a completion is compared with "
                 "the others of its prompt; give --group-size 2 or more, or --baseline none"
             )
+        longest, buffer = self.overlong_length, self.algorithm.overlong_buffer
+        if buffer is not None and not buffer <= longest <= self.rollout.max_new_tokens:
+            raise ValueError(
+                f"algorithm.overlong_length {longest} must lie between overlong_buffer {buffer} "
+                f"and max_new_tokens {self.rollout.max_new_tokens}, the longest that a completion "
+                "can be"
+            )
         chunk, group = self.rollout.completions_per_chunk, self.rollout.group_size
         if chunk % group:
             below, above = chunk // group * group, -(-chunk // group) * group
@@ -229,6 +236,11 @@ class TrainConfig(RunConfig):
             "--max-prompt-length": self.data.max_prompt_length,
             "--max-new-tokens": self.rollout.max_new_tokens,
         }
+
+    @property
+    def overlong_length(self) -> int:
+        """The completion length at which the penalty by length is whole."""
+        return self.algorithm.overlong_length or self.rollout.max_new_tokens
 
     @property
     def made(self) -> dict[str, object] | None:

@@ -62,6 +62,8 @@ BUILT: dict[str, Any] = {
         "max_new_tokens": 50,
         "temperature": 0.7,
         "top_p": 0.9,
+        "top_k": 20,
+        "min_p": 0.01,
         "stop": ["?"],
         "chunk_size": 4,
     },
@@ -572,6 +574,8 @@ HELD: dict[str, Held] = {
     ),
     "rollout.temperature": lambda r: ({c.sampling.temperature for c in r.built.rollouts}, {0.7}),
     "rollout.top_p": lambda r: ({c.sampling.top_p for c in r.built.rollouts}, {0.9}),
+    "rollout.top_k": lambda r: ({c.sampling.top_k for c in r.built.rollouts}, {20}),
+    "rollout.min_p": lambda r: ({c.sampling.min_p for c in r.built.rollouts}, {0.01}),
     "rollout.stop": lambda r: ({c.sampling.stop for c in r.built.rollouts}, {("?",)}),
     "rollout.chunk_size": lambda r: (max(len(c.prompts) for c in r.built.engine.calls), 4),
     "rollout.eps_std": lambda r: (

@@ -12,7 +12,7 @@ from srl_data.files import write_text
 from srl_eval.compare import Comparison, as_markdown, compare, span
 from srl_eval.config import EvalConfig
 from srl_eval.grading import get_grader
-from srl_eval.metrics import Metrics, Score, footnotes
+from srl_eval.metrics import Metrics, Score, category_label, footnotes
 from srl_eval.plan import Plan, prepare
 from srl_eval.report import comparison_page, named_scores, write_report
 from srl_eval.run import execute
@@ -122,9 +122,21 @@ def comparison_table(comparison: Comparison) -> Table:
     return table
 
 
+def format_table(metrics: Metrics) -> Table:
+    """Samples by the format of their answers and whether those are right."""
+    table = Table(title="answers by format", title_justify="left")
+    table.add_column("category")
+    for name in ("samples", "%"):
+        table.add_column(name, justify="right")
+    for name, found in metrics.categories.items():
+        table.add_row(category_label(name), str(found.count), f"{100 * found.share:.1f}")
+    return table
+
+
 def show_metrics(metrics: Metrics, console: Console) -> None:
-    """The table and the counts under it."""
+    """The tables and the counts under them."""
     console.print(results_table(metrics))
+    console.print(format_table(metrics))
     for note in footnotes([score for _, score in named_scores(metrics)]):
         console.print(f"note: {note}", style="dim", markup=False)
     counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in metrics.verdicts.items())

@@ -33,12 +33,22 @@ class Score:
     high: float
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Some of a run's samples: how many, and their share of all."""
+
+    count: int
+    share: float
+
+
 @dataclass(frozen=True)
 class Metrics:
     """The scores of one run.
 
-    `accuracy` is greedy accuracy or Avg@N; `verdicts` counts samples; `cut_off` those ended by a
-    cap, with an answer or without; `majority_ties` the problems whose majority answer was a tie.
+    `accuracy` is greedy accuracy or Avg@N; `format` the share of answers in the right format;
+    `categories` the samples by format and answer; `verdicts` counts samples; `cut_off` those ended
+    by a cap, with an answer or without; `majority_ties` the problems whose majority answer was a
+    tie.
     """
 
     task: str
@@ -47,6 +57,8 @@ class Metrics:
     problems: int
     samples_per_problem: int
     accuracy: Score
+    format: Score
+    categories: dict[str, Share]
     pass_at: dict[int, Score]
     majority: Score
     majority_ties: int
@@ -95,6 +107,28 @@ def correct_count(group: Sequence[Sample]) -> int:
     return sum(sample.verdict is Verdict.CORRECT for sample in group)
 
 
+CATEGORIES = ("format_right_answer_right", "format_right_answer_wrong", "format_wrong")
+"""What the answers are counted as; one in the wrong format may be right all the same."""
+
+
+def category_label(name: str) -> str:
+    """A category in words."""
+    return name.replace("_answer", ", answer").replace("_", " ")
+
+
+def category_of(sample: Sample) -> str:
+    """Which of `CATEGORIES` a sample is."""
+    if not sample.in_format:
+        return CATEGORIES[2]
+    return CATEGORIES[0 if sample.verdict is Verdict.CORRECT else 1]
+
+
+def categories(samples: Sequence[Sample]) -> dict[str, Share]:
+    """How many samples are of each category."""
+    counts = Counter(map(category_of, samples))
+    return {name: Share(counts[name], counts[name] / len(samples)) for name in CATEGORIES}
+
+
 def majority_of(group: Sequence[Sample], grader: Grader | None = None) -> tuple[float, bool]:
     """`stats.majority` of a problem's samples; equal answers are one vote, however written."""
     right = [sample.verdict is Verdict.CORRECT for sample in group]
@@ -133,6 +167,8 @@ def compute_metrics(
         problems=len(groups),
         samples_per_problem=count,
         accuracy=score(groups, lambda group: correct_count(group) / count, resamples),
+        format=score(groups, lambda group: sum(s.in_format for s in group) / count, resamples),
+        categories=categories(samples),
         pass_at={
             k: score(groups, lambda g, k=k: pass_at_k(correct_count(g), count, k), resamples)  # type: ignore[misc]
             for k in pass_levels(count)

@@ -14,7 +14,7 @@ from pathlib import Path
 from srl_data.files import write_text
 from srl_eval.compare import HEADERS, INTERVALS, Comparison, cells
 from srl_eval.finished import FinishedRun, read_run
-from srl_eval.metrics import Metrics, Score, footnotes
+from srl_eval.metrics import Metrics, Score, category_label, footnotes
 from srl_eval.samples import Sample
 from srl_eval.typeset import Typesetter
 
@@ -38,6 +38,10 @@ def render_report(run: FinishedRun) -> str:
     ]
     data = {
         "metrics": asdict(metrics),
+        "categories": [
+            (category_label(name), found.count, found.share)
+            for name, found in metrics.categories.items()
+        ],
         "scores": [(name, asdict(score)) for name, score in named_scores(metrics)],
         "model": str(run.identity.get("model")),
         "template": str(run.identity.get("template")),
@@ -88,6 +92,7 @@ def sample_data(sample: Sample, typesetter: Typesetter) -> dict[str, object]:
         "finish": sample.finish_reason,
         "steps": sample.steps,
         "reason": sample.reason,
+        "in_format": sample.in_format,
         "response": typesetter.pieces(text),
     }
 

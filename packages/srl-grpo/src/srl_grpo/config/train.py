@@ -84,7 +84,12 @@ class RolloutSection(Section):
     temperature: Annotated[float, Field(gt=0), Flag(aliases=("sampling-temperature",))] = 1.0
     """Sampling temperature; log-probabilities are taken at it too."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Nucleus sampling; below 1 the trainer's probabilities differ from the sampler's."""
+    """Nucleus sampling: of the likeliest tokens as many as make up this probability; 1 for all.
+    Training renormalises over what top_k, top_p and min_p, in this order, left to draw from."""
+    top_k: Annotated[int, Field(ge=0)] = 0
+    """Sample from the k likeliest tokens; 0 for all."""
+    min_p: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Leave out tokens less likely than this share of the likeliest; 0 for none."""
     stop: StopStrings = ()
     """Text that ends a completion where it first appears; --stop again for another. Its tokens are
     trained on, and the reward does not see it. Stop tokens are the model's own."""
@@ -116,6 +121,15 @@ class RolloutSection(Section):
                 f"are {whole // group * group} and {-(-whole // group) * group}"
             )
         return {"batch_size": whole // group, **given}
+
+    @model_validator(mode="after")
+    def _something_to_draw(self) -> "RolloutSection":
+        if self.top_k == 1:
+            raise ValueError(
+                "top_k 1 leaves a single token to draw: a prompt's completions would be alike, and "
+                "nothing learned; give 2 or more, or 0 for all tokens"
+            )
+        return self
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> "RolloutSection":

@@ -109,8 +109,6 @@ class UpdateOptions:
     """Several samples to a row of tokens; see `srl_grpo.learner.packing`."""
     temperature: float = 1.0
     """At which log-probabilities are taken: the sampler's."""
-    top_p: float = 1.0
-    """Of the sampler; below 1 its log-probabilities are those of the nucleus."""
     max_logprob_difference: float | None = None
     """See `srl_grpo.learner.agreement.limit_of`."""
     seed: int = 0
@@ -265,5 +263,5 @@ class Updater:
         if "sampler_logprobs" not in columns:
             return loss, metrics, torch.zeros(0)
         log_ratios_N = old_logprobs(logprobs_N, columns) - columns["sampler_logprobs"]
-        metrics |= difference_metrics(log_ratios_N, columns["share"], self.options.top_p)
+        metrics |= difference_metrics(log_ratios_N, columns["share"])
         return loss, metrics, log_ratios_N

@@ -123,6 +123,7 @@ def samples_of(groups: Sequence[Group], algorithm: Algorithm) -> list[Sample]:
             advantage=advantage,
             sampler_logprobs=member.completion.logprobs,
             truncated=member.truncated,
+            kept=member.completion.kept,
         )
         for number, (group, row) in enumerate(
             zip(groups, algorithm.advantages(groups), strict=True)

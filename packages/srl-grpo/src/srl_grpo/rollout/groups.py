@@ -141,7 +141,14 @@ def completion_metrics(groups: Sequence[Group]) -> dict[str, float]:
         "completions/clipped_ratio": cut / len(members),
         **shares,
         **reward_means(members),
+        **kept_metrics(members),
     }
+
+
+def kept_metrics(members: Sequence[Scored]) -> dict[str, float]:
+    """The mean number of tokens that a token was drawn from, where filters left some out."""
+    counts = [n for m in members if m.completion.kept for n in m.completion.kept.counts]
+    return {"sampling/kept_tokens": mean(counts)} if counts else {}
 
 
 def reward_means(members: Sequence[Scored]) -> dict[str, float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from srl_data.command.errors import DataError
 from srl_data.prompts import Template
+from srl_eval.answer_form import check_stops
 from srl_eval.generate import Sampling
 from srl_grpo.config.algorithm import AlgorithmSection
 from srl_grpo.config.train import TrainConfig
@@ -53,6 +54,7 @@ def open_stage(setup: Setup[TrainConfig]) -> Iterator[tuple[Session[TrainConfig]
     check_paths(setup)
     kind = kind_of_run(setup.config, rewards.required_columns)
     setup, template = choose_template(setup, kind)
+    check_stops(template, setup.config.rollout.stop)
     config, world, note = setup.config, setup.world, setup.display.note
     for caution in config.algorithm.cautions:
         note(caution)
@@ -187,7 +189,6 @@ def update_options(config: TrainConfig, normalisation: Normalisation) -> UpdateO
         micro_batches=config.engine.gradient_accumulation_steps,
         packing=config.engine.packing,
         temperature=config.rollout.temperature,
-        top_p=config.rollout.top_p,
         max_logprob_difference=config.algorithm.max_logprob_difference,
         seed=config.seed,
     )
@@ -199,8 +200,11 @@ def sampling_of(config: TrainConfig, model: PromptedModel) -> Sampling:
         max_new_tokens=config.rollout.max_new_tokens,
         temperature=config.rollout.temperature,
         top_p=config.rollout.top_p,
+        top_k=config.rollout.top_k,
+        min_p=config.rollout.min_p,
         stop_token_ids=stops_of(model.model, model.prompts),
         stop=config.rollout.stop,
+        record_kept=True,
     )
 
 

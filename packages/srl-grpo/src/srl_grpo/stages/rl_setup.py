@@ -1,6 +1,6 @@
 """How the stage of reinforcement learning and its session are put together from a config."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +10,8 @@ from srl_data.prompts import Template
 from srl_eval.answer_form import check_stops
 from srl_eval.generate import Sampling
 from srl_grpo.config.algorithm import AlgorithmSection
+from srl_grpo.config.run import RunConfig
+from srl_grpo.config.sampled import Q, SampledConfig
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.data.prompting import stops_of
 from srl_grpo.data.prompts import (
@@ -34,6 +36,7 @@ from srl_grpo.objective.options import LossOptions
 from srl_grpo.rollout.algorithm import algorithm_of
 from srl_grpo.rollout.engines import transformers_rollout
 from srl_grpo.rollout.golds import check_golds
+from srl_grpo.rollout.groups import Scored
 from srl_grpo.rollout.penalties import KLPenalty, OverlongPenalty, Penalty
 from srl_grpo.rollout.rewards import make_rewards
 from srl_grpo.rollout.scoring import Scorer
@@ -74,9 +77,7 @@ def open_stage(setup: Setup[TrainConfig]) -> Iterator[tuple[Session[TrainConfig]
         yield session, make_stage(session, prompts, scorer, held_out, reference)
 
 
-def choose_template(
-    setup: Setup[TrainConfig], kind: RecordKind
-) -> tuple[Setup[TrainConfig], Template]:
+def choose_template(setup: Setup[Q], kind: RecordKind) -> tuple[Setup[Q], Template]:
     """The prompt template for a kind of record, and the setup that names it."""
     chosen = same_on_all_ranks(setup.config, kind, setup.start.prompts, setup.world)
     if chosen.note:
@@ -194,7 +195,7 @@ def update_options(config: TrainConfig, normalisation: Normalisation) -> UpdateO
     )
 
 
-def sampling_of(config: TrainConfig, model: PromptedModel) -> Sampling:
+def sampling_of(config: SampledConfig, model: PromptedModel) -> Sampling:
     """How rollouts are drawn."""
     return Sampling(
         max_new_tokens=config.rollout.max_new_tokens,
@@ -208,7 +209,7 @@ def sampling_of(config: TrainConfig, model: PromptedModel) -> Sampling:
     )
 
 
-def make_policy(setup: Setup[TrainConfig], model: PromptedModel) -> Policy:
+def make_policy(setup: Setup[RunConfig], model: PromptedModel) -> Policy:
     """The policy, whose scoring is tried where the run is fresh."""
     policy = Policy(model.model)
     if setup.start.checkpoint is None:
@@ -217,9 +218,13 @@ def make_policy(setup: Setup[TrainConfig], model: PromptedModel) -> Policy:
 
 
 def make_held_out(
-    setup: Setup[TrainConfig], kind: RecordKind, model: PromptedModel, scorer: Scorer
+    setup: Setup[SampledConfig],
+    kind: RecordKind,
+    model: PromptedModel,
+    scorer: Scorer,
+    right: Callable[[Scored], bool] | None = None,
 ) -> HeldOut | None:
-    """The held-out set, if there is one to evaluate on."""
+    """The held-out set, if there is one to evaluate on; for `right` see `HeldOut`."""
     config, note = setup.config, setup.display.note
     records = heldout_records(config, kind, note)
     if not (config.evaluation.eval_every or config.evaluation.before_after):
@@ -242,12 +247,18 @@ def make_held_out(
     )
     stepwise = model.prompts.template.stepwise  # else no prompt shows the steps so far
     return HeldOut(
-        found.prompts, scorer, sampling, config.seed, setup.world, chains if stepwise else None
+        found.prompts,
+        scorer,
+        sampling,
+        config.seed,
+        setup.world,
+        chains if stepwise else None,
+        right,
     )
 
 
 def describe(
-    config: TrainConfig, model: PromptedModel, prompts: int, held_out: HeldOut | None
+    config: SampledConfig, model: PromptedModel, prompts: int, held_out: HeldOut | None
 ) -> Inputs:
     """What the run is about to start with; reads the data files once more for their checksums."""
     data, val = config.data, None

@@ -148,6 +148,8 @@ def run_and_show(task: TaskSpec, config: EvalConfig) -> Metrics:
     write_report(plan.output_dir)
     show_metrics(metrics, console)
     written = f"wrote {plan.output_dir}/results.jsonl, metrics.json and report.html"
+    if config.output.summary is not None:
+        written += f", and {config.output.summary}"
     console.print(written, markup=False, highlight=False, soft_wrap=True)
     return metrics
 

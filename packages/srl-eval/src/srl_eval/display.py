@@ -8,18 +8,21 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from srl_data.files import write_text
-from srl_eval.compare import Comparison, as_markdown, compare, span
+from srl_eval.compare import Comparison, SideBySide, compare_all
+from srl_eval.comparison_files import write_comparison
+from srl_eval.comparison_text import error, flip_lines, overview, percent, span, with_error, words
 from srl_eval.config import EvalConfig
 from srl_eval.grading import get_grader
-from srl_eval.metrics import Metrics, Score, footnotes
+from srl_eval.metrics import Metrics, Score, category_label, footnotes
 from srl_eval.plan import Plan, prepare
-from srl_eval.report import comparison_page, named_scores, write_report
+from srl_eval.report import named_scores, write_report
 from srl_eval.run import execute
 from srl_eval.suite import Entry, SuiteConfig, comparable, run_suite
 from srl_eval.tasks import TaskSpec
 
 _PROMPT_HEAD, _PROMPT_TAIL = 1000, 600  # characters of the first prompt: its problem is at its end
+_MOST_NAMES = 12
+"""Flipped problems that the terminal names."""
 
 
 def settings(plan: Plan) -> list[tuple[str, str]]:
@@ -76,10 +79,9 @@ def shortened(prompt: str) -> str:
     return f"{prompt[:_PROMPT_HEAD]}\n[... {cut} characters ...]\n{prompt[-_PROMPT_TAIL:]}"
 
 
-def percent(score: Score) -> tuple[str, str, str]:
+def in_percent(score: Score) -> tuple[str, str, str]:
     """Mean, standard error and interval in percent."""
-    interval = f"{100 * score.low:.1f} to {100 * score.high:.1f}"
-    return f"{100 * score.mean:.1f}", f"{100 * score.stderr:.1f}", interval
+    return percent(score.mean), error(score.stderr), span((score.low, score.high))
 
 
 def results_table(metrics: Metrics) -> Table:
@@ -93,7 +95,7 @@ def results_table(metrics: Metrics) -> Table:
     for name in ("%", "std. error", "95 % interval"):
         table.add_column(name, justify="right")
     for n, (name, score) in enumerate(named_scores(metrics)):
-        table.add_row(name, *percent(score), style="" if n else "bold")
+        table.add_row(name, *in_percent(score), style="" if n else "bold")
     return table
 
 
@@ -112,7 +114,7 @@ def comparison_table(comparison: Comparison) -> Table:
         change, interval = row.difference, row.difference_interval
         table.add_row(
             row.name,
-            f"{100 * row.score:.1f} \u00b1 {100 * row.stderr:.1f}",
+            with_error(row.score, row.stderr),
             span(row.interval),
             ""
             if change is None or interval is None
@@ -122,11 +124,68 @@ def comparison_table(comparison: Comparison) -> Table:
     return table
 
 
-def show_metrics(metrics: Metrics, console: Console) -> None:
-    """The table and the counts under it."""
-    console.print(results_table(metrics))
-    for note in footnotes([score for _, score in named_scores(metrics)]):
+def categories_table(comparison: Comparison) -> Table:
+    """What became of each run's samples, as counts and shares."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("run", overflow="fold")
+    rows = comparison.rows
+    shown = [name for name in rows[0].verdicts if any(row.verdicts[name].count for row in rows)]
+    for name in shown:
+        table.add_column(f"{words(name)} %", justify="right")
+    for row in rows:
+        found = [row.verdicts[name] for name in shown]
+        table.add_row(row.name, *(f"{percent(each.share)} ({each.count})" for each in found))
+    return table
+
+
+def overview_table(side: SideBySide) -> Table:
+    """Runs down, tasks across."""
+    headers, rows = overview(side)
+    table = Table(title="score in %, difference to the first run", title_justify="left")
+    for name in headers:
+        table.add_column(name, justify="left" if name == headers[0] else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def show_comparison(side: SideBySide, console: Console) -> None:
+    """All tables, which problems flipped, and the notes."""
+    if len(side.comparisons) > 1 and side.shared_names:
+        console.print(overview_table(side))
+    for comparison in side.comparisons:
+        console.print(comparison_table(comparison))
+        console.print(categories_table(comparison))
+        for row in comparison.rows[1:]:
+            for line in flip_lines(row, comparison.rows[0].name, _MOST_NAMES):
+                console.print(line, markup=False, highlight=False)
+        show_notes(comparison.notes, console)
+    show_notes(side.notes, console)
+
+
+def show_notes(notes: Sequence[str], console: Console) -> None:
+    """A line each."""
+    for note in notes:
         console.print(f"note: {note}", style="dim", markup=False)
+
+
+def format_table(metrics: Metrics) -> Table:
+    """Samples by the format of their answers and whether those are right."""
+    table = Table(title="answers by format", title_justify="left")
+    table.add_column("category")
+    for name in ("samples", "%"):
+        table.add_column(name, justify="right")
+    for name, found in metrics.categories.items():
+        table.add_row(category_label(name), str(found.count), f"{100 * found.share:.1f}")
+    return table
+
+
+def show_metrics(metrics: Metrics, console: Console) -> None:
+    """The tables and the counts under them."""
+    console.print(results_table(metrics))
+    show_notes(footnotes(dict(named_scores(metrics))), console)
+    console.print(format_table(metrics))
+    show_notes(footnotes(dict(named_scores(metrics))), console)
     counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in metrics.verdicts.items())
     console.print(f"samples: {counts}; {metrics.cut_off} cut off by a cap")
     console.print(
@@ -144,9 +203,9 @@ def suite_table(finished: Sequence[tuple[Entry, Metrics]]) -> Table:
         table.add_column(name, justify="right", overflow="fold")
     rows: dict[str, dict[str, str]] = {}
     for entry, metrics in finished:
-        mean, error, _ = percent(metrics.accuracy)
+        score = with_error(metrics.accuracy.mean, metrics.accuracy.stderr)
         partial = " (partial)" if metrics.partial else ""
-        rows.setdefault(entry.model, {})[entry.folder.name] = f"{mean} \u00b1 {error}{partial}"
+        rows.setdefault(entry.model, {})[entry.folder.name] = f"{score}{partial}"
     for model, cells in rows.items():
         table.add_row(model, *(cells[name] for name in columns))
     return table
@@ -172,9 +231,6 @@ def run_and_show_suite(suite: SuiteConfig) -> None:
     console.print(suite_table(finished))
     if len(suite.models) > 1:
         for name, folders in comparable(suite).items():
-            comparison = compare(folders)
-            console.print(comparison_table(comparison))
-            for note in comparison.notes:
-                console.print(f"note: {note}", style="dim", markup=False)
-            write_text(suite.output_dir / f"compare_{name}.md", as_markdown(comparison))
-            write_text(suite.output_dir / f"compare_{name}.html", comparison_page(comparison))
+            side = compare_all(folders)
+            show_comparison(side, console)
+            write_comparison(side, suite.output_dir, f"compare_{name}")

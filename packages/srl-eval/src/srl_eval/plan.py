@@ -14,6 +14,7 @@ from srl_data.command.errors import ConfigError, DataError
 from srl_data.prompt_format import Prompt, open_prompts
 from srl_data.prompt_record import chat_options
 from srl_data.records import PromptAnswer
+from srl_eval.answer_form import check_stops
 from srl_eval.config import EvalConfig, resolve_sampling
 from srl_eval.fewshot import FewShot, load_fewshot, next_turn_marks, with_examples
 from srl_eval.generate.sampling import Sampling
@@ -110,6 +111,7 @@ def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) 
     data = load_problems(task, config.data.data_path, config.data.data_revision, config.data.limit)
     today = None if config.output.overwrite else first_day(output_folder(task, config))
     subject = asked_as(subject, config, today) if subject else open_subject(config, today)
+    check_stops(subject.template, config.decoding.stop)
     stepwise = is_stepwise(config, subject)
     fewshot = load_fewshot(task, config, data)
     ends: tuple[str, ...] = ()

@@ -64,7 +64,12 @@ class Runner:
     def _judge(self, chunk: Sequence[WorkItem], answers: Sequence[Answer]) -> list[Sample]:
         problems = self._plan.data.problems
         candidates = [
-            Candidate(answer.answer_text, answer.finish_reason, Gold.of(problems[item.doc]))
+            Candidate(
+                answer.answer_text,
+                answer.finish_reason,
+                Gold.of(problems[item.doc]),
+                answer.bare,
+            )
             for item, answer in zip(chunk, answers, strict=True)
         ]
         judgements = judge(self._grader, candidates)
@@ -88,6 +93,8 @@ class Runner:
             steps=answer.steps,
             answer_text=None if answer.answer_text == answer.response else answer.answer_text,
             reason=judgement.reason,
+            bare=answer.bare,
+            in_grammar=answer.in_grammar,
         )
 
     def _note(self, seconds: float) -> str:

@@ -4,7 +4,7 @@ Seeds depend on the prompt alone, so that evaluations of one run are paired. Lef
 (`srl_eval`), which evaluate checkpoints.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +23,10 @@ Values = dict[str, list[float]]
 
 
 class HeldOut:
-    """A held-out set and how to evaluate a policy on it; without `chains`, none is tried."""
+    """A held-out set and how to evaluate a policy on it; without `chains`, none is tried.
+
+    With `right`, which tells a right completion, there is an accuracy besides.
+    """
 
     def __init__(
         self,
@@ -33,10 +36,11 @@ class HeldOut:
         seed: int,
         world: World,
         chains: Chains | None = None,
+        right: Callable[[Scored], bool] | None = None,
     ) -> None:
         self.prompts, self.chains = list(prompts), chains
         self.to_solve = chains.problems(prompts) if chains else []
-        self._scorer, self._seed, self._world = scorer, seed, world
+        self._scorer, self._seed, self._world, self._right = scorer, seed, world, right
         self._sampling, self._greedy = sampling, replace(sampling, temperature=0.0, top_p=1.0)
 
     @property
@@ -59,8 +63,8 @@ class HeldOut:
         """Sampled and greedy values per instance, `final_answer` per problem. Collective.
 
         Names: `reward`, `exact`, `invalid` (sampled); `greedy_reward`, `greedy_exact`; with several
-        rewards `reward/NAME` (sampled) of each that applies throughout; and, where problems have
-        boxed answers, `final_answer`.
+        rewards `reward/NAME` (sampled) of each that applies throughout; where it is told what is
+        right, `accuracy` (greedy); and, where problems have boxed answers, `final_answer`.
         """
         sampled = self._score(rollout, self.prompts, self._sampling)
         greedy = self._score(rollout, self.prompts, self._greedy)
@@ -75,6 +79,8 @@ class HeldOut:
             values = {name: values[name] for name in ("reward", "greedy_reward")}
         if len(sampled[0].rewards) > 1:
             values |= reward_values(sampled)
+        if self._right is not None:
+            values["accuracy"] = [float(self._right(item)) for item in greedy]
         if self.chains and self.to_solve:
             values["final_answer"] = self.chains.solve(self.to_solve, rollout, self._world)
         return values
@@ -108,28 +114,6 @@ def reward_values(sampled: Sequence[Scored]) -> Values:
 def means(values: Values) -> dict[str, float]:
     """The mean of each metric."""
     return {name: float(np.mean(items)) for name, items in values.items()}
-
-
-def paired_interval(
-    before: Sequence[float],
-    after: Sequence[float],
-    clusters: Sequence[str],
-    seed: int = 0,
-    resamples: int = 2000,
-) -> tuple[float, float]:
-    """95 % interval of the mean difference `after - before`, by bootstrap over clusters.
-
-    Items of one cluster (steps of one problem) are drawn together, since they are not independent.
-    """
-    _, index_N = np.unique(np.asarray(clusters), return_inverse=True)
-    count = int(index_N.max()) + 1
-    difference_N = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
-    sums_C = np.bincount(index_N, weights=difference_N, minlength=count)
-    sizes_C = np.bincount(index_N, minlength=count)
-    draws_RC = np.random.default_rng(seed).integers(count, size=(resamples, count))
-    means_R = sums_C[draws_RC].sum(axis=1) / sizes_C[draws_RC].sum(axis=1)
-    low, high = np.quantile(means_R, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def problem_of(prompt: TrainingPrompt) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from srl_data.command.errors import ConfigError
 from srl_data.prompts import Template
+from srl_eval.answer_form import check_stops
 from srl_eval.generate import Sampling
 from srl_grpo.config.reward import RewardSection
 from srl_grpo.config.sft import SftConfig
@@ -21,7 +22,6 @@ from srl_grpo.data.training_template import (
 from srl_grpo.heldout.chains import Chains
 from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.heldout.examples import HeldOutExamples, prompt_of
-from srl_grpo.heldout.form import grammar_of
 from srl_grpo.learner.model import context_length
 from srl_grpo.learner.packing_check import check_scoring
 from srl_grpo.learner.policy import Policy
@@ -91,6 +91,7 @@ def make_held_out(setup: Setup[SftConfig], model: PromptedModel) -> HeldOutExamp
         if config.data.val_path is not None:
             setup.display.note("--val-data is not read: give --eval-steps or --before-after")
         return None
+    check_stops(model.prompts.template, config.generation.stop)
     examples = load(setup, model, "eval")
     if not examples:
         raise ConfigError(
@@ -105,7 +106,7 @@ def make_held_out(setup: Setup[SftConfig], model: PromptedModel) -> HeldOutExamp
         tokenizer=model.tokenizer,
         world=setup.world,
         seed=config.seed,
-        grammar=grammar_of(model.prompts.template),
+        template=model.prompts.template,
         grader=config.data.grader,
         steps=steps_of(setup, model, examples, sampling),
     )

@@ -189,7 +189,7 @@ class ChainProblem:
     @property
     def answer_meta(self) -> dict[str, object]:
         """The origin, the answer and how it is graded."""
-        return {**self.meta, "answer": self.answer, "grader": GRADER}
+        return self.meta | {"answer": self.answer, "grader": GRADER}
 
     def instances(self) -> Iterator[SrlInstance]:
         """An SRL instance per step; its meta has the working, which no prompt shows."""

@@ -37,6 +37,7 @@ DRY = {
     ("srl-data", "grade"): ["a.jsonl"],
     ("srl-data", "inspect"): ["a.jsonl"],
     ("srl-data", "synth", "arithmetic"): ["--output", "a.jsonl"],
+    ("srl-data", "synth", "chain"): ["--output", "a.jsonl"],
     ("srl-eval", "file"): ["--task-file", "a.jsonl", "--grader", "math"],
     ("srl-grpo", "sft"): ["--model", "m", "--data", "a.jsonl"],
     ("srl-grpo", "train"): ["--config", "smoke_test"],

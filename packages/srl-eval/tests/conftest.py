@@ -153,12 +153,18 @@ def run(
     """Evaluates a pretended model that is right with probability `skill`; its folder."""
 
     def make(
-        name: str, skill: float, text: str = "", task: str = "aime24", **sections: dict[str, object]
+        name: str,
+        skill: float,
+        text: str = "",
+        end: str = "",
+        task: str = "aime24",
+        template: str = "boxed",
+        **sections: dict[str, object],
     ) -> Path:
         def reply(prompt: str, seed: int) -> str:
             number = int(prompt.split("Problem ")[1].split("?", maxsplit=1)[0])
             right = random.Random(seed).random() < skill
-            return f"{text}\\boxed{{{number if right else 999}}}"
+            return f"{text}\\boxed{{{number if right else 999}}}{end}"
 
         folder = tmp_path / name
         tree: dict[str, dict[str, object]] = {
@@ -167,7 +173,11 @@ def run(
             "output": {"output_dir": folder, "bootstrap": 200},
         }
         subject = live_subject(
-            scripted(reply), tokenizer, stop_token_ids=(0,), window=None, label=name
+            *(scripted(reply), tokenizer),
+            stop_token_ids=(0,),
+            window=None,
+            label=name,
+            template=template,
         )
         evaluate(get_task(task), EvalConfig.model_validate({**tree, **sections}), subject)
         return folder

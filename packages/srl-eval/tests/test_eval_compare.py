@@ -99,6 +99,38 @@ def test_categories_are_counts_and_shares_of_what_is_compared(run: Run) -> None:
     assert first.verdicts["correct"].share == first.score
 
 
+def test_format_and_right_answers_in_it_are_counted(run: Run) -> None:
+    answer = "thinking</think> <answer>"
+    strict = greedy(run, "strict", 0.5, text=answer, template="r1_zero", end="</answer>")
+    loose = greedy(run, "loose", 0.5, text=answer, template="r1_zero")
+    first, second = compare([strict, loose], resamples=100).rows
+    assert (first.format.count, first.format.share) == (8, 1.0)
+    assert first.categories["format_right_answer_right"].share == first.score
+    assert first.categories["format_right_answer_wrong"].count == 8 - round(8 * first.score)
+    assert second.format.count == 0
+    assert second.categories["format_wrong"].count == 8
+    side = compare_all([strict, loose], resamples=100)
+    assert "| strict | 8 | 8 (100.0 %) |" in as_markdown(side)
+    assert '<td class="n">8 (100.0 %)</td>' in comparison_page(side)
+    (task,) = json.loads(encoded(side))["tasks"]
+    assert [each["format"]["share"] for each in task["runs"]] == [1.0, 0.0]
+    assert not any("right format" in note for note in task["notes"])
+    boxed = greedy(run, "boxed", 0.5)
+    notes = compare([strict, boxed], resamples=100).notes
+    assert any("grammar for strict, and an answer" in note for note in notes)
+
+
+def test_runs_recorded_without_a_format_still_compare(run: Run) -> None:
+    folders = [run("old", 0.5), run("new", 0.5)]
+    results = folders[0] / "results.jsonl"
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    for line in lines:
+        del line["in_grammar"], line["bare"]
+    results.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    old, new = compare(folders, resamples=100).rows
+    assert (old.format, old.categories, old.score) == (new.format, new.categories, new.score)
+
+
 def test_any_number_of_runs_stands_against_the_first(run: Run) -> None:
     found = compare([run(f"r{n}", skill) for n, skill in enumerate((0.5, 0.1, 0.9))])
     assert [row.name for row in found.rows] == ["r0", "r1", "r2"]

@@ -9,7 +9,7 @@ from srl_eval.arms import Group, groups, read_named
 from srl_eval.finished import FinishedRun, paired_scores
 from srl_eval.flips import Flip, flips
 from srl_eval.grading import Verdict
-from srl_eval.metrics import Share
+from srl_eval.metrics import Share, categories
 from srl_eval.samples import Sample
 from srl_eval.stats import Floats, clustered_stderr, difference_interval, share_interval
 
@@ -27,8 +27,8 @@ class Row:
     """One run: its score, and its difference to the first run (None for the first itself).
 
     Scores are shares of correct samples over the problems that all runs have. `flips` are the
-    problems on which the run is better or worse than the first; `verdicts` what became of its
-    samples; `tokens` is their mean length.
+    problems on which the run is better or worse than the first. Of its samples, `format` are in the
+    right format, `categories` and `verdicts` say what became of all; `tokens` is their mean length.
     """
 
     name: str
@@ -43,6 +43,8 @@ class Row:
     difference: float | None
     difference_interval: tuple[float, float] | None
     flips: list[Flip]
+    format: Share
+    categories: dict[str, Share]
     verdicts: dict[str, Share]
     tokens: float
 
@@ -149,9 +151,16 @@ def row_of(group: Group, place: int, ids: Sequence[str], score_RP: Floats, resam
         difference=float(change_P.mean()) if place else None,
         difference_interval=difference_interval(change_P, resamples, 0) if place else None,
         flips=flips(group.runs[0], run, ids, score_RP[0], score_P) if place else [],
+        format=share_of([sample.in_format for sample in samples]),
+        categories=categories(samples),
         verdicts=verdict_shares(samples),
         tokens=sum(sample.completion_tokens for sample in samples) / len(samples),
     )
+
+
+def share_of(flags: Sequence[bool]) -> Share:
+    """How many are true."""
+    return Share(sum(flags), sum(flags) / len(flags))
 
 
 def verdict_shares(samples: Sequence[Sample]) -> dict[str, Share]:
@@ -175,4 +184,21 @@ def comparison_notes(runs: Sequence[FinishedRun], names: Sequence[str], common: 
         values = {str(run.identity.get(key, 0)) for run in runs}
         if len(values) > 1:
             notes.append(f"the runs differ in {key}: {', '.join(sorted(values))}")
-    return notes
+    return notes + format_notes(runs, names)
+
+
+def format_notes(runs: Sequence[FinishedRun], names: Sequence[str]) -> list[str]:
+    """A line where the right format is not the same thing in all runs."""
+    strict = [
+        name
+        for name, run in zip(names, runs, strict=True)
+        if any(sample.in_grammar is not None for sample in run.samples)
+    ]
+    if not strict or len(strict) == len(names):
+        return []
+    other = [name for name in names if name not in strict]
+    note = (
+        f"the right format is the prompt template's whole grammar for {', '.join(strict)}, and an "
+        f"answer where the grader looks for one for {', '.join(other)}"
+    )
+    return [note]

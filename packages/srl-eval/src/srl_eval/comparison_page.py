@@ -7,12 +7,14 @@ from importlib.resources import files
 from srl_eval.compare import Comparison, Row, SideBySide
 from srl_eval.comparison_text import (
     INTERVALS,
-    category_cells,
-    category_headers,
     cells,
+    format_cells,
+    format_headers,
     headers,
     overview,
     percent,
+    verdict_cells,
+    verdict_headers,
     words,
 )
 from srl_eval.flips import Flip
@@ -46,7 +48,8 @@ def section(comparison: Comparison, *, is_titled: bool) -> str:
     flipped = "".join(flip_list(row, first) for row in comparison.rows[1:] if row.flips)
     return (
         f"{title}{score_table(comparison)}<h3>What became of the samples</h3>\n"
-        f"{bars(comparison)}{category_table(comparison)}"
+        f"{bars(comparison)}{verdict_table(comparison)}"
+        f"<h3>Answers by format</h3>\n{format_table(comparison)}"
         + (f"<h3>Problems that flipped</h3>\n{flipped}" if flipped else "")
         + notes
     )
@@ -110,9 +113,14 @@ def parts(row: Row) -> str:
     )
 
 
-def category_table(comparison: Comparison) -> str:
-    """Counts and shares of the categories."""
-    return table(category_headers(comparison), [category_cells(row) for row in comparison.rows])
+def format_table(comparison: Comparison) -> str:
+    """Counts and shares of the right format, and of right answers in it."""
+    return table(format_headers(comparison), [format_cells(row) for row in comparison.rows])
+
+
+def verdict_table(comparison: Comparison) -> str:
+    """Counts and shares of the verdicts."""
+    return table(verdict_headers(comparison), [verdict_cells(row) for row in comparison.rows])
 
 
 def flip_list(row: Row, first: Row) -> str:

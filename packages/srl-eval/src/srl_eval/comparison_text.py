@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from srl_eval.compare import Comparison, Row, SideBySide
 from srl_eval.flips import Flip
-from srl_eval.metrics import NO_SPREAD
+from srl_eval.metrics import NO_SPREAD, Share, category_label
 
 INTERVALS = (
     "Intervals are percentile bootstraps over problems, or the exact binomial ones where all "
@@ -67,15 +67,29 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def category_headers(comparison: Comparison) -> list[str]:
-    """Columns of the table of categories: samples, each verdict, and the mean length."""
+def format_headers(comparison: Comparison) -> list[str]:
+    """Columns of the table of formats: samples, those in the right one, and the categories."""
+    return ["run", "samples", "right format", *map(category_label, comparison.rows[0].categories)]
+
+
+def format_cells(row: Row) -> list[str]:
+    """A row of it, each as its count and its share."""
+    return [row.name, str(row.samples), *map(counted, (row.format, *row.categories.values()))]
+
+
+def verdict_headers(comparison: Comparison) -> list[str]:
+    """Columns of the table of verdicts: samples, each verdict, and the mean length."""
     return ["run", "samples", *map(words, comparison.rows[0].verdicts), "tokens"]
 
 
-def category_cells(row: Row) -> list[str]:
-    """A row of the table of categories, each as its count and its share."""
-    shares = [f"{found.count} ({percent(found.share)} %)" for found in row.verdicts.values()]
-    return [row.name, str(row.samples), *shares, f"{row.tokens:.0f}"]
+def verdict_cells(row: Row) -> list[str]:
+    """A row of it, each as its count and its share."""
+    return [row.name, str(row.samples), *map(counted, row.verdicts.values()), f"{row.tokens:.0f}"]
+
+
+def counted(found: Share) -> str:
+    """A count and its share in percent."""
+    return f"{found.count} ({percent(found.share)} %)"
 
 
 def overview(side: SideBySide) -> tuple[list[str], list[list[str]]]:
@@ -128,14 +142,15 @@ def as_markdown(side: SideBySide) -> str:
 def section(comparison: Comparison) -> list[str]:
     """The tables of one task."""
     rows, first = comparison.rows, comparison.rows[0].name
-    categories = [category_cells(row) for row in rows]
     labels = 1 if comparison.is_of_one_mode else 2
     flipped = [line for row in rows[1:] for line in flip_lines(row, first, MOST_NAMES)]
     notes = [f"Note: {plain(note)}." for note in comparison.notes]
     return [
         *markdown_table(headers(comparison), [cells(comparison, row) for row in rows], labels),
         "",
-        *markdown_table(category_headers(comparison), categories, labels=1),
+        *markdown_table(format_headers(comparison), map(format_cells, rows), labels=1),
+        "",
+        *markdown_table(verdict_headers(comparison), map(verdict_cells, rows), labels=1),
         "",
         *(f"- {plain(line)}" for line in flipped),
         *([""] if flipped else []),

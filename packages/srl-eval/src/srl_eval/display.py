@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from srl_eval.compare import Comparison, SideBySide, compare_all
+from srl_eval.compare import compare_all
+from srl_eval.comparison_display import show_comparison, show_notes
 from srl_eval.comparison_files import write_comparison
-from srl_eval.comparison_text import error, flip_lines, overview, percent, span, with_error, words
+from srl_eval.comparison_text import error, percent, span, with_error
 from srl_eval.config import EvalConfig
 from srl_eval.grading import get_grader
 from srl_eval.metrics import Metrics, Score, category_label, footnotes
@@ -21,8 +21,6 @@ from srl_eval.suite import Entry, SuiteConfig, comparable, run_suite
 from srl_eval.tasks import TaskSpec
 
 _PROMPT_HEAD, _PROMPT_TAIL = 1000, 600  # characters of the first prompt: its problem is at its end
-_MOST_NAMES = 12
-"""Flipped problems that the terminal names."""
 
 
 def settings(plan: Plan) -> list[tuple[str, str]]:
@@ -99,76 +97,6 @@ def results_table(metrics: Metrics) -> Table:
     return table
 
 
-def comparison_table(comparison: Comparison) -> Table:
-    """Runs side by side, narrow enough for 80 columns."""
-    table = Table(
-        title=comparison.title,
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    table.add_column("run", overflow="fold")
-    for name in ("score %", "95 % interval", "difference", "better\n/worse"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in comparison.rows:
-        change, interval = row.difference, row.difference_interval
-        table.add_row(
-            row.name,
-            with_error(row.score, row.stderr),
-            span(row.interval),
-            ""
-            if change is None or interval is None
-            else f"{100 * change:+.1f} ({span(interval, signed=True)})",
-            "" if change is None else f"{row.wins}/{row.losses}",
-        )
-    return table
-
-
-def categories_table(comparison: Comparison) -> Table:
-    """What became of each run's samples, as counts and shares."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("run", overflow="fold")
-    rows = comparison.rows
-    shown = [name for name in rows[0].verdicts if any(row.verdicts[name].count for row in rows)]
-    for name in shown:
-        table.add_column(f"{words(name)} %", justify="right")
-    for row in rows:
-        found = [row.verdicts[name] for name in shown]
-        table.add_row(row.name, *(f"{percent(each.share)} ({each.count})" for each in found))
-    return table
-
-
-def overview_table(side: SideBySide) -> Table:
-    """Runs down, tasks across."""
-    headers, rows = overview(side)
-    table = Table(title="score in %, difference to the first run", title_justify="left")
-    for name in headers:
-        table.add_column(name, justify="left" if name == headers[0] else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def show_comparison(side: SideBySide, console: Console) -> None:
-    """All tables, which problems flipped, and the notes."""
-    if len(side.comparisons) > 1 and side.shared_names:
-        console.print(overview_table(side))
-    for comparison in side.comparisons:
-        console.print(comparison_table(comparison))
-        console.print(categories_table(comparison))
-        for row in comparison.rows[1:]:
-            for line in flip_lines(row, comparison.rows[0].name, _MOST_NAMES):
-                console.print(line, markup=False, highlight=False)
-        show_notes(comparison.notes, console)
-    show_notes(side.notes, console)
-
-
-def show_notes(notes: Sequence[str], console: Console) -> None:
-    """A line each."""
-    for note in notes:
-        console.print(f"note: {note}", style="dim", markup=False)
-
-
 def format_table(metrics: Metrics) -> Table:
     """Samples by the format of their answers and whether those are right."""
     table = Table(title="answers by format", title_justify="left")
@@ -220,6 +148,8 @@ def run_and_show(task: TaskSpec, config: EvalConfig) -> Metrics:
     write_report(plan.output_dir)
     show_metrics(metrics, console)
     written = f"wrote {plan.output_dir}/results.jsonl, metrics.json and report.html"
+    if config.output.summary is not None:
+        written += f", and {config.output.summary}"
     console.print(written, markup=False, highlight=False, soft_wrap=True)
     return metrics
 

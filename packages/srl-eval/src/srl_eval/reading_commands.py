@@ -32,8 +32,8 @@ def compare(folders: tuple[Path, ...], output_dir: Path | None, *, as_json: bool
 
     from srl_data.command.errors import ConfigError
     from srl_eval.compare import compare_all
+    from srl_eval.comparison_display import show_comparison
     from srl_eval.comparison_files import encoded, write_comparison
-    from srl_eval.display import show_comparison
 
     if len(folders) < 2:
         raise ConfigError("compare needs at least two folders")
@@ -50,14 +50,20 @@ def compare(folders: tuple[Path, ...], output_dir: Path | None, *, as_json: bool
 @click.command("rescore")
 @click.argument("folder", type=FOLDER)
 @click.option("--grader", help="Another grader than the run's own.")
-def rescore(folder: Path, grader: str | None) -> None:
+@click.option("--summary", type=click.Path(path_type=Path), help="Flat JSON file to write as well.")
+def rescore(folder: Path, grader: str | None, summary: Path | None) -> None:
     """Judge a run's stored responses again, without generating."""
     from rich.console import Console
 
     from srl_eval.display import show_metrics
+    from srl_eval.finished import read_run
     from srl_eval.finished import rescore as judge_folder
+    from srl_eval.summary import check_summary, write_summary
 
+    check_summary(summary, folder)
     done = judge_folder(folder, grader)
+    if summary is not None:
+        write_summary(summary, done.metrics, read_run(folder).identity)
     show_metrics(done.metrics, Console())
     click.echo(f"{len(done.changed)} verdicts changed")
     for old, new in done.changed[:20]:

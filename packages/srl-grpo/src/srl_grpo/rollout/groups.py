@@ -30,6 +30,11 @@ class Scored:
     parts: dict[str, object] = field(default_factory=dict)
     """What the reward wants shown: thinking, action, per-part values."""
 
+    @property
+    def truncated(self) -> bool:
+        """Whether the completion was cut off at the sampler's longest."""
+        return self.completion.finish_reason == "length"
+
 
 @dataclass(frozen=True)
 class Group:
@@ -119,7 +124,7 @@ def completion_metrics(groups: Sequence[Group]) -> dict[str, float]:
     members = [member for group in groups for member in group.members]
     rewards_BG = rewards_of(groups)
     lengths = [len(member.completion.token_ids) for member in members]
-    cut = sum(member.completion.finish_reason == "length" for member in members)
+    cut = sum(member.truncated for member in members)
     told = [member for member in members if member.exact is not None]
     reasons = [member.reason for member in told if member.reason]
     shares = {

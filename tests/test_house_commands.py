@@ -38,6 +38,7 @@ DRY = {
     ("srl-data", "inspect"): ["a.jsonl"],
     ("srl-data", "stepify"): ["--source", "a.jsonl", "--output", "b.jsonl"],
     ("srl-data", "synth", "arithmetic"): ["--output", "a.jsonl"],
+    ("srl-data", "synth", "chain"): ["--output", "a.jsonl"],
     ("srl-eval", "file"): ["--task-file", "a.jsonl", "--grader", "math"],
     ("srl-grpo", "sft"): ["--model", "m", "--data", "a.jsonl"],
     ("srl-grpo", "train"): ["--config", "smoke_test"],

@@ -9,6 +9,7 @@ from srl_data.grade import GradeConfig, grade
 from srl_data.inspection import InspectConfig, inspect
 from srl_data.stepify.command import StepifyConfig, stepify
 from srl_data.synth import SynthConfig, synth
+from srl_data.synth_chain import ChainConfig, synth_chain, template_files
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -106,6 +107,25 @@ def synth_arithmetic(config: SynthConfig, dry_run: bool) -> None:
         return
     for path, manifest in synth(config).items():
         click.echo(f"{path}: {manifest.records} records")
+
+
+@synth_group.command("chain")
+@configured(ChainConfig)
+def synth_chain_command(config: ChainConfig, dry_run: bool) -> None:
+    """Chains of two-digit operations modulo 100, with bare expert steps.
+
+    Writes training instances to --output (the working of each step in meta.thinking) and, beside
+    them, whole solutions (.sft) and answer keys (.answers) of the same problems, instances (.val)
+    and answer keys (.val_answers, .test) of held-out ones, the stream for a start model (.warmup)
+    if asked for, the prompt templates (.step.txt, .whole.txt), and manifests.
+    """
+    if dry_run:
+        print_plan(config, f"write {config.num_problems} problems' instances to {config.output}")
+        return
+    for path, manifest in synth_chain(config).items():
+        click.echo(f"{path}: {manifest.records} records")
+    for path in template_files(config.output):
+        click.echo(f"{path}: prompt template")
 
 
 def main() -> None:

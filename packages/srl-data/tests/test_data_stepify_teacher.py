@@ -20,7 +20,10 @@ from srl_data.stepify.teacher_check import read_titles, rewrite_fault
 from srl_data.stepify.teacher_config import TeacherSection
 
 Server = Handler = Setting = Any  # the server's classes live in conftest.py
-PROSE = "The shelf holds 12 red books. It holds 8 blue books too. So there are $12+8=20$ books in 4 rows."
+PROSE = (
+    "The shelf holds 12 red books. It holds 8 blue books too. "
+    "So there are $12+8=20$ books in 4 rows."
+)
 GOOD = (
     "1. **Count the red books** The shelf holds 12 red books.\n\n"
     "2. **Count the blue books** It holds 8 blue books too.\n\n"

@@ -5,12 +5,10 @@ one made or warm-started by the run is kept in its folder, and goes along where 
 in another. A fingerprint in the state tells whether it is the same.
 """
 
-import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from transformers import PreTrainedModel
 
 from srl_data.command.config import read_tree
@@ -18,6 +16,7 @@ from srl_data.command.errors import DataError
 from srl_data.files import link_or_copy
 from srl_grpo.config.sections import ModelSection
 from srl_grpo.config.train import TrainConfig
+from srl_grpo.learner.fingerprint import fingerprint
 from srl_grpo.learner.model import load_trainable, prepare_model
 from srl_grpo.learner.model_folder import save_model_folder
 from srl_grpo.learner.policy import Policy
@@ -30,20 +29,6 @@ from srl_grpo.run.start import StartingPoint
 
 REFERENCE = "reference"
 """Where a run with a KL term keeps the policy it began with, if that is nowhere else."""
-SAMPLED = 64
-"""Values of each parameter that a fingerprint reads."""
-
-
-def fingerprint(model: PreTrainedModel) -> str:
-    """`dtype:sha256` over names, shapes and spread-out values of a model's parameters."""
-    digest = hashlib.sha256()
-    dtype = next(model.parameters()).dtype
-    for name, parameter in model.named_parameters():
-        flat = parameter.detach().flatten()
-        sample = flat[:: max(1, flat.numel() // SAMPLED)][:SAMPLED].to("cpu", torch.float32)
-        digest.update(f"{name}{tuple(parameter.shape)}".encode())
-        digest.update(sample.numpy().tobytes())
-    return f"{str(dtype).removeprefix('torch.')}:{digest.hexdigest()}"
 
 
 def is_kept(config: TrainConfig) -> bool:

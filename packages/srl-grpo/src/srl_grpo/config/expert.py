@@ -12,8 +12,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from srl_data.command.config import Flag, Section
 from srl_grpo.config.reward import RewardSection, one_as_several
 from srl_grpo.config.run import NOTHING
-from srl_grpo.config.sampled import SampledConfig, SamplingSection
-from srl_grpo.config.sections import CheckpointSection, EvaluationSection, Positive
+from srl_grpo.config.sampled import SampledConfig, SampledEvaluationSection, SamplingSection
+from srl_grpo.config.sections import CheckpointSection, Positive
 from srl_grpo.config.sft import SftOptimizerSection
 
 ANSWER = "{answer}"
@@ -97,7 +97,7 @@ class RoundSection(Section):
         return self.start_from == "last" and self.optimizer_state != "fresh"
 
 
-class RoundEvaluationSection(EvaluationSection):
+class RoundEvaluationSection(SampledEvaluationSection):
     """Held-out evaluation between rounds."""
 
     eval_every: Annotated[int, Field(ge=0), Flag(aliases=("eval-steps",))] = 1

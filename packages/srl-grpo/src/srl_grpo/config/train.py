@@ -144,11 +144,23 @@ class TrainConfig(SampledConfig):
                 f"rollout.group_size = {self.rollout.group_size}: a completion is compared with "
                 "the others of its prompt; give --group-size 2 or more, or --baseline none"
             )
+        longest, buffer = self.overlong_length, self.algorithm.overlong_buffer
+        if buffer is not None and not buffer <= longest <= self.rollout.max_new_tokens:
+            raise ValueError(
+                f"algorithm.overlong_length {longest} must lie between overlong_buffer {buffer} "
+                f"and max_new_tokens {self.rollout.max_new_tokens}, the longest that a completion "
+                "can be"
+            )
         evaluates = self.evaluation.eval_every or self.evaluation.before_after
         divided = self.data.path is not None and may_have_splits(self.data.path)
         if evaluates and not (self.data.val_path or divided or self.synthetic):
             raise ValueError("evaluation needs held-out data: give --val-data")
         return self
+
+    @property
+    def overlong_length(self) -> int:
+        """The completion length at which the penalty by length is whole."""
+        return self.algorithm.overlong_length or self.rollout.max_new_tokens
 
     @property
     def needs_updates(self) -> bool:

@@ -38,6 +38,11 @@ class Sample:
     sampler_logprobs: tuple[float, ...] = ()
     old_logprobs: tuple[float, ...] = ()
     reference_logprobs: tuple[float, ...] = ()
+    truncated: bool = False
+    """Whether the completion was cut off at the sampler's longest."""
+    penalty: float = 0.0
+    """What was subtracted from its reward before its advantage; see
+    `srl_grpo.rollout.penalties`."""
     kept: KeptTokens | None = None
     """The sets that its tokens were drawn from; None where every token could be drawn."""
 

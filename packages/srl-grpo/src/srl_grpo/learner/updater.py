@@ -157,10 +157,9 @@ class Updater:
         numbers, and no extra pass is made for them. With several they are taken for the comparison
         with the sampler too, whether the loss reads them or not.
         """
-        samples, options = list(samples), self.options
-        single = options.passes == 1 and options.batch_size >= len(samples)
+        samples = list(samples)
         brought = [bool(sample.old_logprobs) for sample in samples]
-        needed = not single or any(brought)
+        needed = not self.takes_one_step(samples) or any(brought)
         read = self.loss.reads_old_logprobs or any(sample.sampler_logprobs for sample in samples)
         if read and needed and not all(brought):
             values = self.score(samples, self.engine)
@@ -176,6 +175,10 @@ class Updater:
                 replace(s, reference_logprobs=v) for s, v in zip(samples, values, strict=True)
             ]
         return samples
+
+    def takes_one_step(self, samples: Sequence[Sample]) -> bool:
+        """Whether they make a single optimizer step, whose policy is the old one itself."""
+        return self.options.passes == 1 and self.options.batch_size >= len(samples)
 
     @torch.no_grad()
     def score(

@@ -6,7 +6,7 @@ A completion's reward is the weighted sum of those that apply to it. Left out: w
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 
 from srl_data.command.errors import CommandError, ConfigError, DataError
@@ -101,6 +101,8 @@ class Judged:
     right: bool | None = None
     """Whether every reward with a weight that can say so calls it wholly right; None where none
     can."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """What the rewards that apply are made of, by name; of two alike the first one's."""
 
 
 class Rewards:
@@ -157,6 +159,7 @@ class Rewards:
             },
             details=next((score for part, score in applied if not part.is_function), None),
             right=all_right(applied),
+            parts={name: value for _, s in reversed(applied) for name, value in s.parts.items()},
         )
 
 

@@ -97,5 +97,5 @@ def scored(
         right=judged.right,
         parts={}
         if details is None
-        else {"thinking": details.thinking, "action": details.action, **details.parts},
+        else {"thinking": details.thinking, "action": details.action, **judged.parts},
     )

@@ -72,6 +72,8 @@ class Session(Generic[C_co]):
     """The step whose checkpoint is on disk; 0 for none."""
     stopping: Callable[[], bool] = never
     """Whether a signal has asked the run to stop."""
+    parts: list[Callable[[Path], None]] = field(default_factory=list)
+    """What a stage adds to a checkpoint's `trainer/`; see `save_checkpoint`."""
 
     @property
     def config(self) -> C_co:
@@ -132,7 +134,8 @@ class Session(Generic[C_co]):
             return
         with self.clock("checkpoint"):
             run, state, record = self.directory.path, self.state, self.model.prompts.record
-            save_checkpoint(run, self.engine, self.model.tokenizer, record, state, self.world)
+            told = (self.engine, self.model.tokenizer, record, state, self.world)
+            save_checkpoint(run, *told, self.parts)
             if self.world.is_main:
                 keep_checkpoints(run, state, self.config.checkpoint)
         self.saved_step = self.state.step

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from srl_eval.answer_form import check_stops
 from srl_grpo.config.expert import ExpertConfig
 from srl_grpo.data.prompts import (
     TrainingPrompt,
@@ -47,6 +48,7 @@ def open_expert(
     check_paths(setup)
     kind = kind_of_run(setup.config, {**rewards.required_columns, **OF_ROUNDS})
     setup, template = choose_template(with_evaluation(setup, kind), kind)
+    check_stops(template, setup.config.rollout.stop)
     config, world, note = setup.config, setup.world, setup.display.note
     model = open_model(config, template, setup.start, world, note)
     records = training_records(config, kind, note)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from srl_data.command.errors import DataError
 from srl_data.prompts import Template
@@ -23,7 +24,6 @@ from srl_grpo.data.prompts import (
 )
 from srl_grpo.data.record_kinds import RecordKind, kind_of_run
 from srl_grpo.data.training_template import same_on_all_ranks, with_template
-from srl_grpo.heldout.chains import Chains
 from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.learner.packing_check import check_scoring
 from srl_grpo.learner.policy import Policy
@@ -36,13 +36,16 @@ from srl_grpo.rollout.algorithm import algorithm_of
 from srl_grpo.rollout.engines import transformers_rollout
 from srl_grpo.rollout.golds import check_golds
 from srl_grpo.rollout.groups import Scored
+from srl_grpo.rollout.penalties import KLPenalty, OverlongPenalty, Penalty
 from srl_grpo.rollout.rewards import make_rewards
 from srl_grpo.rollout.scoring import Scorer
 from srl_grpo.rollout.source import RolloutSource
 from srl_grpo.run.inputs import DataPart, Inputs, describe_inputs, sha256_of
 from srl_grpo.run.prompted_model import PromptedModel, open_model
-from srl_grpo.run.reference import make_reference
+from srl_grpo.run.reference import REFERENCE, make_reference
 from srl_grpo.run.session import Session, Setup, open_directory
+from srl_grpo.stages.held_out import held_out_set
+from srl_grpo.stages.moving_reference import MovingReference
 from srl_grpo.stages.opening import check_paths, inputs_of, open_session, resumed_state, try_model
 from srl_grpo.stages.rl import NAME, RLStage, RLState
 
@@ -56,6 +59,8 @@ def open_stage(setup: Setup[TrainConfig]) -> Iterator[tuple[Session[TrainConfig]
     setup, template = choose_template(setup, kind)
     check_stops(template, setup.config.rollout.stop)
     config, world, note = setup.config, setup.world, setup.display.note
+    for caution in config.algorithm.cautions:
+        note(caution)
     model = open_model(config, template, setup.start, world, note)
     records = training_records(config, kind, note)
     prompts = load_prompts(records, config.data.path, config, model.prompts, note).prompts
@@ -105,11 +110,49 @@ def make_stage(
         world=session.world,
         state=progress,
     )
+    updater = make_updater(session, reference)
+    penalties = penalties_of(config, updater, reference)
+    moving = moving_reference(session, reference, progress)
+    return RLStage(config, source, updater, held_out, progress, penalties, moving)
+
+
+def make_updater(session: Session[TrainConfig], reference: Policy | None) -> Updater:
+    """The updater of the config's loss, with the reference where its KL term is in the loss."""
+    config = session.config
     loss = loss_of(config.algorithm)
-    updater = Updater(
-        engine, loss, update_options(config, loss.normalisation), model.pad_id, reference
-    )
-    return RLStage(config, source, updater, held_out, progress)
+    options = update_options(config, loss.normalisation)
+    in_loss = reference if config.algorithm.loss_beta else None
+    return Updater(session.engine, loss, options, session.model.pad_id, in_loss)
+
+
+def penalties_of(
+    config: TrainConfig, updater: Updater, reference: Policy | None
+) -> tuple[Penalty, ...]:
+    """What the config subtracts from rewards."""
+    options, found = config.algorithm, list[Penalty]()
+    if options.overlong_buffer is not None:
+        lengths = (config.overlong_length, options.overlong_buffer)
+        found.append(OverlongPenalty(*lengths, options.overlong_penalty))
+    if options.kl_in_reward:
+        assert reference is not None
+        found.append(KLPenalty(updater, reference, options.beta, options.kl_estimator))
+    return tuple(found)
+
+
+def moving_reference(
+    session: Session[TrainConfig], reference: Policy | None, progress: RLState
+) -> MovingReference | None:
+    """The KL term's reference, which the session's checkpoints hold once it was refreshed."""
+    if reference is None:
+        return None
+    moving = MovingReference(reference, session.engine, session.config.algorithm.reference_every)
+
+    def keep(trainer: Path) -> None:
+        if progress.reference_step is not None:
+            moving.save(trainer / REFERENCE)
+
+    session.parts.append(keep)
+    return moving
 
 
 def resume_progress(session: Session[TrainConfig]) -> RLState:
@@ -128,7 +171,7 @@ def loss_of(options: AlgorithmSection) -> PolicyLoss:
         sampler = SamplerWeights(*bounds, options.sampler_correction)
     constants = LossOptions(
         **options.constants,
-        beta=options.beta,
+        beta=options.loss_beta,
         kl_estimator=options.kl_estimator,
         kl_corrected=options.kl_corrected,
         sampler=sampler,
@@ -193,24 +236,16 @@ def make_held_out(
         )
     records = limited(records, config.evaluation.eval_limit)
     found = load_prompts(records, config.data.val_path, config, model.prompts, note)
-
-    sampling = sampling_of(config, model)
-    chains = Chains(
-        prompts=model.prompts,
-        sampling=sampling,
-        max_prompt_length=config.data.max_prompt_length,
-        start=config.evaluation.chain_start,
-        seed=config.seed,
-    )
-    stepwise = model.prompts.template.stepwise  # else no prompt shows the steps so far
-    return HeldOut(
+    return held_out_set(
+        config,
+        model,
+        setup.world,
         found.prompts,
         scorer,
-        sampling,
-        config.seed,
-        setup.world,
-        chains if stepwise else None,
-        right,
+        sampling_of(config, model),
+        max_prompt_length=config.data.max_prompt_length,
+        samples=config.evaluation.eval_samples,
+        right=right,
     )
 
 

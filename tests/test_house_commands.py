@@ -36,6 +36,7 @@ DRY = {
     ("srl-data", "build", "s1k"): ["--output", "a.jsonl"],
     ("srl-data", "grade"): ["a.jsonl"],
     ("srl-data", "inspect"): ["a.jsonl"],
+    ("srl-data", "stepify"): ["--source", "a.jsonl", "--output", "b.jsonl"],
     ("srl-data", "synth", "arithmetic"): ["--output", "a.jsonl"],
     ("srl-data", "synth", "chain"): ["--output", "a.jsonl"],
     ("srl-eval", "file"): ["--task-file", "a.jsonl", "--grader", "math"],

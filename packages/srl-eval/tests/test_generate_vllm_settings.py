@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig
 
@@ -73,6 +73,7 @@ def test_a_shape_is_read_from_the_configuration() -> None:
         shape_of(SOURCE, config, VllmOptions(max_model_len=8193))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     window=st.integers(1, 1 << 20),
     token_bytes=st.integers(1, 1 << 18),

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from srl_data.command.config import dump_yaml, load_config, preset_names, validate
-from srl_grpo.config.losses import LOSSES
+from srl_grpo.config.losses import PUBLISHED
 from srl_grpo.config.train import TrainConfig
 
 Run = Callable[[str | Sequence[str]], CompletedProcess[str]]
@@ -78,7 +78,7 @@ def test_the_paper_preset_has_what_the_guide_takes_from_the_paper() -> None:
     assert (config.data.max_prompt_length, config.rollout.max_new_tokens) == (4096, 2048)
     assert (config.reward.autojunk, config.num_steps) == (False, 500)
     assert config.algorithm.loss == "dapo"
-    constants = LOSSES["dapo"].constants
+    constants = PUBLISHED["dapo"].constants
     assert (constants["epsilon_low"], constants["epsilon_high"]) == (0.2, 0.28)
     assert config.launch.nproc_per_node == 8
 

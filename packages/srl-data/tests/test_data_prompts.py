@@ -216,7 +216,7 @@ PINNED = {
     ("srl", 1): "158a295614bf",
     ("boxed", 1): "974cc93041e2",
     ("chat", 1): "dd1f61ec65f3",
-    ("r1_zero", 1): "064d466ca5aa",
+    ("r1_zero", 2): "6cd7abd903d0",
     ("question_only", 1): "dd1f61ec65f3",
     ("bare", 1): "cd70ef05baaf",
 }

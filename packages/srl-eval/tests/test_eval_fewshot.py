@@ -103,10 +103,14 @@ def test_templates_of_their_own_words_stay_plain(
 ) -> None:
     plan = prepare(AIME, configure(tmp_path, 1), subject(template=name))
     (number,) = shown(plan)
-    solution = f"\n\nAssistant: Solution {number}.\n\nThe final answer is \\boxed{{{number}}}.\n\n"
-    before, after = plan.prompts[0].split(solution)
+    opening, closing = "Assistant:", ""
+    if name == "r1_zero":
+        opening = "Assistant: <think>"
+        closing = f"</think> <answer>\\boxed{{{number}}}</answer>"
+    worked = f"Solution {number}.\n\nThe final answer is \\boxed{{{number}}}.{closing}"
+    before, after = plan.prompts[0].split(f"\n\n{opening} {worked}\n\n")
     assert before.endswith(f"User: Example {number}?")
-    assert after.endswith("User: Problem 0?\n\nAssistant:")
+    assert after.endswith(f"User: Problem 0?\n\n{opening}")
     assert "[user]" not in plan.prompts[0]
 
 
@@ -119,7 +123,10 @@ def test_an_invented_next_problem_is_not_the_answer(
 ) -> None:
     prompt = get_template(name).build({"problem": "Next?"})[0]["content"]
     opening = f"User: {prompt}\n\nAssistant:" if name == "boxed" else prompt
-    reply = f"It is \\boxed{{0}}.\n\n{opening} It is \\boxed{{7}}."
+    answer = "It is \\boxed{0}."
+    if name == "r1_zero":
+        answer = f"a</think> <answer>{answer}</answer>"
+    reply = f"{answer}\n\n{opening} It is \\boxed{{7}}."
     config = configure(tmp_path, 1)
     config = config.model_copy(
         update={"decoding": config.decoding.model_copy(update={"max_new_tokens": 400})}
@@ -129,6 +136,7 @@ def test_an_invented_next_problem_is_not_the_answer(
     assert (sample.extracted, sample.verdict, sample.finish_reason) == ("0", "correct", "stop")
     assert sample.response == reply
     assert sample.answer_text == "It is \\boxed{0}."
+    assert sample.in_format
 
 
 def test_the_choice_is_the_seeds_and_not_the_files(

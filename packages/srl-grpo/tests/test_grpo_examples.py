@@ -223,8 +223,21 @@ def test_r1_zero_wraps_the_answer_of_a_whole_solution(tmp_path):
     path, _ = instances(tmp_path, count=1)
     found, prompts, _ = load(section(path, unit="solution", thinking_text="T"), "r1_zero")
     written = text_of(prompts, found.examples[0].response_ids)
-    assert written.startswith("<think>T</think>\n<answer>1. **Ones**")
+    assert found.examples[0].text.endswith("\n\nAssistant: <think>")  # so it is not opened again
+    assert written.startswith("T</think> <answer>1. **Ones**")
     assert written.endswith("}</answer><|im_end|>")
+
+
+@pytest.mark.parametrize("spelt", ["<|im_end|>", " <|im_end|>\n"])
+def test_an_end_token_that_an_answer_spells_is_taken_out_of_the_answer_tag(tmp_path, spelt):
+    rows = [{"id": "a", "prompt": "2+2?", "response": f"4{spelt}", "thinking": "T"}]
+    data = section(
+        write_rows(tmp_path / "p.jsonl", rows), prompt_field="prompt", thinking_field="thinking"
+    )
+    found, prompts, notes = load(data, "r1_zero")
+    written = text_of(prompts, found.examples[0].response_ids)
+    assert written == "T</think> <answer>4</answer><|im_end|>"
+    assert any("end with '<|im_end|>': written once" in note for note in notes)
 
 
 CHAT = [

@@ -5,7 +5,7 @@ import yaml
 
 from srl_data.command.config import load_config
 from srl_data.command.errors import ConfigError
-from srl_grpo.config.losses import LOSSES
+from srl_grpo.config.losses import PUBLISHED
 from srl_grpo.config.train import TrainConfig
 
 DAPO, GRPO = "write `loss: dapo`", "write `loss: grpo` and, at the top of the file"
@@ -57,7 +57,7 @@ def test_a_run_of_before_is_not_resumed_under_another_loss(
 def test_a_file_of_today_says_grpo_with_its_version(tmp_path) -> None:
     path = tmp_path / "new.yaml"
     start = {("model", "path"): "m", ("data", "path"): "d"}
-    for loss in LOSSES:
+    for loss in PUBLISHED:
         tree = {"config_version": 2, "algorithm": {"loss": loss}}
         path.write_text(yaml.safe_dump(tree))
         assert load_config(TrainConfig, str(path), start).algorithm.loss == loss

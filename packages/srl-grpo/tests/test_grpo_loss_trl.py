@@ -14,7 +14,7 @@ from torch import Tensor
 
 from srl_grpo.config.algorithm import AlgorithmSection
 from srl_grpo.objective.importance import SamplerWeights
-from srl_grpo.objective.loss import LOSSES, policy_loss
+from srl_grpo.objective.loss import KINDS, policy_loss
 from srl_grpo.objective.normalisation import token_weights
 from srl_grpo.objective.options import LossOptions
 from srl_grpo.objective.tokens import Tokens
@@ -110,7 +110,7 @@ class _Lists(dict[str, list[float]]):
 def by_us(name: str, options: LossOptions) -> tuple[Tensor, Tensor]:
     """The same over flat tokens."""
     policy = POLICY.clone().requires_grad_()
-    weights = token_weights(LENGTHS, LOSSES[name].normalisation, LONGEST)
+    weights = token_weights(LENGTHS, KINDS[name].normalisation, LONGEST)
     keep, lengths = MASK.bool(), torch.tensor(LENGTHS)
     tokens = Tokens(
         policy[keep],

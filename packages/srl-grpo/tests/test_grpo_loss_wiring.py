@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from srl_grpo.config.algorithm import AlgorithmSection
-from srl_grpo.config.losses import LOSSES
+from srl_grpo.config.losses import PUBLISHED
 from srl_grpo.config.train import TrainConfig
 
 TINY: dict[str, Any] = {
@@ -54,7 +54,7 @@ def first_loss(name: str, rows: list[dict[str, Any]], longest: int, scale: str) 
 @pytest.mark.parametrize("name", ["dapo", "bnpo", "grpo", "grpo_clip", "gspo", "luspo", "dr_grpo"])
 def test_a_first_step_has_the_loss_that_the_paper_says(watched, tmp_path: Path, name: str) -> None:
     seen = watched({**TINY, "algorithm": {"loss": name}}, tmp_path / "run")
-    rows, scale = seen.records(1), LOSSES[name].scale
+    rows, scale = seen.records(1), PUBLISHED[name].scale
     expected = first_loss(name, rows, 60, scale)
     assert seen.metrics[0]["loss"] == pytest.approx(expected, abs=1e-5)
     advantages = [row["advantage"] for row in rows if row["kept"]]
@@ -70,7 +70,7 @@ def test_advantages_are_scaled_as_the_config_says(watched, tmp_path: Path, scale
     assert seen.metrics[0]["loss"] == pytest.approx(first_loss("dapo", rows, 60, scale), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_every_loss_trains_over_several_optimizer_steps(watched, tmp_path: Path, name: str) -> None:
     """Every number is finite, weights move, and metrics are means that know their tokens."""
     algorithm = {"loss": name, "ppo_steps": 2, "train_batch_size": 4, "beta": 0.05}

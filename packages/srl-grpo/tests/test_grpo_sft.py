@@ -13,8 +13,8 @@ from srl_data.arithmetic import problems
 from srl_data.command.config import Section, leaves, section_of
 from srl_data.prompt_record import read_record
 from srl_data.records import SftPair, write_records
+from srl_eval.answer_form import grammar_of
 from srl_grpo.config.sft import SftConfig
-from srl_grpo.heldout.form import grammar_of
 from srl_grpo.learner.updater import Updater
 from srl_grpo.run.checkpoint import read_manifest, verify
 from srl_grpo.run.directory import RunDirectory

@@ -24,8 +24,9 @@ class Template:
 
     `stepwise`: the steps so far are shown and the answer is one step, not a whole solution; other
     templates refuse a record with previous steps. `thinks`: its words ask the model to
-    think first, between `<think>` and `</think>`. `chat` None uses the tokenizer's chat template
-    where there is one, False never does.
+    think first, between `<think>` and `</think>`. `tagged`: the answer stands between `<answer>`
+    and `</answer>`. `chat` None uses the tokenizer's chat template where there is one, False never
+    does.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Template:
     stepwise: bool = False
     chat: bool | None = None
     thinks: bool = False
+    tagged: bool = False
     text: str | None = None
     """The words of a user's own text file; None of other templates."""
     function_sha256: str | None = None
@@ -108,14 +110,19 @@ def boxed_messages(columns: Columns) -> list[Message]:
     return [user(f"{columns['problem']}\n\n{request}")]
 
 
+OPEN_THINKING = "Assistant: <think>"
+"""Where a transcript is left to the model: the assistant's thinking has begun."""
+
+
 def r1_zero_messages(columns: Columns) -> list[Message]:
-    """A transcript for a base model, open where the assistant is to speak."""
+    """A transcript for a base model, open inside the assistant's thinking."""
     scene = (
         "A user asks a question and an assistant answers it. The assistant first reasons between "
         "<think> and </think>, then gives the answer between <answer> and </answer>, with the "
-        "final result inside \\boxed{}."
+        "final result inside \\boxed{}: "
+        "<think> reasoning </think> <answer> \\boxed{result} </answer>."
     )
-    return [user(f"{scene}\n\nUser: {columns['problem']}\n\nAssistant:")]
+    return [user(f"{scene}\n\nUser: {columns['problem']}\n\n{OPEN_THINKING}")]
 
 
 def question_messages(columns: Columns) -> list[Message]:
@@ -148,11 +155,12 @@ TEMPLATES = {
         ),
         Template(
             "r1_zero",
-            1,
-            "think and answer tags for base models",
+            2,
+            "think and answer tags for base models; the prompt opens <think>",
             r1_zero_messages,
             chat=False,
             thinks=True,
+            tagged=True,
         ),
         Template("question_only", 1, "the question as it stands", question_messages, chat=False),
         Template(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.prompt_format import PromptFormat
-from srl_data.prompts import Columns, Message, user, with_roles
+from srl_data.prompts import OPEN_THINKING, Columns, Message, Template, user, with_roles
 from srl_eval.config import EvalConfig
 from srl_eval.generate.seeds import seed_for
 from srl_eval.problems import ProblemSet, fingerprint, last_box, problem_text, with_braces
@@ -162,12 +162,20 @@ def with_examples(prompts: PromptFormat, examples: Sequence[Example]) -> PromptF
         for example in examples:
             asked = template.build({"problem": shield(example.problem)})
             shown += [message for message in asked if not _rules(message)]
-            shown.append({"role": "assistant", "content": str(shield(example.solution))})
+            solution = worked(template, str(shield(example.solution)))
+            shown.append({"role": "assistant", "content": solution})
         own = template.build(columns)
         turns = [*filter(_rules, own), *shown, *(m for m in own if not _rules(m))]
         return [user(plain_text(turns))] if plain else turns
 
     return prompts.with_template(replace(template, build=build))
+
+
+def worked(template: Template, solution: str) -> str:
+    """A solution in the form that the template's answers have; its box is the answer."""
+    if not template.tagged:
+        return solution
+    return f"{solution}</think> <answer>\\boxed{{{extract_boxed(solution)}}}</answer>"
 
 
 def _rules(message: Message) -> bool:
@@ -176,7 +184,7 @@ def _rules(message: Message) -> bool:
 
 def plain_text(turns: Sequence[Message]) -> str:
     """Turns as one text; a template that writes its own roles keeps them."""
-    if not turns[-1]["content"].endswith(_OPEN_TURN):
+    if not turns[-1]["content"].endswith((_OPEN_TURN, OPEN_THINKING)):
         return with_roles(turns)
     gaps = {"user": " ", "assistant": "\n\n", "system": "\n\n"}
     return "".join(turn["content"] + gaps[turn["role"]] for turn in turns).rstrip(" ")

@@ -159,6 +159,7 @@ def judge_again(run: FinishedRun, grader: str) -> list[Sample]:
             sample.response if sample.answer_text is None else sample.answer_text,
             sample.finish_reason,
             golds[sample.id],
+            sample.bare,
         )
         for sample in run.samples
     ]

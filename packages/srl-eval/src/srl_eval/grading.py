@@ -53,11 +53,15 @@ class Gold:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A text to be judged, cut to where an answer is looked for."""
+    """A text to be judged, cut to where an answer is looked for.
+
+    `bare`: the text is the answer itself, with no box or other mark around it.
+    """
 
     text: str
     finish_reason: FinishReason
     gold: Gold
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +254,7 @@ def get_grader(name: str) -> Grader:
 
 def judge(grader: Grader, candidates: Sequence[Candidate]) -> list[Judgement]:
     """The verdicts on texts. An answer given before a cut-off is graded like any other."""
-    found = [grader.extract(candidate.text) for candidate in candidates]
+    found = [_extracted(grader, candidate) for candidate in candidates]
     pairs = [(c.gold, text) for c, text in zip(candidates, found, strict=True) if text is not None]
     verdicts = iter(grader.compare(pairs))
     return [
@@ -259,6 +263,14 @@ def judge(grader: Grader, candidates: Sequence[Candidate]) -> list[Judgement]:
         else _judged(grader, candidate.gold.answer, text, next(verdicts))
         for candidate, text in zip(candidates, found, strict=True)
     ]
+
+
+def _extracted(grader: Grader, candidate: Candidate) -> str | None:
+    """The answer in a text; a bare one is read as if it stood in a box."""
+    found = grader.extract(candidate.text)
+    if found is not None or not candidate.bare:
+        return found
+    return grader.extract(f"\\boxed{{{candidate.text}}}") or candidate.text.strip() or None
 
 
 def _judged(grader: Grader, gold: str, answer: str, verdict: Verdict) -> Judgement:

@@ -1,11 +1,11 @@
 """metrics.json: what the samples of a run say, with nothing in it that depends on the clock.
 
-Every score is a mean over problems of a per-problem score, with a standard error and a bootstrap
-interval over problems.
+Every score is a mean over problems of a per-problem score, with a standard error and an interval
+over problems: a bootstrap, or the exact binomial one where all problems scored alike.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -14,13 +14,16 @@ import numpy as np
 from srl_eval.grading import Grader, Verdict
 from srl_eval.samples import Sample
 from srl_eval.stats import (
-    bootstrap_interval,
     clustered_stderr,
     majority,
     pass_at_k,
     pass_levels,
+    share_interval,
 )
 from srl_eval.votes import votes
+
+NO_SPREAD = 1e-9
+"""A standard error below it is rounding: every problem has the same score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,22 @@ class Score:
     high: float
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Some of a run's samples: how many, and their share of all."""
+
+    count: int
+    share: float
+
+
 @dataclass(frozen=True)
 class Metrics:
     """The scores of one run.
 
-    `accuracy` is greedy accuracy or Avg@N; `verdicts` counts samples; `cut_off` those ended by a
-    cap, with an answer or without; `majority_ties` the problems whose majority answer was a tie.
+    `accuracy` is greedy accuracy or Avg@N; `format` the share of answers in the right format;
+    `categories` the samples by format and answer; `verdicts` counts samples; `cut_off` those ended
+    by a cap, with an answer or without; `majority_ties` the problems whose majority answer was a
+    tie.
     """
 
     task: str
@@ -47,6 +60,8 @@ class Metrics:
     problems: int
     samples_per_problem: int
     accuracy: Score
+    format: Score
+    categories: dict[str, Share]
     pass_at: dict[int, Score]
     majority: Score
     majority_ties: int
@@ -70,29 +85,47 @@ def score(
 ) -> Score:
     """Mean, error and interval of a per-problem score. The bootstrap's seed is fixed."""
     score_P = np.array([of_problem(group) for group in groups])
-    low, high = bootstrap_interval(score_P, resamples, seed=0)
+    low, high = share_interval(score_P, resamples, seed=0)
     return Score(float(score_P.mean()), clustered_stderr(score_P), low, high)
 
 
-NO_WIDTH = (
-    "an interval of width 0 means that all problems scored alike, not that the score is certain: "
-    "resampling problems that are all alike finds no spread"
+EXACT = (
+    "all problems scored alike, so the interval is the exact binomial one "
+    "(Clopper-Pearson, a problem being a trial)"
 )
 
 
-def footnotes(scores: Sequence[Score]) -> list[str]:
-    """What must be said under a table of scores."""
-    return [NO_WIDTH] if has_no_width((score.low, score.high) for score in scores) else []
-
-
-def has_no_width(intervals: Iterable[tuple[float, float]]) -> bool:
-    """Whether any interval is a point."""
-    return any(low == high for low, high in intervals)
+def footnotes(scores: Mapping[str, Score]) -> list[str]:
+    """What must be said under a table of named scores."""
+    exact = [name for name, score in scores.items() if score.stderr < NO_SPREAD]
+    return [f"{', '.join(exact)}: {EXACT}"] if exact else []
 
 
 def correct_count(group: Sequence[Sample]) -> int:
     """How many of a problem's samples are correct."""
     return sum(sample.verdict is Verdict.CORRECT for sample in group)
+
+
+CATEGORIES = ("format_right_answer_right", "format_right_answer_wrong", "format_wrong")
+"""What the answers are counted as; one in the wrong format may be right all the same."""
+
+
+def category_label(name: str) -> str:
+    """A category in words."""
+    return name.replace("_answer", ", answer").replace("_", " ")
+
+
+def category_of(sample: Sample) -> str:
+    """Which of `CATEGORIES` a sample is."""
+    if not sample.in_format:
+        return CATEGORIES[2]
+    return CATEGORIES[0 if sample.verdict is Verdict.CORRECT else 1]
+
+
+def categories(samples: Sequence[Sample]) -> dict[str, Share]:
+    """How many samples are of each category."""
+    counts = Counter(map(category_of, samples))
+    return {name: Share(counts[name], counts[name] / len(samples)) for name in CATEGORIES}
 
 
 def majority_of(group: Sequence[Sample], grader: Grader | None = None) -> tuple[float, bool]:
@@ -133,6 +166,8 @@ def compute_metrics(
         problems=len(groups),
         samples_per_problem=count,
         accuracy=score(groups, lambda group: correct_count(group) / count, resamples),
+        format=score(groups, lambda group: sum(s.in_format for s in group) / count, resamples),
+        categories=categories(samples),
         pass_at={
             k: score(groups, lambda g, k=k: pass_at_k(correct_count(g), count, k), resamples)  # type: ignore[misc]
             for k in pass_levels(count)

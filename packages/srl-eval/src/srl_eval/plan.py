@@ -14,6 +14,7 @@ from srl_data.command.errors import ConfigError, DataError
 from srl_data.prompt_format import Prompt, open_prompts
 from srl_data.prompt_record import chat_options
 from srl_data.records import PromptAnswer
+from srl_eval.answer_form import check_stops
 from srl_eval.config import EvalConfig, resolve_sampling
 from srl_eval.fewshot import FewShot, load_fewshot, next_turn_marks, with_examples
 from srl_eval.generate.sampling import Sampling
@@ -23,6 +24,7 @@ from srl_eval.models import Subject, check_model, open_subject
 from srl_eval.problems import ProblemSet, load_problems
 from srl_eval.samples import WorkItem
 from srl_eval.solvers import Solver, StepwiseSolver, WholeSolver, step_sampling
+from srl_eval.summary import check_summary
 from srl_eval.tasks import TaskSpec
 from srl_eval.tracking import check_tracking
 
@@ -104,12 +106,14 @@ class Plan:
 def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) -> Plan:
     """Load problems and tokenizer, render prompts, settle the caps; no weights yet."""
     check_tracking(config.tracking)
+    check_summary(config.output.summary, output_folder(task, config))
     live = subject is not None
     if not live:
         check_model(config)
     data = load_problems(task, config.data.data_path, config.data.data_revision, config.data.limit)
     today = None if config.output.overwrite else first_day(output_folder(task, config))
     subject = asked_as(subject, config, today) if subject else open_subject(config, today)
+    check_stops(subject.template, config.decoding.stop)
     stepwise = is_stepwise(config, subject)
     fewshot = load_fewshot(task, config, data)
     ends: tuple[str, ...] = ()

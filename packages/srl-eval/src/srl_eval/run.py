@@ -26,6 +26,7 @@ from srl_eval.models import Subject
 from srl_eval.plan import Plan, prepare, prompt_hash, run_name
 from srl_eval.samples import Sample, SampleLog, WorkItem
 from srl_eval.solvers import Answer
+from srl_eval.summary import write_summary
 from srl_eval.tasks import TaskSpec
 from srl_eval.tracking import PATIENCE_SECONDS, forgive, send
 
@@ -66,7 +67,12 @@ class Runner:
     def _judge(self, chunk: Sequence[WorkItem], answers: Sequence[Answer]) -> list[Sample]:
         problems = self._plan.data.problems
         candidates = [
-            Candidate(answer.answer_text, answer.finish_reason, Gold.of(problems[item.doc]))
+            Candidate(
+                answer.answer_text,
+                answer.finish_reason,
+                Gold.of(problems[item.doc]),
+                answer.bare,
+            )
             for item, answer in zip(chunk, answers, strict=True)
         ]
         judgements = judge(self._grader, candidates)
@@ -90,6 +96,8 @@ class Runner:
             steps=answer.steps,
             answer_text=None if answer.answer_text == answer.response else answer.answer_text,
             reason=judgement.reason,
+            bare=answer.bare,
+            in_grammar=answer.in_grammar,
         )
 
     def _note(self, seconds: float) -> str:
@@ -180,6 +188,8 @@ def execute(plan: Plan) -> Metrics:
     )
     metrics = replace(metrics, harness=harness)
     write_json(plan.output_dir / "metrics.json", asdict(metrics))
+    if plan.config.output.summary is not None:
+        write_summary(plan.config.output.summary, metrics, plan.identity())
     seconds = round(time.monotonic() - started, 3)
     write_json(
         plan.output_dir / "timing.json", {"seconds": seconds, "tokens": runner.generated_tokens}

@@ -36,7 +36,9 @@ class Sample:
     `prompt_sha256` is of the prompt's token ids. `extracted` is what the grader found, None where
     there was nothing. `steps` is the number of steps of a stepwise answer, 1 otherwise;
     `answer_text` is what an answer was looked for in, None where that is the whole response;
-    `reason` why an answer is ungradable.
+    `bare` whether that text is the answer itself; `reason` why an answer is ungradable;
+    `in_grammar` whether the response is in the grammar of the prompt template, None where that has
+    none.
     """
 
     task: str
@@ -55,6 +57,13 @@ class Sample:
     steps: int
     answer_text: str | None = None
     reason: str | None = None
+    bare: bool = False
+    in_grammar: bool | None = None
+
+    @property
+    def in_format(self) -> bool:
+        """Whether the answer is in the right format: the grammar's, else where a grader looks."""
+        return self.extracted is not None if self.in_grammar is None else self.in_grammar
 
 
 def encode_sample(sample: Sample) -> bytes:

@@ -10,17 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from srl_data.prompt_format import Prompt, PromptFormat
+from srl_eval.answer_form import Written, answer_part, grammar_of
 from srl_eval.generate.engine import Completer
 from srl_eval.generate.sampling import Completion, FinishReason, Sampling
 from srl_eval.generate.seeds import seed_for
 from srl_eval.generate.text import completion_text
 from srl_reward.answer import extract_boxed
-from srl_reward.output import (
-    InvalidOutput,
-    after_thinking,
-    is_think_prefilled,
-    parse_step_output,
-)
+from srl_reward.output import InvalidOutput, is_think_prefilled, parse_step_output
 from srl_reward.thinking_marks import ends_inside_thinking
 
 
@@ -28,8 +24,10 @@ from srl_reward.thinking_marks import ends_inside_thinking
 class Answer:
     """What came of one problem.
 
-    `response` is all the model wrote, `answer_text` the part an answer is looked for in. Tokens are
-    counted over all steps; `finish_reason` is "length" where a cap ended it.
+    `response` is all the model wrote, `answer_text` the part an answer is looked for in, `bare`
+    whether that part is the answer itself. `in_grammar` says whether the response is in the
+    template's grammar, None where that has none. Tokens are counted over all steps; `finish_reason`
+    is "length" where a cap ended it.
     """
 
     response: str
@@ -38,6 +36,8 @@ class Answer:
     prompt_tokens: int
     completion_tokens: int
     steps: int
+    bare: bool = False
+    in_grammar: bool | None = None
 
 
 class Solver(Protocol):
@@ -54,7 +54,7 @@ class Solver(Protocol):
 class WholeSolver:
     """One prompt, one completion; the answer is over where one of the texts `ends` begins.
 
-    It is looked for after the thinking, by the rule of the rewards (`srl_reward.after_thinking`).
+    It is looked for after the thinking, where the template has it stand (`srl_eval.answer_form`).
     """
 
     prompts: PromptFormat
@@ -72,15 +72,23 @@ class WholeSolver:
     def _answer(self, prompt: Prompt, completion: Completion) -> Answer:
         text = completion_text(completion, self.prompts.tokenizer)
         found = [place for end in self.ends if (place := text.find(end)) >= 0]
-        prefilled = ends_inside_thinking(prompt.text)
-        part = after_thinking(text[: min(found, default=len(text))], think_prefilled=prefilled)
+        reason: FinishReason = "stop" if found else completion.finish_reason
+        written = Written(
+            text[: min(found, default=len(text))],
+            ends_inside_thinking(prompt.text),
+            reason == "length",
+        )
+        template = self.prompts.template
+        part, grammar = answer_part(template, written), grammar_of(template)
         return Answer(
             response=text,
-            answer_text="" if isinstance(part, InvalidOutput) else part,
-            finish_reason="stop" if found else completion.finish_reason,
+            answer_text=part.text,
+            finish_reason=reason,
             prompt_tokens=len(prompt.ids),
             completion_tokens=len(completion.token_ids),
             steps=1,
+            bare=part.bare,
+            in_grammar=None if grammar is None else grammar(written),
         )
 
 
@@ -119,6 +127,7 @@ class _Course:
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
             steps=len(self.outputs),
+            in_grammar=0 < len(self.outputs) == len(self.actions),
         )
 
 

@@ -34,7 +34,8 @@ def check_tracking(tracking: TrackingSection) -> None:
 
 def flat_metrics(metrics: Metrics) -> dict[str, float]:
     """Every number of a run under a name of its own."""
-    scores = {"accuracy": metrics.accuracy, f"maj@{metrics.samples_per_problem}": metrics.majority}
+    scores = {"accuracy": metrics.accuracy, "format": metrics.format}
+    scores[f"maj@{metrics.samples_per_problem}"] = metrics.majority
     scores |= {f"pass@{k}": score for k, score in metrics.pass_at.items()}
     flat: dict[str, float] = {}
     for name, score in scores.items():
@@ -42,6 +43,7 @@ def flat_metrics(metrics: Metrics) -> dict[str, float]:
         flat[name] = values.pop("mean")
         flat |= {f"{name}/{part}": value for part, value in values.items()}
     flat |= {f"verdict/{name}": count for name, count in metrics.verdicts.items()}
+    flat |= {f"category/{name}": found.share for name, found in metrics.categories.items()}
     return flat | {
         "problems": metrics.problems,
         "samples_per_problem": metrics.samples_per_problem,

@@ -7,24 +7,18 @@ written otherwise, where a grader is not asked for.
 from collections.abc import Sequence
 from typing import ClassVar
 
-from srl_reward import _native
 from srl_reward.answer import extract_boxed
 from srl_reward.completions import Completion, Sample, read_answers, read_samples
 from srl_reward.grading import Grader, Verdict, check_grader, grade_batch
-from srl_reward.output import InvalidOutput, InvalidReason, parse_step_output
+from srl_reward.output import InvalidOutput, parse_step_output
 from srl_reward.reward import Reward, Scored
-
-
-def parse_think(sample: Sample) -> tuple[str, str] | str:
-    """Return (thinking, what follows), or the reason why the thinking is malformed."""
-    if sample.truncated:
-        return InvalidReason.TRUNCATED
-    parsed, reason = _native.parse_think(sample.text, sample.think_prefilled)
-    return parsed if parsed is not None else InvalidReason(str(reason))
+from srl_reward.tagged import answer_in, parse_tagged_output, parse_thinking
 
 
 class FormatReward(Reward):
     """1 for an output in the SRL grammar (`<think>…</think>`, then one step), else 0.
+
+    Part: `format`, 1 or 0 whatever `valid` and `invalid` are.
 
     Args:
         valid: The reward of a valid output.
@@ -59,8 +53,9 @@ class FormatReward(Reward):
             sample.text, think_prefilled=sample.think_prefilled, truncated=sample.truncated
         )
         if isinstance(output, InvalidOutput):
-            return Scored(self.invalid, output.reason)
-        return Scored(self.valid, None, True, output.thinking, output.action, output.number)
+            return Scored(self.invalid, output.reason, parts={"format": 0.0})
+        thinking, action, number = output.thinking, output.action, output.number
+        return Scored(self.valid, None, True, thinking, action, number, parts={"format": 1.0})
 
 
 class BoxedThinkReward(Reward):
@@ -103,7 +98,9 @@ class BoxedThinkReward(Reward):
 
 
 def _score_boxed(sample: Sample, gold: str) -> Scored:
-    parsed = parse_think(sample)
+    parsed = parse_thinking(
+        sample.text, think_prefilled=sample.think_prefilled, truncated=sample.truncated
+    )
     if isinstance(parsed, str):
         return Scored(0.0, parsed, parts=_parts(form=False, right=False))
     thinking, rest = parsed
@@ -165,9 +162,9 @@ class R1ZeroReward(Reward):
         """Score each completion; `action` is the answer tag's content."""
         samples = read_samples(completions, columns, self.think_prefilled)
         golds = read_answers(columns, self.answer, len(samples), type(self).__name__)
-        parsed = [_parse_r1_zero(sample) for sample in samples]
+        parsed = [_parse_tagged(sample) for sample in samples]
         pairs = {
-            index: (gold, _answer_in(output[1]))
+            index: (gold, answer_in(output[1]))
             for index, (output, gold) in enumerate(zip(parsed, golds, strict=True))
             if not isinstance(output, str) and gold is not None
         }
@@ -185,30 +182,10 @@ class R1ZeroReward(Reward):
         return Scored(reward, None, right, *output, parts=_parts(form=True, right=right))
 
 
-def _parse_r1_zero(sample: Sample) -> tuple[str, str] | str:
-    """Return (thinking, answer), or the reason why the form is wrong."""
-    parsed = parse_think(sample)
-    if isinstance(parsed, str):
-        return parsed
-    thinking, rest = parsed[0], parsed[1].strip()
-    opened, closed = "<answer>", "</answer>"
-    if opened not in rest:
-        return "missing_answer"
-    if not rest.startswith(opened):
-        return "text_before_answer"
-    content, found, after = rest.removeprefix(opened).partition(closed)
-    if not found:
-        return "unclosed_answer"
-    if after:
-        return "text_after_answer"
-    if opened in content:
-        return "nested_answer"
-    return (thinking, content.strip()) if content.strip() else "empty_answer"
-
-
-def _answer_in(content: str) -> str:
-    box = extract_boxed(content)
-    return content if box is None else box
+def _parse_tagged(sample: Sample) -> tuple[str, str] | str:
+    return parse_tagged_output(
+        sample.text, think_prefilled=sample.think_prefilled, truncated=sample.truncated
+    )
 
 
 def _parts(*, form: bool, right: bool) -> dict[str, float]:

@@ -1,12 +1,14 @@
 """Completions as text: the one way for rewards and for benchmarks.
 
 Marks such as `<think>` stay, also where a tokenizer calls them special: rewards and answers are
-read from them. Only the token or the string that ended the completion goes.
+read from them. Only the token or the string that ended the completion goes; one that closes an
+answer, `</answer>`, stays.
 """
 
 from typing import Protocol
 
 from srl_eval.generate.sampling import Completion
+from srl_reward.tagged import CLOSED
 
 
 class Decoder(Protocol):
@@ -17,10 +19,13 @@ class Decoder(Protocol):
 
 
 def completion_text(completion: Completion, tokenizer: Decoder) -> str:
-    """A completion's text without its stop token, or up to its stop string."""
-    ids = list(completion.token_ids)
-    if completion.stop_string is not None:
-        return decoded(ids, tokenizer).partition(completion.stop_string)[0]
+    """A completion's text without its stop token, or up to its stop string.
+
+    A stop string with `</answer>` in it is part of the text: without it no answer is in form.
+    """
+    ids, end = list(completion.token_ids), completion.stop_string
+    if end is not None:
+        return decoded(ids, tokenizer).partition(end)[0] + (end if CLOSED in end else "")
     if completion.finish_reason == "stop":
         ids.pop()
     return decoded(ids, tokenizer)

@@ -1,6 +1,6 @@
 """What each loss takes where a config says nothing; no torch is needed to know it.
 
-Left out: their formulas (`srl_grpo.objective.loss`).
+Left out: what they compute, by the same names (`srl_grpo.objective.loss.KINDS`).
 """
 
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ LossName = Literal[
 ]
 Baseline = Literal["group", "none"]
 Scale = Literal["group", "batch", "none"]
+Estimator = Literal["k1", "k2", "k3"]
 Correction = Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
 
 CLIP = ("epsilon_low", "epsilon_high", "clip_delta")
@@ -46,7 +47,7 @@ def clip(low: float, high: float) -> dict[str, float | None]:
     return {"epsilon_low": low, "epsilon_high": high, "clip_delta": None}
 
 
-LOSSES: dict[LossName, LossDefaults] = {
+PUBLISHED: dict[LossName, LossDefaults] = {
     "dapo": LossDefaults(clip(0.2, 0.28)),
     "grpo": LossDefaults(clip(0.2, 0.2)),
     "bnpo": LossDefaults(clip(0.2, 0.2)),
@@ -60,4 +61,4 @@ LOSSES: dict[LossName, LossDefaults] = {
     "reinforce_with_baseline": LossDefaults({}),
     "no_baseline": LossDefaults({}, baseline="none"),
 }
-"""By the names of `algorithm.loss`."""
+"""The constants of each loss, by the names of `algorithm.loss`."""

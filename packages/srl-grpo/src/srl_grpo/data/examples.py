@@ -167,8 +167,8 @@ class Encoder:
         try:
             prompt = self._prompt(pair)
             prefilled = is_think_prefilled(prompt.text)
-            text = self._ended(self.form.write(pair, think_prefilled=prefilled))
-            response = self._response(text)
+            bare = replace(pair, response=self._ended(pair.response))  # before a tag closes it
+            response = self._response(self.form.write(bare, think_prefilled=prefilled))
         except DataError as error:
             message = str(error)
             named = message.startswith("record ")

@@ -45,10 +45,9 @@ class ResponseForm:
                     f"its {what} holds {mark.group()!r} itself, and thinking is put before the "
                     "response; give --no-thinking, or take the marks out"
                 )
-        answer = pair.response
-        if self.template.name == "r1_zero":
-            answer = f"<answer>{answer}</answer>"
-        return render_step_output(thinking, answer)
+        if self.template.tagged:
+            return f"<think>{thinking}</think> <answer>{pair.response.strip()}</answer>"
+        return render_step_output(thinking, pair.response)
 
     @property
     def described(self) -> str:

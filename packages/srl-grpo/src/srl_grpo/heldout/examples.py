@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from srl_data.command.errors import DataError
+from srl_data.prompts import Template
+from srl_eval.answer_form import Grammar, Written, answer_part, grammar_of
 from srl_eval.generate import Completion, Sampling, seed_for
 from srl_eval.generate.text import completion_text
 from srl_eval.grading import Candidate, Gold, Grader, get_grader
@@ -19,13 +21,11 @@ from srl_grpo.data.examples import Example
 from srl_grpo.data.prompts import TrainingPrompt
 from srl_grpo.heldout.chains import DEFAULT_GRADER
 from srl_grpo.heldout.evaluation import HeldOut, Values, problem_of_instance
-from srl_grpo.heldout.form import Grammar
 from srl_grpo.heldout.right import Judged, right
 from srl_grpo.learner.batch import Sample
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.updater import Updater
 from srl_grpo.rollout.engines import PolicyRollout, generate_round
-from srl_reward import InvalidOutput, after_thinking
 
 
 def sample_of(example: Example, group: int = 0) -> Sample:
@@ -55,11 +55,17 @@ class HeldOutExamples:
     tokenizer: PreTrainedTokenizerBase
     world: World
     seed: int
-    grammar: Grammar | None = None
+    template: Template
+    """Says where answers stand, and in which form."""
     grader: str | None = None
     """In the place of what the records name."""
     steps: HeldOut | None = None
     """For SRL instances one step at a time."""
+
+    @property
+    def grammar(self) -> Grammar | None:
+        """The grammar of the template."""
+        return grammar_of(self.template)
 
     @property
     def instances(self) -> int:
@@ -110,8 +116,7 @@ class HeldOutExamples:
     def in_form(self, example: Example, completion: Completion) -> bool:
         """Whether an answer is in the template's grammar."""
         assert self.grammar is not None
-        is_cut = completion.finish_reason == "length"
-        return self.grammar(self.text(completion), is_cut, example)
+        return self.grammar(self.written(example, completion))
 
     def losses(self, updater: Updater) -> list[float]:
         """The loss of each example's response, times the examples' share of the tokens."""
@@ -129,6 +134,11 @@ class HeldOutExamples:
     def text(self, completion: Completion) -> str:
         """What the model wrote."""
         return completion_text(completion, self.tokenizer)
+
+    def written(self, example: Example, completion: Completion) -> Written:
+        """What the model wrote, and how it came about."""
+        is_cut = completion.finish_reason == "length"
+        return Written(self.text(completion), example.think_prefilled, is_cut)
 
     def check_golds(self) -> None:
         """DataError naming the first example whose answer its grader cannot compare with."""
@@ -149,10 +159,9 @@ class HeldOutExamples:
     def judged(self, example: Example, completion: Completion) -> Judged:
         """An answer and how it is judged."""
         grader = self.grader_of(example)
-        part = after_thinking(self.text(completion), think_prefilled=example.think_prefilled)
-        text = "" if isinstance(part, InvalidOutput) else part
+        part = answer_part(self.template, self.written(example, completion))
         gold = Gold(grader.gold(str(example.columns["answer"])))
-        return grader, Candidate(text, completion.finish_reason, gold)
+        return grader, Candidate(part.text, completion.finish_reason, gold, part.bare)
 
 
 def has_answer(example: Example) -> bool:

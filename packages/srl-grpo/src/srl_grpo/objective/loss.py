@@ -40,7 +40,7 @@ class LossKind:
     """Whether it takes the sampler's correction itself; else its terms are multiplied by it."""
 
 
-LOSSES = {
+KINDS = {
     "no_baseline": LossKind(reinforce, "sequence-mean", reads_old_logprobs=False),
     "reinforce_with_baseline": LossKind(reinforce, "sequence-mean", reads_old_logprobs=False),
     "grpo_clip": LossKind(token_clip, "sequence-mean"),
@@ -54,7 +54,8 @@ LOSSES = {
     "sapo": LossKind(sapo, "sequence-mean"),
     "vespo": LossKind(vespo, "token-mean", weighs_sampler=True),
 }
-"""Losses by the name that `algorithm.loss` gives; their constants are `srl_grpo.config.losses`'."""
+"""What each loss computes, by the names of `algorithm.loss`; the constants that it was published
+with are `srl_grpo.config.losses.PUBLISHED`'s."""
 
 
 class Loss(Protocol):
@@ -73,7 +74,7 @@ class Loss(Protocol):
 
 @dataclass(frozen=True)
 class PolicyLoss:
-    """A loss of `LOSSES` with its constants; see `policy_loss`."""
+    """A loss of `KINDS` with its constants; see `policy_loss`."""
 
     name: str = "dapo"
     options: LossOptions = field(default_factory=LossOptions)
@@ -83,12 +84,12 @@ class PolicyLoss:
         """See `Loss`; also where the sampler or the KL term is corrected by them."""
         options = self.options
         corrects = options.sampler is not None or (options.kl_corrected and options.beta > 0)
-        return LOSSES[self.name].reads_old_logprobs or corrects
+        return KINDS[self.name].reads_old_logprobs or corrects
 
     @property
     def normalisation(self) -> Normalisation:
         """How much a token counts in its global batch."""
-        return LOSSES[self.name].normalisation
+        return KINDS[self.name].normalisation
 
     def __call__(self, logprobs_N: Tensor, columns: Mapping[str, Tensor]) -> tuple[Tensor, Metrics]:
         """See `Loss`; reads `advantage`, `sequence` and the log-probabilities there are."""
@@ -103,7 +104,7 @@ def policy_loss(name: str, tokens: Tokens, options: LossOptions) -> tuple[Tensor
         those of the loss, `approx_kl` (k3 from the old policy), with a reference `kl`, and where
         the sampler is corrected `sampler_weight/mean` and `sampler_weight/beyond`.
     """
-    kind = LOSSES[name]
+    kind = KINDS[name]
     tokens, correction = with_correction(tokens, options)
     loss_N, metrics = kind.terms(tokens, options)
     if tokens.correction_N is not None and not kind.weighs_sampler:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from srl_data.command.errors import ConfigError
 from srl_data.prompts import Template
+from srl_eval.answer_form import check_stops
 from srl_eval.generate import Sampling
 from srl_grpo.config.reward import RewardSection
 from srl_grpo.config.sft import SftConfig
@@ -18,10 +19,8 @@ from srl_grpo.data.training_template import (
     same_on_all_ranks,
     with_template,
 )
-from srl_grpo.heldout.chains import Chains
 from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.heldout.examples import HeldOutExamples, prompt_of
-from srl_grpo.heldout.form import grammar_of
 from srl_grpo.learner.model import context_length
 from srl_grpo.learner.packing_check import check_scoring
 from srl_grpo.learner.policy import Policy
@@ -33,6 +32,7 @@ from srl_grpo.rollout.scoring import Scorer
 from srl_grpo.run.inputs import DataPart, Inputs, describe_inputs
 from srl_grpo.run.prompted_model import PromptedModel, model_section, open_model
 from srl_grpo.run.session import Session, Setup, open_directory
+from srl_grpo.stages.held_out import held_out_set
 from srl_grpo.stages.opening import check_paths, inputs_of, open_session, resumed_state, try_model
 from srl_grpo.stages.sft import NAME, SftStage, SftState
 
@@ -91,6 +91,7 @@ def make_held_out(setup: Setup[SftConfig], model: PromptedModel) -> HeldOutExamp
         if config.data.val_path is not None:
             setup.display.note("--val-data is not read: give --eval-steps or --before-after")
         return None
+    check_stops(model.prompts.template, config.generation.stop)
     examples = load(setup, model, "eval")
     if not examples:
         raise ConfigError(
@@ -105,7 +106,7 @@ def make_held_out(setup: Setup[SftConfig], model: PromptedModel) -> HeldOutExamp
         tokenizer=model.tokenizer,
         world=setup.world,
         seed=config.seed,
-        grammar=grammar_of(model.prompts.template),
+        template=model.prompts.template,
         grader=config.data.grader,
         steps=steps_of(setup, model, examples, sampling),
     )
@@ -120,16 +121,10 @@ def steps_of(
     if not all("target_step" in example.columns for example in examples):
         return None
     config, world = setup.config, setup.world
-    chains = Chains(
-        prompts=model.prompts,
-        sampling=sampling,
-        max_prompt_length=config.data.max_seq_len,
-        start=config.evaluation.chain_start,
-        seed=config.seed,
-    )
     prompts = [prompt_of(example, index) for index, example in enumerate(examples)]
     scorer = Scorer(make_rewards(RewardSection()), model.tokenizer, world)
-    return HeldOut(prompts, scorer, sampling, config.seed, world, chains)
+    longest = config.data.max_seq_len
+    return held_out_set(config, model, world, prompts, scorer, sampling, max_prompt_length=longest)
 
 
 def sampling_of(config: SftConfig, model: PromptedModel) -> Sampling:

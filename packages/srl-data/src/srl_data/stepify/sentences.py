@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from srl_data.stepify.protected import Protected
-from srl_data.stepify.vocabulary import ABBREVIATIONS, CORRECTIONS, FIRST, LAST, NEXT
+from srl_data.stepify.vocabulary import ABBREVIATIONS, CORRECTIONS, FIRST, LAST, NEXT, WEAK
 
 PARAGRAPH = re.compile(r"\n(?:[ \t\r\u3000]*\n)+[ \t]*")
 LINE = re.compile(r"\n[ \t]*(?=[^\s])")
@@ -37,6 +37,7 @@ def pattern_of(words: str) -> re.Pattern[str]:
 
 
 STARTS_FIRST, STARTS_LATER = pattern_of(FIRST), pattern_of(f"{NEXT}|{LAST}")
+STARTS_ORDERED = pattern_of(f"(?!(?:{WEAK})\\b)(?:{NEXT}|{LAST})")
 STARTS_CORRECTION = pattern_of(CORRECTIONS)
 
 
@@ -50,6 +51,8 @@ def before(text: str, at: int) -> int:
 def continues(text: str, at: int) -> bool:
     """Whether what begins at `at` goes on with the sentence before it."""
     char = text[at : at + 1]
+    if char == "(":
+        return text[at + 1 : at + 4].isalpha() and text[at + 1].islower()
     return char.islower() or char in ",;.)]}%&=+" or (char == "-" and text[at + 1 : at + 2] != " ")
 
 

@@ -27,6 +27,14 @@ RELATION = re.compile(
 )
 DISPLAY = re.compile(r"\$\$|\\\[|\\begin\{")
 DISPLAY_END = re.compile(r"[.!?][\s}]*(?:\\\\)?\s*(?:\$\$|\\\]|\\end\{[^{}\n]{1,30}\})\Z")
+ASIDE = re.compile(r"\((?!(?:[ivx]+|[a-z])\))[a-z]{2,}")
+"""A remark in brackets, no number of a list."""
+LEADS_ON = re.compile(
+    r"\b(?:have|has|get|gets|obtain|obtains|is|are|that|by|and|or|where|then|thus|so|find|give|"
+    r"gives|yield|yields|as|to|of|with|for|since|because|let|if|when)\Z",
+    re.IGNORECASE,
+)
+"""Words after which a sentence goes on, be there a blank line."""
 WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}[,;]?[ \t]+[A-Za-z]{2,}")
 LONGEST_WORD, LONGEST_ROW = 24, 300
 
@@ -52,7 +60,7 @@ def continues(text: str, at: int) -> bool:
     """Whether what begins at `at` goes on with the sentence before it."""
     char = text[at : at + 1]
     if char == "(":
-        return text[at + 1 : at + 4].isalpha() and text[at + 1].islower()
+        return ASIDE.match(text, at) is not None
     return char.islower() or char in ",;.)]}%&=+" or (char == "-" and text[at + 1 : at + 2] != " ")
 
 
@@ -69,7 +77,9 @@ def paragraphs(text: str, protected: Protected) -> list[int]:
 def paragraph_ends(text: str, end: int, at: int) -> bool:
     """Whether the paragraph that ends at `end` is complete, and not going on at `at`."""
     last = text[before(text, end) - 1 : before(text, end)]
-    return not (last in ":：,，" or continues(text, at) or DISPLAY.match(text, at))
+    if last in ":：,，" or continues(text, at) or DISPLAY.match(text, at):
+        return False
+    return LEADS_ON.search(text, max(before(text, end) - 12, 0), before(text, end)) is None
 
 
 def lines(text: str, protected: Protected) -> list[int]:

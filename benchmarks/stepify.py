@@ -235,7 +235,7 @@ def main() -> None:
         "",
         *speed_rows(texts, tuple(arguments.sizes)),
         "",
-        f"markdown-it-py reads the same solutions at {markdown_rate(texts):.2f} MB/s, without any cut.",
+        f"markdown-it-py reads the same solutions at {markdown_rate(texts):.2f} MB/s, uncut.",
         "",
         "## Hostile texts",
         "",

@@ -89,7 +89,7 @@ def lines(text: str, protected: Protected) -> list[int]:
         places = [match.end() for match in LINE.finditer(text, start, end)]
         wrapped = is_wrapped(text, start, places)
         free = (at for at in places if not protected.inside(at))
-        found += [at for at in free if line_ends(text, at, wrapped=wrapped)]
+        found += [at for at in free if line_ends(text, at, protected, wrapped=wrapped)]
     return found
 
 
@@ -107,12 +107,15 @@ def is_wrapped(text: str, start: int, places: Sequence[int]) -> bool:
     )
 
 
-def line_ends(text: str, at: int, *, wrapped: bool) -> bool:
+def line_ends(text: str, at: int, protected: Protected, *, wrapped: bool) -> bool:
     """Whether the line before `at` is complete, and not going on there."""
     end = before(text, at)
     last = text[end - 1 : end]
-    if last in ":：,，" or DISPLAY.match(text, at) or not last:
+    if last in ":：,，" or not last:
         return False
+    if DISPLAY.match(text, at):  # rows of a derivation, each a display
+        before_it = protected.span_ending(end)
+        return before_it is not None and DISPLAY.match(text, before_it[0]) is not None
     if is_row(text, at) and is_row(text, text.rfind("\n", max(end - LONGEST_ROW, 0), end) + 1):
         return True
     return not continues(text, at) and (not wrapped or last in ENDED)

@@ -395,6 +395,11 @@ def stream_rows(**errors: float) -> list[str]:
     )
 
 
+def zero_reward(**options: float) -> Any:
+    """The reward `r1_zero` as a run makes it."""
+    return make_rewards(RewardSection(reward=("r1_zero",), **options)).parts[0].reward
+
+
 def expert_prompts() -> list[str]:
     """Problems of the synthetic training set, in its order."""
     return [p.problem for p in problems(7, 5, Difficulty(2, 3), "train")]
@@ -604,6 +609,8 @@ HELD: dict[str, Held] = {
         [True, True],
     ),
     "reward.grader": lambda r: ([row["reward"] for row in r.answered.records(1)], [1.0, 0.0] * 2),
+    "reward.format_weight": lambda _: (zero_reward(format_weight=0.5).format_weight, 0.5),
+    "reward.answer_weight": lambda _: (zero_reward(answer_weight=2).answer_weight, 2.0),
     "reward.autojunk": lambda r: (
         [row["reward"] for row in r.files.records(1)[:4]],
         similarity(r, autojunk=True),

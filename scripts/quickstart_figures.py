@@ -1,9 +1,9 @@
-"""Run the quickstart with some seeds and write its figures into the README.
+"""Run the quickstart with some seeds; write its figures into the README and draw its picture.
 
     uv run python scripts/quickstart_figures.py --runs runs/figures
 
 A run that is finished in `--runs` is not run again. The table stands between two comments in the
-README; nothing else there is touched.
+README; nothing else there is touched. The picture is docs/quickstart.svg, of the same runs.
 """
 
 import argparse
@@ -13,10 +13,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from quickstart_picture import Curve, Panel, TableRow, course, picture
+
 from srl_data.files import write_text
 from srl_grpo.run.trackers import read_metrics
 
 README = Path(__file__).parents[1] / "README.md"
+PICTURE = README.parent / "docs" / "quickstart.svg"
 BEGIN, END = "<!-- quickstart figures: begin -->", "<!-- quickstart figures: end -->"
 ROWS = (
     ("next step exactly the expert's, sampled", "exact", True),
@@ -24,6 +27,8 @@ ROWS = (
     ("problems solved by chaining the model's own steps", "final_answer", True),
 )
 """Label, metric, and whether it is a share."""
+SHORT = {"final_answer": "problems solved by own steps"}
+"""Labels where there is little room."""
 PHASES = ("sft", "rollout", "update", "eval")
 
 Summary = Mapping[str, Mapping[str, float]]
@@ -81,6 +86,43 @@ def row(label: str, cells: Sequence[str]) -> str:
     return f"| {label} | " + " | ".join(cells) + " |"
 
 
+def drawing(runs: Mapping[int, Path]) -> str:
+    """The figures as a picture: the curves of the two shares, and the table."""
+    summaries = [json.loads((run / "summary.json").read_text()) for run in runs.values()]
+    rows = [
+        TableRow(
+            SHORT.get(name, label), [change_cells(summary, name, is_share) for summary in summaries]
+        )
+        for label, name, is_share in ROWS
+    ]
+    panels = [
+        Panel(SHORT.get(name, label), name, {seed: curve(run, name) for seed, run in runs.items()})
+        for label, name, is_share in ROWS
+        if is_share
+    ]
+    return picture(
+        "srl-grpo train --config quickstart",
+        f"{summaries[0]['problems']} held-out additions, on CPU. Dots: held out. Faint: sampled in "
+        "training, means of ten steps.",
+        panels,
+        rows,
+        "Intervals are paired and clustered by problem. Step 0 is the model after its supervised "
+        "stage.",
+    )
+
+
+def curve(run: Path, name: str) -> Curve:
+    """A share of a run: held out from before to after, and while training where it is logged."""
+    summary = json.loads((run / "summary.json").read_text())
+    rows = list(read_metrics(run / "metrics.jsonl"))
+    held_out = [
+        (0.0, summary["before"][name]),
+        *((row["step"], row[f"eval/{name}"]) for row in rows if f"eval/{name}" in row),
+    ]
+    logged = [row[f"reward/{name}"] for row in rows if f"reward/{name}" in row]
+    return Curve(held_out, course(logged))
+
+
 def machine(run: Path) -> str:
     """What the last digits depend on, in a sentence."""
     found = json.loads((run / "sys/hardware.json").read_text())
@@ -92,7 +134,7 @@ def machine(run: Path) -> str:
 
 
 def main() -> None:
-    """Run what is missing, write the table."""
+    """Run what is missing, write the table, draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 1, 2])
@@ -111,6 +153,7 @@ def main() -> None:
     old = README.read_text(encoding="utf-8")
     head, _, rest = old.partition(BEGIN)
     write_text(README, f"{head}{BEGIN}\n\n{text}\n{END}{rest.partition(END)[2]}")
+    write_text(PICTURE, drawing(runs))
 
 
 if __name__ == "__main__":

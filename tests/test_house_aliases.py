@@ -22,6 +22,7 @@ TRAIN = {
     "test-max-samples": ("evaluation.eval_limit", "7"),
     "attn-implementation": ("model.attention", "eager"),
     "kl-penalty": ("algorithm.beta", "0.5"),
+    "soft-punish-cache": ("algorithm.overlong_buffer", "7"),
 }
 EVAL = {
     "model-id": ("model.model", "m"),
@@ -67,6 +68,21 @@ def resolved(cli, args, capsys) -> dict[str, object]:
     return flat(yaml.safe_load("\n".join(lines)))
 
 
+WITH_BETA = {
+    "overlong-filtering": ("algorithm.mask_truncated_completions", True, ()),
+    "use-kl-in-reward": ("algorithm.kl_in_reward", True, ()),
+    "ref-model-sync-steps": ("algorithm.reference_every", 512, ("512",)),
+}
+"""Switches, and keys that need another flag beside them."""
+
+
+@pytest.mark.parametrize("name", WITH_BETA)
+def test_an_alias_beside_a_beta_sets_the_canonical_key(name: str, capsys) -> None:
+    key, expected, value = WITH_BETA[name]
+    args = [*TRAIN_ARGS, "--model", "m", "--beta", "0.1", f"--{name}", *value]
+    assert resolved(train, args, capsys)[key] == expected
+
+
 def with_model(args: list[str], name: str) -> list[str]:
     return args if name in ("sft-checkpoint", "model-id") else [*args, "--model", "m"]
 
@@ -84,7 +100,8 @@ def declared(model: type[Section]) -> dict[str, str]:
 
 
 def test_the_tables_above_are_all_the_aliases_there_are():
-    assert declared(TrainConfig) == {name: key for name, (key, _) in TRAIN.items()}
+    named = {name: key for name, (key, *_) in (TRAIN | WITH_BETA).items()}
+    assert declared(TrainConfig) == named
     assert declared(SftConfig) == {name: key for name, (key, _) in SFT.items()}
     assert declared(EvalConfig) == {name: key for name, (key, _) in EVAL.items()}
 

@@ -9,10 +9,18 @@ import rich_click as click
 import yaml
 from pydantic import Field, model_validator
 
-from srl_data.command.config import Flag, Positional, Section, dump_yaml, load_config
+from srl_data.command.config import (
+    Flag,
+    Positional,
+    Section,
+    dump_yaml,
+    load_config,
+    validate,
+)
 from srl_data.command.errors import ConfigError, DataError, IncompleteError
 from srl_data.command.flags import configured, print_plan
 from srl_data.command.frame import execute
+from srl_data.synth_chain import ChainConfig
 
 
 class Rollout(Section):
@@ -176,3 +184,10 @@ def test_a_list_of_numbers_is_given_number_by_number_or_as_yaml(capsys):
         code, out, _ = run(capsys, "x", *argv, "--dry-run")
         assert code == 0
         assert yaml.safe_load(out)["rollout"]["temperatures"] == [0.5, 1.0]
+
+
+def test_a_list_with_too_few_values_is_named_with_its_flag():
+    with pytest.raises(ConfigError, match=r"careful = \[0\.5\]: has too few values \(--careful\)"):
+        validate({"output": "a.jsonl", "careful": [0.5]}, ChainConfig, "command line")
+    with pytest.raises(ConfigError, match=r"careful\.1 = 2: .*\(--careful\)"):
+        validate({"output": "a.jsonl", "careful": [0.5, 2, 0.5]}, ChainConfig, "command line")

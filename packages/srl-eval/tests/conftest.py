@@ -1,5 +1,7 @@
 """What the tests share: a byte tokenizer, a tiny model folder, a scripted engine."""
 
+import json
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +11,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from srl_eval import EvalConfig, evaluate, get_task, live_subject
 from srl_eval.generate import ChunkedEngine, Completion, Prompt, Sampling
 from srl_eval.grading import Verdict
 from srl_eval.samples import Sample
@@ -123,5 +126,60 @@ def sample() -> Callable[..., Sample]:
             steps=1,
         )
         return replace(plain, **fields)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def problems_file() -> Callable[..., Path]:
+    """Writes problems of which the answer is the number."""
+
+    def make(folder: Path, count: int = 8) -> Path:
+        path = folder / "problems.jsonl"
+        rows = [{"id": f"p{n}", "problem": f"Problem {n}?", "answer": str(n)} for n in range(count)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    return make
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    scripted: Callable[..., ChunkedEngine],
+    problems_file: Callable[..., Path],
+) -> Callable[..., Path]:
+    """Evaluates a pretended model that is right with probability `skill`; its folder."""
+
+    def make(
+        name: str,
+        skill: float,
+        text: str = "",
+        end: str = "",
+        task: str = "aime24",
+        template: str = "boxed",
+        **sections: dict[str, object],
+    ) -> Path:
+        def reply(prompt: str, seed: int) -> str:
+            number = int(prompt.split("Problem ")[1].split("?", maxsplit=1)[0])
+            right = random.Random(seed).random() < skill
+            return f"{text}\\boxed{{{number if right else 999}}}{end}"
+
+        folder = tmp_path / name
+        tree: dict[str, dict[str, object]] = {
+            "decoding": {"mode": "avg4", "max_new_tokens": 200},
+            "data": {"data_path": problems_file(tmp_path), **sections.pop("data", {})},
+            "output": {"output_dir": folder, "bootstrap": 200},
+        }
+        subject = live_subject(
+            *(scripted(reply), tokenizer),
+            stop_token_ids=(0,),
+            window=None,
+            label=name,
+            template=template,
+        )
+        evaluate(get_task(task), EvalConfig.model_validate({**tree, **sections}), subject)
+        return folder
 
     return make

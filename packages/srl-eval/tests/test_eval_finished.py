@@ -1,7 +1,6 @@
-"""Finished runs read back: compared, reported, judged again, and run as a suite."""
+"""Finished runs read back: reported, and judged again."""
 
 import json
-import random
 import re
 import shutil
 import subprocess
@@ -9,90 +8,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from transformers import PreTrainedTokenizerFast
 
 from srl_data.command.errors import ConfigError, DataError, IncompleteError
 from srl_data.command.frame import execute
-from srl_eval import EvalConfig, evaluate, get_task, live_subject, read_samples
+from srl_eval import read_samples
 from srl_eval.cli import cli
-from srl_eval.compare import as_markdown, compare, short_names
+from srl_eval.compare import compare
+from srl_eval.exact import binomial_interval, change_interval
 from srl_eval.finished import read_run, rescore
-from srl_eval.generate import ChunkedEngine
 from srl_eval.grading import Verdict
-from srl_eval.metrics import NO_WIDTH
+from srl_eval.metrics import EXACT
 from srl_eval.problems import file_task
-from srl_eval.report import comparison_page, render_report, write_report
-from srl_eval.suite import SuiteConfig, comparable, entries
+from srl_eval.report import render_report, write_report
 
 Run = Callable[..., Path]
-
-
-def problems_file(folder: Path, count: int = 8) -> Path:
-    path = folder / "problems.jsonl"
-    rows = [{"id": f"p{n}", "problem": f"Problem {n}?", "answer": str(n)} for n in range(count)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-@pytest.fixture
-def run(
-    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, scripted: Callable[..., ChunkedEngine]
-) -> Run:
-    """Evaluates a pretended model that is right with probability `skill`; its folder."""
-
-    def make(name: str, skill: float, text: str = "", **sections: dict[str, object]) -> Path:
-        def reply(prompt: str, seed: int) -> str:
-            number = int(prompt.split("Problem ")[1].split("?", maxsplit=1)[0])
-            right = random.Random(seed).random() < skill
-            return f"{text}\\boxed{{{number if right else 999}}}"
-
-        folder = tmp_path / name
-        tree: dict[str, dict[str, object]] = {
-            "decoding": {"mode": "avg4", "max_new_tokens": 200},
-            "data": {"data_path": problems_file(tmp_path), **sections.pop("data", {})},
-            "output": {"output_dir": folder, "bootstrap": 200},
-        }
-        subject = live_subject(
-            scripted(reply), tokenizer, stop_token_ids=(0,), window=None, label=name
-        )
-        evaluate(get_task("aime24"), EvalConfig.model_validate({**tree, **sections}), subject)
-        return folder
-
-    return make
-
-
-def test_compare_pairs_by_problem(run: Run) -> None:
-    folders = [run("weak", 0.2), run("strong", 0.9)]
-    found = compare(folders, resamples=500)
-    weak, strong = (np.array(list(read_run(folder).scores().values())) for folder in folders)
-    first, second = found.rows
-    assert (first.name, second.name) == ("weak", "strong")
-    assert first.difference is None
-    assert second.difference == pytest.approx((strong - weak).mean())
-    assert second.difference_interval is not None
-    assert 0 < second.difference_interval[0] < second.difference < second.difference_interval[1]
-    assert (second.wins, second.losses) == (int((strong > weak).sum()), int((strong < weak).sum()))
-    text = as_markdown(found)
-    assert f"{100 * second.score:.1f}" in text
-    assert "strong" in comparison_page(found)
-    assert found.notes == []
-
-
-def test_compare_says_what_differs(run: Run) -> None:
-    folders = [run("all", 0.5), run("some", 0.5, data={"limit": 3})]
-    found = compare(folders, resamples=100)
-    assert found.problems == 3
-    assert any("only the 3 problems" in note for note in found.notes)
-    assert not any("temperature" in note for note in found.notes)
-
-
-def test_short_names() -> None:
-    paths = [Path("/r/base/aime_avg4"), Path("/r/srl/aime_avg4")]
-    assert short_names(paths) == ["base", "srl"]
-    assert short_names([Path("/r/a"), Path("/r/a/b")]) == ["a", "a/b"]
-    assert short_names([Path("/r/a"), Path("/r/a")]) == ["a", "a"]
 
 
 def test_report_holds_every_sample_and_no_network(run: Run) -> None:
@@ -168,14 +98,6 @@ def test_a_limit_that_leaves_nothing_out_is_not_partial(run: Run) -> None:
     assert any("partial" in note and "part" in note for note in compare([part, part]).notes)
 
 
-def test_other_problems_under_the_same_ids_are_not_compared(run: Run) -> None:
-    folders = [run("a", 0.5), run("b", 0.5)]
-    problems = folders[1] / "problems.jsonl"
-    problems.write_text(problems.read_text().replace("Problem 3?", "Problem three?"))
-    with pytest.raises(DataError, match=r"problem 'p3' of .*b is another one in .*a"):
-        compare(folders)
-
-
 def test_rescore_finds_what_was_judged_wrongly(run: Run) -> None:
     folder = run("m", 1.0)
     results = folder / "results.jsonl"
@@ -234,19 +156,25 @@ def test_long_responses_keep_the_report_small(run: Run) -> None:
     assert "characters, see results.jsonl" in page
 
 
-def test_an_interval_without_width_has_a_footnote(
+def test_where_all_problems_scored_alike_the_interval_is_exact(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sure, mixed = run("sure", 1.1), run("mixed", 0.5)
+    low, high = binomial_interval(8, 8)  # problems, not samples
+    metrics = json.loads((sure / "metrics.json").read_text())
+    for found in (metrics["accuracy"], metrics["majority"], *metrics["pass_at"].values()):
+        assert (found["low"], found["high"]) == (low, high)
     assert execute(cli, "srl-eval", ["rescore", str(sure)]) == 0
-    assert "an interval of width 0 means" in " ".join(capsys.readouterr().out.split())
-    assert execute(cli, "srl-eval", ["rescore", str(mixed)]) == 0
-    assert "width 0" not in capsys.readouterr().out
-    assert "an interval of width 0 means" in render_report(read_run(sure))
-    assert "width 0" not in render_report(read_run(mixed))
-    assert compare([sure, mixed], resamples=100).notes == [NO_WIDTH]
-    assert execute(cli, "srl-eval", ["compare", str(sure), str(mixed)]) == 0
-    assert "width 0" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "63.1 to 100.0" in shown
+    assert f"avg@4, pass@2, pass@4, maj@4: {EXACT}" in shown
+    page = render_report(read_run(sure))
+    assert EXACT in page
+    assert EXACT not in render_report(read_run(mixed))
+    rows = compare([sure, sure, mixed], resamples=100).rows
+    assert rows[0].interval == rows[1].interval == (low, high)
+    assert rows[1].difference_interval == change_interval(0.0, 8)
+    assert rows[2].difference_interval[1] < 0  # type: ignore[index]
 
 
 def test_commands(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -262,112 +190,6 @@ def test_commands(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "0 verdicts changed" in capsys.readouterr().out
     assert execute(cli, "srl-eval", ["compare", str(weak)]) == 2
     assert execute(cli, "srl-eval", ["report", str(tmp_path / "none")]) == 3
-
-
-def suite_tree(tmp_path: Path, model: Path) -> dict[str, object]:
-    return {
-        "output_dir": str(tmp_path / "suite"),
-        "models": [
-            {"name": "one", "model_path": str(model)},
-            {"name": "two", "model_path": str(model), "template": "question_only"},
-        ],
-        "tasks": ["aime24"],
-        "modes": ["greedy", "avg2"],
-        "data": {"aime24": str(problems_file(tmp_path, 3))},
-        "shared": {"decoding": {"max_new_tokens": 8}, "output": {"bootstrap": 100}},
-    }
-
-
-def test_suite_entries(tmp_path: Path, model_folder: Path) -> None:
-    suite = SuiteConfig.model_validate(suite_tree(tmp_path, model_folder))
-    found = list(entries(suite))
-    assert [(e.model, e.folder.name) for e in found] == [
-        ("one", "aime24_greedy"),
-        ("one", "aime24_avg2"),
-        ("two", "aime24_greedy"),
-        ("two", "aime24_avg2"),
-    ]
-    assert found[3].config.decoding.samples == 2
-    assert found[3].config.prompt.template == "question_only"
-    assert found[0].config.decoding.max_new_tokens == 8
-    assert [len(folders) for folders in comparable(suite).values()] == [2, 2]
-    bad = SuiteConfig.model_validate({**suite_tree(tmp_path, model_folder), "modes": ["avg0"]})
-    with pytest.raises(ConfigError, match="suite entry one, aime24, avg0"):
-        list(entries(bad))
-
-
-def test_a_suite_takes_data_by_any_name_of_its_task(tmp_path: Path, model_folder: Path) -> None:
-    tree = suite_tree(tmp_path, model_folder)
-    file = tmp_path / "problems.jsonl"
-    tree |= {"tasks": ["aime25"], "data": {"aime2025": str(file)}}
-    tree["models"] = [{"name": "hub", "model": "a/b", "revision": "abc"}]
-    (first, _) = entries(SuiteConfig.model_validate(tree))
-    assert first.config.data.data_path == file
-    assert first.config.model.revision == "abc"
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"models": [{"name": "a", "model": "x"}] * 2}, "two models are called 'a'"),
-        ({"models": [{"name": "../a", "model": "x"}]}, "'../a' is not a folder name"),
-        ({"models": [{"name": "..", "model": "x"}]}, "'..' is not a folder name"),
-        ({"data": {"gsm8k": "x.jsonl"}}, "data for 'gsm8k', which is none of the tasks"),
-        ({"tasks": ["aime42"]}, "unknown task 'aime42'"),
-    ],
-)
-def test_a_suite_s_mistakes_are_named(
-    tmp_path: Path,
-    model_folder: Path,
-    capsys: pytest.CaptureFixture[str],
-    change: dict[str, object],
-    reason: str,
-) -> None:
-    path = tmp_path / "suite.yaml"
-    path.write_text(json.dumps({**suite_tree(tmp_path, model_folder), **change}))
-    assert execute(cli, "srl-eval", ["suite", str(path), "--dry-run"]) == 2
-    assert reason in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("change", "code", "reason"),
-    [
-        ({"models": [{"name": "b", "model_path": "nowhere"}]}, 3, "nowhere does not exist"),
-        ({"models": [{"name": "b"}]}, 2, "'b' has neither model nor model_path"),
-        ({"data": {"aime24": "nowhere.jsonl"}}, 3, "no such file: nowhere.jsonl"),
-    ],
-)
-def test_what_a_suite_lacks_is_found_before_its_first_evaluation(
-    tmp_path: Path,
-    model_folder: Path,
-    capsys: pytest.CaptureFixture[str],
-    change: dict[str, list[object]],
-    code: int,
-    reason: str,
-) -> None:
-    first = [{"name": "one", "model_path": str(model_folder)}]
-    if "models" in change:
-        change = {"models": [*first, *change["models"]]}
-    path = tmp_path / "suite.yaml"
-    path.write_text(json.dumps({**suite_tree(tmp_path, model_folder), **change}))
-    assert execute(cli, "srl-eval", ["suite", str(path)]) == code
-    assert reason in capsys.readouterr().err
-    assert not (tmp_path / "suite").exists()
-
-
-def test_suite_command(
-    tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "suite.yaml"
-    path.write_text(json.dumps(suite_tree(tmp_path, model_folder)))
-    assert execute(cli, "srl-eval", ["suite", str(path), "--dry-run"]) == 0
-    assert "two on aime24 into" in capsys.readouterr().out
-    assert execute(cli, "srl-eval", ["suite", str(path)]) == 0
-    assert "accuracy in %, with its standard error" in capsys.readouterr().out
-    folder = tmp_path / "suite"
-    assert (folder / "one" / "aime24_greedy" / "report.html").exists()
-    assert (folder / "two" / "aime24_avg2" / "metrics.json").exists()
-    assert "template: boxed/1, question_only/1" in (folder / "compare_aime24_avg2.md").read_text()
 
 
 def test_a_file_of_problems_is_a_task(

@@ -5,14 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from srl_data.command.errors import CommandError
 from srl_eval.generate import Sampling, TransformersEngine
 from srl_grpo.config.algorithm import AlgorithmSection
 from srl_grpo.config.sections import EngineSection, OptimizerSection
-from srl_grpo.learner.agreement import LIMITS, limit_of, unexplained
+from srl_grpo.learner.agreement import LIMITS, limit_of
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.model import cast_parameters
 from srl_grpo.learner.policy import Policy
@@ -24,10 +22,16 @@ from srl_grpo.stages.rl_setup import loss_of
 PROMPTS = [(5, 6, 7), (9,), (11, 12), (14, 3)]
 
 
-def sampled_and_trained(model, sampler, world, *, temperature=1.0, top_p=1.0, limit=None, **more):
+def sampled_and_trained(
+    model, sampler, world, *, temperature=1.0, filters=None, limit=None, **more
+):
     """One update of `model` from samples of `sampler`; its metrics."""
     sampling = Sampling(
-        max_new_tokens=12, temperature=temperature, top_p=top_p, stop_token_ids=(0,)
+        max_new_tokens=12,
+        temperature=temperature,
+        **(filters or {}),
+        stop_token_ids=(0,),
+        record_kept=True,
     )
     rows = [prompt for prompt in PROMPTS for _ in range(4)]
     drawn = TransformersEngine(sampler, pad_token_id=1).generate(
@@ -44,36 +48,42 @@ def sampled_and_trained(model, sampler, world, *, temperature=1.0, top_p=1.0, li
         passes=section.ppo_steps,
         token_budget=64,
         temperature=temperature,
-        top_p=top_p,
         max_logprob_difference=limit,
     )
     updater = Updater(engine, loss_of(section), options, 1)
     return updater(samples_of(groups, GroupRelative()), 0, 1e-3)
 
 
+FILTERS = [
+    {"top_p": 0.7},
+    {"top_p": 0.3},
+    {"top_k": 4},
+    {"min_p": 0.3},
+    {"top_k": 9, "top_p": 0.9, "min_p": 0.1},
+]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(
-    "sampling", [{}, {"temperature": 0.6}, {"temperature": 1.3, "top_p": 0.7}, {"top_p": 0.3}]
-)
-def test_the_model_itself_is_not_stopped(tiny_model, world, sampling, dtype):
+@pytest.mark.parametrize("temperature", [0.6, 1.0])
+@pytest.mark.parametrize("filters", [{}, *FILTERS], ids=str)
+def test_the_model_itself_is_not_stopped(tiny_model, world, filters, temperature, dtype):
+    """What it was drawn from is known to both, so that nothing but rounding is between them."""
     model, sampler = tiny_model(), tiny_model()
     for each in (model, sampler):
         cast_parameters(each, dtype)
-    metrics = sampled_and_trained(model, sampler, world, **sampling)
-    found = metrics.get("sampling/logprob_unexplained", metrics["sampling/logprob_difference"])
-    assert found < LIMITS[dtype] / 2
-    if sampling.get("top_p", 1.0) < 1.0:
-        assert metrics["sampling/logprob_difference"] > LIMITS[torch.float32]
-    else:
-        assert "sampling/logprob_unexplained" not in metrics
+    metrics = sampled_and_trained(model, sampler, world, filters=filters, temperature=temperature)
+    assert metrics["sampling/logprob_difference"] < LIMITS[dtype] / 2
+    if dtype is torch.float32:
+        assert metrics["sampling/logprob_difference"] < 1e-5
+    assert math.isfinite(metrics["loss"])
 
 
-@pytest.mark.parametrize("top_p", [1.0, 0.7])
+@pytest.mark.parametrize("filters", [{}, {"top_p": 0.7}, {"top_k": 4}], ids=str)
 @pytest.mark.parametrize("cut", [{}, {"train_batch_size": 8, "ppo_steps": 2}])
-def test_another_model_is_stopped_before_its_weights_change(tiny_model, world, top_p, cut):
+def test_another_model_is_stopped_before_its_weights_change(tiny_model, world, filters, cut):
     model = tiny_model()
     with pytest.raises(CommandError) as caught:
-        sampled_and_trained(model, tiny_model(seed=1), world, top_p=top_p, **cut)
+        sampled_and_trained(model, tiny_model(seed=1), world, filters=filters, **cut)
     assert caught.value.exit_code == 1
     text = str(caught.value)
     assert text.startswith("step 1: the sampler's log-probabilities lie ")
@@ -94,18 +104,6 @@ def test_limits():
     assert limit_of(None, torch.bfloat16) == 0.25
     assert limit_of(0.5, torch.float32) == 0.5
     assert limit_of(0.0, torch.float32) == math.inf
-
-
-@given(st.lists(st.floats(-9, 0), min_size=1, max_size=5), st.floats(0.05, 1.0), st.floats(0, 1))
-def test_a_nucleus_explains_what_it_can_and_no_more(logprobs, top_p, share):
-    trainer_N = torch.tensor(logprobs, dtype=torch.float64)
-    by_design = -math.log(top_p) * share
-    assert unexplained(trainer_N - (trainer_N + by_design), top_p).max() < 1e-9
-    beyond = unexplained(trainer_N - (trainer_N - math.log(top_p) + 0.25), top_p)
-    assert beyond.min() == pytest.approx(0.25)
-    assert unexplained(trainer_N - (trainer_N - 0.25), top_p).min() == pytest.approx(0.25)
-    gap_N = trainer_N - (trainer_N + 0.25)
-    assert torch.equal(unexplained(gap_N, 1.0), gap_N.abs())
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,8 @@ BUILT: dict[str, Any] = {
         "max_new_tokens": 50,
         "temperature": 0.7,
         "top_p": 0.9,
+        "top_k": 20,
+        "min_p": 0.01,
         "stop": ["?"],
         "chunk_size": 4,
     },
@@ -166,7 +168,7 @@ SPLIT: dict[str, Any] = {
         "answer_field": "key.a",
     },
     "synthetic": None,
-    "evaluation": {"eval_every": 1},
+    "evaluation": {"eval_every": 1, "eval_samples": 3},
 }
 """Problems with answers in a folder of native splits, with columns of their own."""
 
@@ -577,6 +579,8 @@ HELD: dict[str, Held] = {
     ),
     "rollout.temperature": lambda r: ({c.sampling.temperature for c in r.built.rollouts}, {0.7}),
     "rollout.top_p": lambda r: ({c.sampling.top_p for c in r.built.rollouts}, {0.9}),
+    "rollout.top_k": lambda r: ({c.sampling.top_k for c in r.built.rollouts}, {20}),
+    "rollout.min_p": lambda r: ({c.sampling.min_p for c in r.built.rollouts}, {0.01}),
     "rollout.stop": lambda r: ({c.sampling.stop for c in r.built.rollouts}, {("?",)}),
     "rollout.chunk_size": lambda r: (max(len(c.prompts) for c in r.built.engine.calls), 4),
     "rollout.eps_std": lambda r: (
@@ -668,6 +672,10 @@ HELD: dict[str, Held] = {
         [p.id for p in r.built.trainer.held_out.prompts],
         fitting(r, "heldout", count=3, limit=5),
     ),
+    "evaluation.eval_samples": lambda r: (
+        ["eval/pass@3" in run.metrics[-1] for run in (r.split, r.built)],
+        [True, False],
+    ),
     "evaluation.before_after": lambda r: (
         [(run.path / "summary.json").is_file() for run in (r.built, r.files)],
         [True, False],
@@ -715,6 +723,12 @@ ELSEWHERE = {
     "algorithm.advantage_scale",
     "algorithm.kl_estimator",
     "algorithm.kl_corrected",
+    "algorithm.kl_in_reward",
+    "algorithm.reference_every",
+    "algorithm.mask_truncated_completions",
+    "algorithm.overlong_buffer",
+    "algorithm.overlong_length",
+    "algorithm.overlong_penalty",
     "algorithm.sampler_floor",
     "algorithm.sampler_correction",
     "evaluation.chain_start",
@@ -724,8 +738,10 @@ ELSEWHERE = {
 }
 """The version of config files, held in `test_grpo_former_loss.py`; keys of the loss and of chains,
 in `test_grpo_wiring.py` and `test_grpo_loss_wiring.py` by what they do to a run; constants of the
-losses, in `test_grpo_loss_family.py`; the one that lets a run go on with other inputs, in
-`test_grpo_inputs.py`; what is asked of a hub, in `test_grpo_data_parts.py`."""
+losses, in `test_grpo_loss_constants.py`; what is subtracted from rewards and who is not trained on,
+in `test_grpo_penalties.py`; the reference, in `test_grpo_moving_reference.py`; the one that lets a
+run go on with other inputs, in `test_grpo_inputs.py`; what is asked of a hub, in
+`test_grpo_data_parts.py`."""
 
 
 def model_config(runs: Runs):

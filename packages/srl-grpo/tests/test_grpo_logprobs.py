@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from srl_grpo.objective import logprobs as module
+from srl_grpo.objective.kept import Kept
 from srl_grpo.objective.logprobs import LogprobHead, chunks, linear_logprobs, reference_logprobs
 
 
@@ -170,6 +171,10 @@ def test_whole_logits_never_exist(rows_at_once):
         found.sum().backward()
     # The largest thing is the weight's gradient; the logits would be 8 times as large.
     assert seen.numel == vocabulary * width
+    kept = Kept.of(torch.arange(count * 100).int() % vocabulary, torch.full((count,), 100))
+    with LargestOutput() as masked:
+        linear_logprobs(hidden, weight, bias, targets, 1.0, kept)[0].sum().backward()
+    assert masked.numel == vocabulary * width
     with LargestOutput() as plain:
         reference_logprobs(hidden, weight, targets, 1.0)
     assert plain.numel == count * vocabulary

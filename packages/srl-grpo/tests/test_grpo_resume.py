@@ -25,7 +25,7 @@ CONFIG = {
     "synthetic": {"num_problems": 3, "num_heldout": 3, "digits": [2, 2]},
     "warm_start": {"steps": 20, "batch_size": 16},
     "rollout": {"batch_size": 2, "group_size": 3, "max_new_tokens": 16, "chunk_size": 6},
-    "algorithm": {"ppo_steps": 2, "train_batch_size": 4, "beta": 0.05},
+    "algorithm": {"ppo_steps": 2, "train_batch_size": 4, "beta": 0.05, "reference_every": 3},
     "optimizer": {"learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 2},
     "evaluation": {"eval_every": 3, "before_after": True},
     "checkpoint": {"checkpoint_every": 4},

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -17,11 +17,8 @@ from srl_grpo.config.train import TrainConfig
 from srl_grpo.data.prompts import TrainingPrompt
 from srl_grpo.heldout.before_after import summary_table
 from srl_grpo.heldout.chains import problems_of
-from srl_grpo.heldout.evaluation import (
-    means,
-    paired_interval,
-    problem_of_instance,
-)
+from srl_grpo.heldout.evaluation import means, problem_of_instance
+from srl_grpo.heldout.paired import paired_interval
 from srl_grpo.rollout.algorithm import GroupRelative, NoBaseline, samples_of
 from srl_grpo.rollout.groups import Selection
 from srl_grpo.rollout.records import rollout_records
@@ -60,15 +57,41 @@ PAIRS = st.lists(
 @given(PAIRS, st.integers(0, 5))
 def test_intervals_equal_a_brute_force_bootstrap(pairs, seed):
     before, after, clusters = zip(*pairs, strict=True)
+    changes = {c: [a - b for b, a, d in pairs if d == c] for c in clusters}
+    means_of = [sum(each) / len(each) for each in changes.values()]
+    assume(max(means_of) - min(means_of) > 1e-6)
     found = paired_interval(before, after, clusters, seed, resamples=100)
     expected = naive_interval(before, after, clusters, seed, resamples=100)
     assert found == pytest.approx(expected, abs=1e-9)
 
 
-def test_an_equal_change_everywhere_has_an_interval_of_no_width():
-    before = [0.1, 0.5, 0.9, 0.2]
-    after = [value + 0.25 for value in before]
-    assert paired_interval(before, after, list("abab")) == pytest.approx((0.25, 0.25))
+def test_no_change_anywhere_has_the_exact_interval():
+    # Of 12 problems none changed: a change in a share of under 26.5 % could have hidden so.
+    clusters = [f"p{n}" for n in range(12) for _ in range(3)]
+    for share in (0.0, 1.0):
+        found = paired_interval([share] * 36, [share] * 36, clusters)
+        assert found == pytest.approx((-0.2646, 0.2646), abs=1e-4)
+    # Two steps of each problem: one better, one as before.
+    half = paired_interval([0.0, 0.0] * 12, [1.0, 0.0] * 12, [f"p{n // 2}" for n in range(24)])
+    assert half[0] < 0.3
+    assert half[1] > 0.7
+    assert paired_interval([0.0], [1.0], ["p"]) == pytest.approx((-0.95, 1.0))
+
+
+def test_an_equal_change_of_a_reward_is_bounded_by_its_range():
+    names = [f"p{n}" for n in range(12)]
+    share = paired_interval([0.0] * 12, [0.0] * 12, names)
+    step = paired_interval([-1.0] * 12, [-1.0] * 12, names)
+    assert step == pytest.approx((2 * share[0], 2 * share[1]))
+    shifted = paired_interval([-0.5] * 12, [0.0] * 12, names)
+    assert shifted[0] < 0.5 < shifted[1] < 2
+
+
+def test_an_equal_change_of_what_has_no_bounds_has_no_interval():
+    names = list("abab")
+    assert paired_interval([5.0] * 4, [5.0] * 4, names) is None
+    assert paired_interval([0.5] * 4, [0.5] * 4, names, is_bounded=False) is None
+    assert paired_interval([0.5] * 4, [0.5, 0.25] * 2, names, is_bounded=False) is not None
 
 
 def test_items_of_one_problem_are_not_counted_as_independent():
@@ -122,13 +145,14 @@ def test_means_of_each_metric():
 
 def test_the_summary_names_values_changes_and_intervals():
     table = summary_table(
-        {"reward": 0.25, "greedy_exact": 0.5},
-        {"reward": 0.75, "greedy_exact": 0.25},
-        {"reward": (0.125, 0.875), "greedy_exact": (-0.5, 0.0)},
+        {"loss": 2.5, "reward": 0.25, "greedy_exact": 0.5},
+        {"loss": 2.5, "reward": 0.75, "greedy_exact": 0.25},
+        {"loss": None, "reward": (0.125, 0.875), "greedy_exact": (-0.5, 0.0)},
     )
     shown = io.StringIO()
     Console(width=100, file=shown).print(table)
     lines = [" ".join(line.split()) for line in shown.getvalue().splitlines()]
+    assert "loss 2.500 2.500 +0.000 –" in lines
     assert "reward 0.250 0.750 +0.500 +0.125 … +0.875" in lines
     assert "greedy exact 50.0% 25.0% -25.0% -50.0% … +0.0%" in lines
 

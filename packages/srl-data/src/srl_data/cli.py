@@ -7,7 +7,9 @@ from srl_data.command.flags import configured, print_plan
 from srl_data.command.frame import run
 from srl_data.grade import GradeConfig, grade
 from srl_data.inspection import InspectConfig, inspect
+from srl_data.stepify.command import StepifyConfig, stepify
 from srl_data.synth import SynthConfig, synth
+from srl_data.synth_chain import ChainConfig, synth_chain, template_files
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,6 +69,24 @@ def inspect_file(config: InspectConfig, dry_run: bool) -> None:
     print_findings(inspect(config), str(config.file))
 
 
+@cli.command("stepify")
+@configured(StepifyConfig)
+def stepify_source(config: StepifyConfig, dry_run: bool) -> None:
+    """Cut free-running solutions into numbered steps, which `srl-data build s1k` reads.
+
+    An author's own headings decide, in whatever spelling; else paragraphs, lines and sentences,
+    never inside LaTeX, code, a table or a quotation. The steps' texts joined are the original's but
+    for its headings. A report says whether the cut is any good.
+    """
+    if dry_run:
+        where = "show some records" if config.output is None else f"write {config.output}"
+        print_plan(config, f"cut the solutions of {config.source} into steps and {where}")
+        return
+    from srl_data.stepify.tables import print_outcome
+
+    print_outcome(stepify(config), None if config.output is None else str(config.output))
+
+
 @cli.group("synth")
 def synth_group() -> None:
     """Make data without a download."""
@@ -87,6 +107,25 @@ def synth_arithmetic(config: SynthConfig, dry_run: bool) -> None:
         return
     for path, manifest in synth(config).items():
         click.echo(f"{path}: {manifest.records} records")
+
+
+@synth_group.command("chain")
+@configured(ChainConfig)
+def synth_chain_command(config: ChainConfig, dry_run: bool) -> None:
+    """Chains of two-digit operations modulo 100, with bare expert steps.
+
+    Writes training instances to --output (the working of each step in meta.thinking) and, beside
+    them, whole solutions (.sft) and answer keys (.answers) of the same problems, instances (.val)
+    and answer keys (.val_answers, .test) of held-out ones, the stream for a start model (.warmup)
+    if asked for, the prompt templates (.step.txt, .whole.txt), and manifests.
+    """
+    if dry_run:
+        print_plan(config, f"write {config.num_problems} problems' instances to {config.output}")
+        return
+    for path, manifest in synth_chain(config).items():
+        click.echo(f"{path}: {manifest.records} records")
+    for path in template_files(config.output):
+        click.echo(f"{path}: prompt template")
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ answer keys; `NAME.warmup.jsonl` with sloppy supervised pairs if asked for. A ma
 each.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -94,13 +94,23 @@ def plan(config: SynthConfig) -> dict[Path, Iterator[BaseModel]]:
 def synth(config: SynthConfig) -> dict[Path, Manifest]:
     """Write the files and their manifests; returns the manifests by file."""
     options = config.model_dump(mode="json", exclude={"output"})
+    return write_files(plan(config), COMMAND, "generator arithmetic, format 1", options)
+
+
+def write_files(
+    files: Mapping[Path, Iterator[BaseModel]],
+    command: str,
+    source: str,
+    options: Mapping[str, object],
+) -> dict[Path, Manifest]:
+    """Write each file's records and its manifest; returns the manifests by file."""
     written = {}
-    for path, records in plan(config).items():
+    for path, records in files.items():
         count = write_records(path, track(records, path.name, unit="records"))
         written[path] = write_manifest(
             path,
-            command=COMMAND,
-            source=Source(name="generator arithmetic, format 1"),
+            command=command,
+            source=Source(name=source),
             options=options,
             counts={"records": count},
             records=count,

@@ -1,12 +1,17 @@
-"""Runs of one task side by side: scores, and differences with intervals paired by problem."""
+"""Runs side by side: scores, and differences to the first run with intervals paired by problem."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from srl_eval.finished import FinishedRun, paired_scores, read_run
-from srl_eval.metrics import NO_WIDTH, has_no_width
-from srl_eval.stats import bootstrap_interval, clustered_stderr
+from srl_eval.arms import Group, groups, read_named
+from srl_eval.finished import FinishedRun, paired_scores
+from srl_eval.flips import Flip, flips
+from srl_eval.grading import Verdict
+from srl_eval.metrics import Share, categories
+from srl_eval.samples import Sample
+from srl_eval.stats import Floats, clustered_stderr, difference_interval, share_interval
 
 _TOLD_APART = (
     *("data_sha256", "grader", "samples", "temperature", "top_p", "top_k", "min_p"),
@@ -14,29 +19,55 @@ _TOLD_APART = (
 )
 """Parts of a run's identity in which runs that are compared should agree."""
 
+RESAMPLES = 10_000
+
 
 @dataclass(frozen=True)
 class Row:
     """One run: its score, and its difference to the first run (None for the first itself).
 
-    Scores are shares of correct samples over the problems that all runs have. `wins` and `losses`
-    count problems on which the run is better or worse than the first.
+    Scores are shares of correct samples over the problems that all runs have. `flips` are the
+    problems on which the run is better or worse than the first. Of its samples, `format` are in the
+    right format, `categories` and `verdicts` say what became of all; `tokens` is their mean length.
     """
 
     name: str
+    folder: str
+    model: str
+    template: str
     mode: str
+    samples: int
     score: float
     stderr: float
     interval: tuple[float, float]
     difference: float | None
     difference_interval: tuple[float, float] | None
-    wins: int
-    losses: int
+    flips: list[Flip]
+    format: Share
+    categories: dict[str, Share]
+    verdicts: dict[str, Share]
+    tokens: float
+
+    @property
+    def wins(self) -> int:
+        """Problems on which the run is better than the first."""
+        return sum(flip.is_better for flip in self.flips)
+
+    @property
+    def losses(self) -> int:
+        """Problems on which the run is worse than the first."""
+        return len(self.flips) - self.wins
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the interval of the difference leaves out 0."""
+        ends = self.difference_interval
+        return ends is not None and (ends[0] > 0 or ends[1] < 0)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The table, with what a reader must know about it."""
+    """The table of one task, with what a reader must know about it."""
 
     task: str
     problems: int
@@ -44,50 +75,98 @@ class Comparison:
     notes: list[str]
 
     @property
+    def is_of_one_mode(self) -> bool:
+        """Whether all runs have the same mode."""
+        return len({row.mode for row in self.rows}) == 1
+
+    @property
+    def heading(self) -> str:
+        """The task, and the mode where all runs have the same."""
+        return f"{self.task}, {self.rows[0].mode}" if self.is_of_one_mode else self.task
+
+    @property
     def title(self) -> str:
-        """Task, the mode where all runs have the same, and the number of problems."""
-        modes = {row.mode for row in self.rows}
-        mode = f", {modes.pop()}" if len(modes) == 1 else ""
-        return f"{self.task}{mode}: {self.problems} problems"
+        """Task, mode and the number of problems."""
+        return f"{self.heading}: {self.problems} problems"
 
 
-def compare(folders: Sequence[Path], resamples: int = 10_000) -> Comparison:
-    """Compare finished runs with the first of them, problem by problem."""
-    runs = [read_run(folder) for folder in folders]
-    ids, score_RP = paired_scores(runs)
-    rows = []
-    names = short_names(folders)
-    for run, name, score_P in zip(runs, names, score_RP, strict=True):
-        change_P = score_P - score_RP[0]
-        first = run is runs[0]
-        rows.append(
-            Row(
-                name=name,
-                mode=run.mode,
-                score=float(score_P.mean()),
-                stderr=clustered_stderr(score_P),
-                interval=bootstrap_interval(score_P, resamples, seed=0),
-                difference=None if first else float(change_P.mean()),
-                difference_interval=None if first else bootstrap_interval(change_P, resamples, 0),
-                wins=int((change_P > 0).sum()),
-                losses=int((change_P < 0).sum()),
-            )
-        )
-    notes = comparison_notes(runs, names, len(ids))
-    intervals = [ends for row in rows for ends in (row.interval, row.difference_interval) if ends]
-    notes += [NO_WIDTH] if has_no_width(intervals) else []
-    return Comparison(runs[0].task, len(ids), rows, notes)
+@dataclass(frozen=True)
+class SideBySide:
+    """Comparisons of several tasks, and what concerns them all."""
+
+    comparisons: list[Comparison]
+    notes: list[str]
+
+    @property
+    def title(self) -> str:
+        """The one comparison's, or all tasks."""
+        if len(self.comparisons) == 1:
+            return self.comparisons[0].title
+        return " · ".join(comparison.heading for comparison in self.comparisons)
+
+    @property
+    def shared_names(self) -> list[str]:
+        """Runs that stand in several comparisons."""
+        counts = Counter(row.name for each in self.comparisons for row in each.rows)
+        return [name for name, count in counts.items() if count > 1]
 
 
-def short_names(folders: Sequence[Path]) -> list[str]:
-    """Folder names without what they all begin and end with."""
-    parts = [folder.resolve().parts for folder in folders]
-    shortest = min(map(len, parts)) - 1
-    head = next((n for n in range(shortest) if len({p[n] for p in parts}) > 1), shortest)
-    parts = [part[head:] for part in parts]
-    shortest = min(map(len, parts)) - 1
-    tail = next((n for n in range(shortest) if len({p[-1 - n] for p in parts}) > 1), shortest)
-    return [str(Path(*part[: len(part) - tail])) for part in parts]
+def compare_all(folders: Sequence[Path], resamples: int = RESAMPLES) -> SideBySide:
+    """Compare finished runs, task by task, with the first of them."""
+    found, notes = groups(read_named(folders))
+    return SideBySide([compare_group(group, resamples) for group in found], notes)
+
+
+def compare(folders: Sequence[Path], resamples: int = RESAMPLES) -> Comparison:
+    """Compare finished runs of one task with the first of them, problem by problem."""
+    (comparison,) = compare_all(folders, resamples).comparisons
+    return comparison
+
+
+def compare_group(group: Group, resamples: int) -> Comparison:
+    """The table of runs of one task."""
+    ids, score_RP = paired_scores(group.runs)
+    rows = [row_of(group, place, ids, score_RP, resamples) for place in range(len(group.runs))]
+    return Comparison(
+        group.runs[0].task, len(ids), rows, comparison_notes(group.runs, group.names, len(ids))
+    )
+
+
+def row_of(group: Group, place: int, ids: Sequence[str], score_RP: Floats, resamples: int) -> Row:
+    """One run's row; the first run has no difference."""
+    run, score_P = group.runs[place], score_RP[place]
+    change_P = score_P - score_RP[0]
+    common = set(ids)
+    samples = [sample for sample in run.samples if sample.id in common]
+    return Row(
+        name=group.names[place],
+        folder=str(run.folder),
+        model=str(run.identity.get("model")),
+        template=str(run.identity.get("template")),
+        mode=run.mode,
+        samples=len(samples),
+        score=float(score_P.mean()),
+        stderr=clustered_stderr(score_P),
+        interval=share_interval(score_P, resamples, seed=0),
+        difference=float(change_P.mean()) if place else None,
+        difference_interval=difference_interval(change_P, resamples, 0) if place else None,
+        flips=flips(group.runs[0], run, ids, score_RP[0], score_P) if place else [],
+        format=share_of([sample.in_format for sample in samples]),
+        categories=categories(samples),
+        verdicts=verdict_shares(samples),
+        tokens=sum(sample.completion_tokens for sample in samples) / len(samples),
+    )
+
+
+def share_of(flags: Sequence[bool]) -> Share:
+    """How many are true."""
+    return Share(sum(flags), sum(flags) / len(flags))
+
+
+def verdict_shares(samples: Sequence[Sample]) -> dict[str, Share]:
+    """How many samples have each verdict."""
+    counts = Counter(sample.verdict for sample in samples)
+    return {each.value: Share(counts[each], counts[each] / len(samples)) for each in Verdict}
 
 
 def comparison_notes(runs: Sequence[FinishedRun], names: Sequence[str], common: int) -> list[str]:
@@ -105,51 +184,21 @@ def comparison_notes(runs: Sequence[FinishedRun], names: Sequence[str], common: 
         values = {str(run.identity.get(key, 0)) for run in runs}
         if len(values) > 1:
             notes.append(f"the runs differ in {key}: {', '.join(sorted(values))}")
-    return notes
+    return notes + format_notes(runs, names)
 
 
-HEADERS = (
-    *("run", "mode", "score %", "std. error", "95 % interval"),
-    *("difference", "95 %", "better", "worse"),
-)
-INTERVALS = (
-    "Intervals are percentile bootstraps over problems; differences are to the first run, "
-    "paired by problem."
-)
-
-
-def cells(row: Row) -> list[str]:
-    """A row as text, scores in percent."""
-    change, interval = row.difference, row.difference_interval
-    return [
-        row.name,
-        row.mode,
-        f"{100 * row.score:.1f}",
-        f"{100 * row.stderr:.1f}",
-        span(row.interval),
-        "" if change is None else f"{100 * change:+.1f}",
-        "" if interval is None else span(interval, signed=True),
-        "" if change is None else str(row.wins),
-        "" if change is None else str(row.losses),
+def format_notes(runs: Sequence[FinishedRun], names: Sequence[str]) -> list[str]:
+    """A line where the right format is not the same thing in all runs."""
+    strict = [
+        name
+        for name, run in zip(names, runs, strict=True)
+        if any(sample.in_grammar is not None for sample in run.samples)
     ]
-
-
-def span(interval: tuple[float, float], *, signed: bool = False) -> str:
-    """An interval in percent."""
-    low, high = (f"{100 * end:+.1f}" if signed else f"{100 * end:.1f}" for end in interval)
-    return f"{low} to {high}"
-
-
-def as_markdown(comparison: Comparison) -> str:
-    """The table as Markdown."""
-    lines = [
-        f"# {comparison.title}",
-        "",
-        "| " + " | ".join(HEADERS) + " |",
-        "|" + "|".join("---" if n < 2 else "---:" for n in range(len(HEADERS))) + "|",
-        *("| " + " | ".join(cells(row)) + " |" for row in comparison.rows),
-        "",
-        INTERVALS,
-        *(f"Note: {note}." for note in comparison.notes),
-    ]
-    return "\n".join(lines) + "\n"
+    if not strict or len(strict) == len(names):
+        return []
+    other = [name for name in names if name not in strict]
+    note = (
+        f"the right format is the prompt template's whole grammar for {', '.join(strict)}, and an "
+        f"answer where the grader looks for one for {', '.join(other)}"
+    )
+    return [note]

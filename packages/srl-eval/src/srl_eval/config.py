@@ -206,6 +206,9 @@ class OutputSection(Section):
     """Folder for results.jsonl and metrics.json; by default results/MODEL_TASK_MODE."""
     overwrite: bool = False
     """Throw away an earlier run in the folder instead of resuming it."""
+    summary: Path | None = None
+    """Flat JSON file to write as well: accuracy, mean rewards for format and answer, categories as
+    counts and shares."""
     bootstrap: int = Field(default=10000, ge=100)
     """Resamples behind each 95 % interval."""
 

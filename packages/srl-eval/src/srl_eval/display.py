@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from srl_data.files import write_text
-from srl_eval.compare import Comparison, as_markdown, compare, span
+from srl_eval.compare import compare_all
+from srl_eval.comparison_display import show_comparison, show_notes
+from srl_eval.comparison_files import write_comparison
+from srl_eval.comparison_text import error, percent, span, with_error
 from srl_eval.config import EvalConfig
 from srl_eval.grading import get_grader
 from srl_eval.metrics import Metrics, Score, category_label, footnotes
 from srl_eval.plan import Plan, prepare
-from srl_eval.report import comparison_page, named_scores, write_report
+from srl_eval.report import named_scores, write_report
 from srl_eval.run import execute
 from srl_eval.suite import Entry, SuiteConfig, comparable, run_suite
 from srl_eval.tasks import TaskSpec
@@ -76,10 +77,9 @@ def shortened(prompt: str) -> str:
     return f"{prompt[:_PROMPT_HEAD]}\n[... {cut} characters ...]\n{prompt[-_PROMPT_TAIL:]}"
 
 
-def percent(score: Score) -> tuple[str, str, str]:
+def in_percent(score: Score) -> tuple[str, str, str]:
     """Mean, standard error and interval in percent."""
-    interval = f"{100 * score.low:.1f} to {100 * score.high:.1f}"
-    return f"{100 * score.mean:.1f}", f"{100 * score.stderr:.1f}", interval
+    return percent(score.mean), error(score.stderr), span((score.low, score.high))
 
 
 def results_table(metrics: Metrics) -> Table:
@@ -93,32 +93,7 @@ def results_table(metrics: Metrics) -> Table:
     for name in ("%", "std. error", "95 % interval"):
         table.add_column(name, justify="right")
     for n, (name, score) in enumerate(named_scores(metrics)):
-        table.add_row(name, *percent(score), style="" if n else "bold")
-    return table
-
-
-def comparison_table(comparison: Comparison) -> Table:
-    """Runs side by side, narrow enough for 80 columns."""
-    table = Table(
-        title=comparison.title,
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    table.add_column("run", overflow="fold")
-    for name in ("score %", "95 % interval", "difference", "better\n/worse"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in comparison.rows:
-        change, interval = row.difference, row.difference_interval
-        table.add_row(
-            row.name,
-            f"{100 * row.score:.1f} \u00b1 {100 * row.stderr:.1f}",
-            span(row.interval),
-            ""
-            if change is None or interval is None
-            else f"{100 * change:+.1f} ({span(interval, signed=True)})",
-            "" if change is None else f"{row.wins}/{row.losses}",
-        )
+        table.add_row(name, *in_percent(score), style="" if n else "bold")
     return table
 
 
@@ -136,9 +111,9 @@ def format_table(metrics: Metrics) -> Table:
 def show_metrics(metrics: Metrics, console: Console) -> None:
     """The tables and the counts under them."""
     console.print(results_table(metrics))
+    show_notes(footnotes(dict(named_scores(metrics))), console)
     console.print(format_table(metrics))
-    for note in footnotes([score for _, score in named_scores(metrics)]):
-        console.print(f"note: {note}", style="dim", markup=False)
+    show_notes(footnotes(dict(named_scores(metrics))), console)
     counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in metrics.verdicts.items())
     console.print(f"samples: {counts}; {metrics.cut_off} cut off by a cap")
     console.print(
@@ -156,9 +131,9 @@ def suite_table(finished: Sequence[tuple[Entry, Metrics]]) -> Table:
         table.add_column(name, justify="right", overflow="fold")
     rows: dict[str, dict[str, str]] = {}
     for entry, metrics in finished:
-        mean, error, _ = percent(metrics.accuracy)
+        score = with_error(metrics.accuracy.mean, metrics.accuracy.stderr)
         partial = " (partial)" if metrics.partial else ""
-        rows.setdefault(entry.model, {})[entry.folder.name] = f"{mean} \u00b1 {error}{partial}"
+        rows.setdefault(entry.model, {})[entry.folder.name] = f"{score}{partial}"
     for model, cells in rows.items():
         table.add_row(model, *(cells[name] for name in columns))
     return table
@@ -173,6 +148,8 @@ def run_and_show(task: TaskSpec, config: EvalConfig) -> Metrics:
     write_report(plan.output_dir)
     show_metrics(metrics, console)
     written = f"wrote {plan.output_dir}/results.jsonl, metrics.json and report.html"
+    if config.output.summary is not None:
+        written += f", and {config.output.summary}"
     console.print(written, markup=False, highlight=False, soft_wrap=True)
     return metrics
 
@@ -184,9 +161,6 @@ def run_and_show_suite(suite: SuiteConfig) -> None:
     console.print(suite_table(finished))
     if len(suite.models) > 1:
         for name, folders in comparable(suite).items():
-            comparison = compare(folders)
-            console.print(comparison_table(comparison))
-            for note in comparison.notes:
-                console.print(f"note: {note}", style="dim", markup=False)
-            write_text(suite.output_dir / f"compare_{name}.md", as_markdown(comparison))
-            write_text(suite.output_dir / f"compare_{name}.html", comparison_page(comparison))
+            side = compare_all(folders)
+            show_comparison(side, console)
+            write_comparison(side, suite.output_dir, f"compare_{name}")

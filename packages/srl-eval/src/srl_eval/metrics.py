@@ -1,11 +1,11 @@
 """metrics.json: what the samples of a run say, with nothing in it that depends on the clock.
 
-Every score is a mean over problems of a per-problem score, with a standard error and a bootstrap
-interval over problems.
+Every score is a mean over problems of a per-problem score, with a standard error and an interval
+over problems: a bootstrap, or the exact binomial one where all problems scored alike.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -14,13 +14,16 @@ import numpy as np
 from srl_eval.grading import Grader, Verdict
 from srl_eval.samples import Sample
 from srl_eval.stats import (
-    bootstrap_interval,
     clustered_stderr,
     majority,
     pass_at_k,
     pass_levels,
+    share_interval,
 )
 from srl_eval.votes import votes
+
+NO_SPREAD = 1e-9
+"""A standard error below it is rounding: every problem has the same score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +85,20 @@ def score(
 ) -> Score:
     """Mean, error and interval of a per-problem score. The bootstrap's seed is fixed."""
     score_P = np.array([of_problem(group) for group in groups])
-    low, high = bootstrap_interval(score_P, resamples, seed=0)
+    low, high = share_interval(score_P, resamples, seed=0)
     return Score(float(score_P.mean()), clustered_stderr(score_P), low, high)
 
 
-NO_WIDTH = (
-    "an interval of width 0 means that all problems scored alike, not that the score is certain: "
-    "resampling problems that are all alike finds no spread"
+EXACT = (
+    "all problems scored alike, so the interval is the exact binomial one "
+    "(Clopper-Pearson, a problem being a trial)"
 )
 
 
-def footnotes(scores: Sequence[Score]) -> list[str]:
-    """What must be said under a table of scores."""
-    return [NO_WIDTH] if has_no_width((score.low, score.high) for score in scores) else []
-
-
-def has_no_width(intervals: Iterable[tuple[float, float]]) -> bool:
-    """Whether any interval is a point."""
-    return any(low == high for low, high in intervals)
+def footnotes(scores: Mapping[str, Score]) -> list[str]:
+    """What must be said under a table of named scores."""
+    exact = [name for name, score in scores.items() if score.stderr < NO_SPREAD]
+    return [f"{', '.join(exact)}: {EXACT}"] if exact else []
 
 
 def correct_count(group: Sequence[Sample]) -> int:

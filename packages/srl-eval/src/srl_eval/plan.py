@@ -24,6 +24,7 @@ from srl_eval.models import Subject, check_model, open_subject
 from srl_eval.problems import ProblemSet, load_problems
 from srl_eval.samples import WorkItem
 from srl_eval.solvers import Solver, StepwiseSolver, WholeSolver, step_sampling
+from srl_eval.summary import check_summary
 from srl_eval.tasks import TaskSpec
 from srl_eval.tracking import check_tracking
 
@@ -105,6 +106,7 @@ class Plan:
 def prepare(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) -> Plan:
     """Load problems and tokenizer, render prompts, settle the caps; no weights yet."""
     check_tracking(config.tracking)
+    check_summary(config.output.summary, output_folder(task, config))
     live = subject is not None
     if not live:
         check_model(config)

@@ -1,10 +1,9 @@
-"""Pages that need no network: a run's report, and a comparison.
+"""A run's report: a page that needs no network.
 
-The report is a page of our own with the run's data put in as JSON; long responses are cut in the
+It is a page of our own with the run's data put in as JSON; long responses are cut in the
 middle, since they stand whole in results.jsonl. Mathematics is typeset as `typeset.py` says.
 """
 
-import html
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,7 +11,6 @@ from importlib.resources import files
 from pathlib import Path
 
 from srl_data.files import write_text
-from srl_eval.compare import HEADERS, INTERVALS, Comparison, cells
 from srl_eval.finished import FinishedRun, read_run
 from srl_eval.metrics import Metrics, Score, category_label, footnotes
 from srl_eval.samples import Sample
@@ -46,7 +44,7 @@ def render_report(run: FinishedRun) -> str:
         "model": str(run.identity.get("model")),
         "template": str(run.identity.get("template")),
         "identity": dict(run.identity),
-        "footnotes": footnotes([score for _, score in named_scores(metrics)]),
+        "footnotes": footnotes(dict(named_scores(metrics))),
         "problems": problems,
         "samples": samples_data(run.samples, typesetter),
         "formulas": typesetter.formulas,
@@ -95,40 +93,3 @@ def sample_data(sample: Sample, typesetter: Typesetter) -> dict[str, object]:
         "in_format": sample.in_format,
         "response": typesetter.pieces(text),
     }
-
-
-_STYLE = """
-body { margin:2rem auto; max-width:1080px; padding:0 1.25rem; font:15px/1.5 system-ui,sans-serif;
-  background:#fbfbfa; color:#1d2126 }
-table { border-collapse:collapse; font-variant-numeric:tabular-nums }
-td,th { padding:.3rem .9rem .3rem 0; text-align:right; border-bottom:1px solid #dfe2e6 }
-td:nth-child(-n+2),th:nth-child(-n+2) { text-align:left } td,th { white-space:nowrap }
-td:first-child { white-space:normal; overflow-wrap:anywhere; min-width:7rem }
-.wide { overflow-x:auto }
-h1 { font-size:1.55rem }
-.dim { color:#68707a } .sure { font-weight:600 }
-@media (prefers-color-scheme: dark) { body { background:#15181c; color:#e4e7ea }
-  td,th { border-color:#2c3138 } .dim { color:#949ca6 } }
-"""
-
-
-def comparison_page(comparison: Comparison) -> str:
-    """The page of a comparison; differences whose interval leaves out 0 stand out."""
-    rows = []
-    for row in comparison.rows:
-        interval = row.difference_interval
-        sure = interval is not None and (interval[0] > 0 or interval[1] < 0)
-        inner = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells(row))
-        rows.append(f'<tr class="sure">{inner}</tr>' if sure else f"<tr>{inner}</tr>")
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in HEADERS)
-    notes = "".join(f"<p>Note: {html.escape(note)}.</p>" for note in comparison.notes)
-    title = html.escape(comparison.title)
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title>"
-        f"<style>{_STYLE}</style><h1>{title}</h1>"
-        f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
-        f'<div class="dim"><p>{INTERVALS} Bold: the interval of the difference leaves out 0.</p>'
-        f"{notes}</div></html>\n"
-    )

@@ -26,6 +26,7 @@ from srl_eval.models import Subject
 from srl_eval.plan import Plan, prepare, prompt_hash, run_name
 from srl_eval.samples import Sample, SampleLog, WorkItem
 from srl_eval.solvers import Answer
+from srl_eval.summary import write_summary
 from srl_eval.tasks import TaskSpec
 from srl_eval.tracking import PATIENCE_SECONDS, forgive, send
 
@@ -185,6 +186,8 @@ def execute(plan: Plan) -> Metrics:
     )
     metrics = replace(metrics, harness=harness)
     write_json(plan.output_dir / "metrics.json", asdict(metrics))
+    if plan.config.output.summary is not None:
+        write_summary(plan.config.output.summary, metrics, plan.identity())
     seconds = round(time.monotonic() - started, 3)
     write_json(
         plan.output_dir / "timing.json", {"seconds": seconds, "tokens": runner.generated_tokens}

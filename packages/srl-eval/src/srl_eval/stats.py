@@ -1,8 +1,7 @@
 """Scores of repeated samples, and how sure one can be of them.
 
 Problems are the clusters: samples of one problem are alike, so every error and interval is over
-problems. All functions are pure; `correct_PN` is a boolean array with one row per problem and one
-column per sample.
+problems. All functions are pure. Where resampling finds no spread, `exact.py` has the interval.
 """
 
 from collections import Counter
@@ -12,8 +11,11 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
+from srl_eval.exact import binomial_interval, change_interval
+
 Floats = NDArray[np.float64]
 _BLOCK = 512  # resamples made at once, which bounds the memory
+_ROUNDING = 1e-9  # scores that are nearer to one another are equal
 
 
 def clustered_stderr(score_P: Floats) -> float:
@@ -21,6 +23,33 @@ def clustered_stderr(score_P: Floats) -> float:
     if len(score_P) < 2:
         return 0.0
     return float(score_P.std(ddof=1) / np.sqrt(len(score_P)))
+
+
+def alike(score_P: Floats) -> bool:
+    """Whether all problems have one score, up to rounding."""
+    return bool(np.ptp(score_P) <= _ROUNDING)
+
+
+def share_interval(share_P: Floats, resamples: int, seed: int) -> tuple[float, float]:
+    """95 % interval of the mean of per-problem shares, each from 0 to 1.
+
+    Problems are resampled; where all scored alike that finds no spread, and the interval is the
+    exact binomial one with a problem as a trial, however many samples it has. Of all shares with
+    one mean, those of 0 or 1 spread most, so that it is rather too wide than too narrow.
+    """
+    if alike(share_P):
+        return binomial_interval(float(share_P.sum()), len(share_P))
+    return bootstrap_interval(share_P, resamples, seed)
+
+
+def difference_interval(change_P: Floats, resamples: int, seed: int) -> tuple[float, float]:
+    """95 % interval of the mean of per-problem differences of shares, each from -1 to 1.
+
+    As `share_interval`: problems resampled, or the exact interval where all differ alike.
+    """
+    if alike(change_P):
+        return change_interval(float(change_P.mean()), len(change_P))
+    return bootstrap_interval(change_P, resamples, seed)
 
 
 def bootstrap_interval(score_P: Floats, resamples: int, seed: int) -> tuple[float, float]:

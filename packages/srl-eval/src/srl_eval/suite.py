@@ -64,6 +64,15 @@ class SuiteConfig(Section):
         return models
 
     @model_validator(mode="after")
+    def _summary_is_of_one_run(self) -> "SuiteConfig":
+        if self.shared.output.summary is not None:
+            raise ValueError(
+                "output.summary is one file, and every evaluation would write it; leave it out, "
+                "and use `srl-eval rescore FOLDER --summary FILE` for the one that you want"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _data_is_of_the_tasks(self) -> "SuiteConfig":
         known = {get_task(name).name for name in self.tasks}
         for name in self.data:

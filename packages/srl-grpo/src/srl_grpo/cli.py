@@ -36,7 +36,8 @@ def train(config: TrainConfig, dry_run: bool) -> None:
         earlier = config_of_run(resume, config.output_dir) if resume else None
         run = earlier.parent if earlier else None
         config, lines = train_first_prompt(config, rewards.required_columns, run)
-        print_plan(config, plan_of(config), lines)
+        cautions = [f"# note: {line}" for line in config.algorithm.cautions]
+        print_plan(config, plan_of(config), [*lines, *cautions])
         return
     from srl_grpo.launch import launch_or_run
 

@@ -229,19 +229,24 @@ def set_key(tree: ConfigTree, path: tuple[str, ...], value: object) -> None:
 def describe_errors(error: ValidationError, model: type[Section]) -> str:
     """A pydantic error as `key = value: reason (flag)`, joined with `; `."""
     flags = {leaf.path: leaf.usage for leaf in leaves(model) if not leaf.hidden}
+    owners = {leaf.path for leaf in leaves(model)}
     lines = []
     for item in error.errors():
         path = tuple(str(part) for part in item["loc"])
+        owner = next((path[:end] for end in range(1, len(path)) if path[:end] in owners), path)
         reason = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "missing":
+        if item["type"] == "missing" and owner != path:  # a value of several is not there
+            text = f"{'.'.join(owner)} = {item['input']!r}: has too few values"
+        elif item["type"] == "missing":
             missing = [leaf for leaf in leaves(model) if leaf.path[: len(path)] == path]
             missing = [leaf for leaf in missing if leaf.field.is_required()]
             text = ", ".join(f"{leaf.key} ({leaf.usage})" for leaf in missing) + " is required"
+            owner = ()
         elif not path or (item["type"] == "value_error" and isinstance(item["input"], dict)):
             text = reason
         else:
             text = f"{'.'.join(path)} = {item['input']!r}: {reason[:1].lower()}{reason[1:]}"
-        flag = flags.get(path) if item["type"] != "missing" else None
+        flag = flags.get(owner)
         lines.append(f"{text} ({flag})" if flag else text)
     return "; ".join(lines)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from srl_eval.generate.engine import ChunkedEngine, Engine, Prompt, Ticket
+    from srl_eval.generate.kept import KeptTokens
     from srl_eval.generate.sampling import Completion, FinishReason, Sampling
     from srl_eval.generate.seeds import seed_array, seed_for, uniforms
     from srl_eval.generate.stopping import stop_token_ids
@@ -20,6 +21,7 @@ __all__ = [
     "Completion",
     "Engine",
     "FinishReason",
+    "KeptTokens",
     "Prompt",
     "Sampling",
     "Ticket",
@@ -33,6 +35,7 @@ __all__ = [
 
 _HOMES = {
     "engine": ("ChunkedEngine", "Engine", "Prompt", "Ticket"),
+    "kept": ("KeptTokens",),
     "sampling": ("Completion", "FinishReason", "Sampling"),
     "seeds": ("seed_array", "seed_for", "uniforms"),
     "stopping": ("stop_token_ids",),

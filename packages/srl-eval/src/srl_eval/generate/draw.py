@@ -5,16 +5,33 @@ the sum in float64, so it is exact enough for a vocabulary of 150 thousand and n
 state.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from srl_eval.generate.sampling import Sampling
 
 
+class Draw(NamedTuple):
+    """One token of each row."""
+
+    token_B: Tensor
+    logprob_B: Tensor
+    filtered: tuple[Tensor, Tensor] | None = None
+    """What `filter_sorted` gave, where a filter is on."""
+
+
 def draw_token(
     logits_BV: Tensor, sampling: Sampling, uniform_B: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Token ids (B, int64) and their log-probabilities (B, float32).
+    """Token ids (B, int64) and their log-probabilities (B, float32); see `draw`."""
+    drawn = draw(logits_BV, sampling, uniform_B)
+    return drawn.token_B, drawn.logprob_B
+
+
+def draw(logits_BV: Tensor, sampling: Sampling, uniform_B: Tensor | None) -> Draw:
+    """Token ids (B, int64), their log-probabilities (B, float32) and what they were drawn from.
 
     `uniform_B` is float64 in [0, 1); unused for greedy decoding. See `Sampling` for the order of
     the filters and `Completion` for which distribution the log-probabilities belong to.
@@ -22,16 +39,17 @@ def draw_token(
     logits_BV = logits_BV.float()
     if sampling.greedy:
         token_B = logits_BV.argmax(-1)
-        return token_B, _logprob(logits_BV, token_B)
+        return Draw(token_B, _logprob(logits_BV, token_B))
     assert uniform_B is not None
     if sampling.temperature != 1.0:
         logits_BV = logits_BV / sampling.temperature
     if not sampling.filtered:
         token_B = _draw(logits_BV.softmax(-1), uniform_B)
-        return token_B, _logprob(logits_BV, token_B)
+        return Draw(token_B, _logprob(logits_BV, token_B))
     kept_BV, order_BV = filter_sorted(logits_BV, sampling)
     rank_B = _draw(kept_BV.softmax(-1), uniform_B)
-    return order_BV.gather(-1, rank_B[:, None])[:, 0], _logprob(kept_BV, rank_B)
+    token_B = order_BV.gather(-1, rank_B[:, None])[:, 0]
+    return Draw(token_B, _logprob(kept_BV, rank_B), (kept_BV, order_BV))
 
 
 def filter_sorted(scaled_BV: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from srl_data.command.errors import DataError
 from srl_eval.generate.sampling import Completion, Sampling
@@ -68,8 +68,11 @@ class ChunkedEngine(ABC):
     """Work list to chunks, for engines that run one chunk at a time in the caller's own process.
 
     Sampling happens inside `submit`: the weights may have changed by the time of `collect`.
-    `decoder` is the model's tokenizer, which only stop strings need.
+    `decoder` is the model's tokenizer, which only stop strings need. `records_kept` says whether
+    `run_chunk` can give `Completion.kept`.
     """
+
+    records_kept: ClassVar[bool] = False
 
     def __init__(self, chunk_size: int, decoder: Decoder | None = None) -> None:
         if chunk_size < 1:
@@ -93,9 +96,15 @@ class ChunkedEngine(ABC):
     def check(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
         """Raise ValueError for work that this engine cannot do, before any of it is begun.
 
-        That is an empty prompt, one too long for the model's window (PromptTooLongError), or stop
-        strings without a tokenizer.
+        That is an empty prompt, one too long for the model's window (PromptTooLongError), stop
+        strings without a tokenizer, or a record of filters that it does not keep.
         """
+        if sampling.records and not self.records_kept:
+            raise ValueError(
+                f"{type(self).__name__} does not tell which tokens top_k, top_p and min_p left to "
+                "draw from, which training on its completions needs; switch them off (0, 1, 0), or "
+                "take the transformers engine"
+            )
         if sampling.stop and self.decoder is None:
             raise ValueError(f"stop strings {sampling.stop} need the engine's decoder: give one")
         lengths = [len(prompt) for prompt in prompts]

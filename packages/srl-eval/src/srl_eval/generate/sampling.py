@@ -4,7 +4,10 @@ Token ids in, token ids out; text is the caller's business, but for strings that
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from srl_eval.generate.kept import KeptTokens
 
 FinishReason = Literal["stop", "length"]
 
@@ -15,8 +18,10 @@ class Sampling:
 
     `temperature` 0 is greedy decoding. `top_k` 0, `top_p` 1 and `min_p` 0 switch a filter off. The
     filters act in this order, each on what the one before it left: temperature, top-k, top-p,
-    min-p. `stop` are texts that end a completion where its text first holds one; an engine needs
-    its tokenizer for them.
+    min-p, as in transformers. vLLM and a server apply min-p before the two others, and keep all
+    of several tokens that are alike at the end of the k likeliest, where this keeps k. `stop` are
+    texts that end a completion where its text first holds one; an engine needs its tokenizer for
+    them. `record_kept` asks for `Completion.kept`.
     """
 
     max_new_tokens: int
@@ -26,6 +31,7 @@ class Sampling:
     min_p: float = 0.0
     stop_token_ids: tuple[int, ...] = ()
     stop: tuple[str, ...] = ()
+    record_kept: bool = False
 
     def __post_init__(self) -> None:
         for name, ok, expected in (
@@ -49,6 +55,11 @@ class Sampling:
         """Whether any of top-k, top-p and min-p is on."""
         return self.top_k > 0 or self.top_p < 1.0 or self.min_p > 0.0
 
+    @property
+    def records(self) -> bool:
+        """Whether there are sets to record."""
+        return self.record_kept and self.filtered and not self.greedy
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:
@@ -59,7 +70,8 @@ class Completion:
     behind it. The text of a completion (`completion_text`) has neither. `logprobs[i]` is the
     natural log-probability of `token_ids[i]` in the distribution it was drawn from: after
     temperature and the filters. For greedy decoding it is that of temperature 1, unfiltered.
-    `weights_version` is the engine's at the time of sampling.
+    `weights_version` is the engine's at the time of sampling. `kept` has the set of tokens that
+    each token was drawn from, where `Sampling.record_kept` asks for it and a filter is on.
     """
 
     token_ids: tuple[int, ...]
@@ -67,3 +79,4 @@ class Completion:
     finish_reason: FinishReason
     weights_version: int
     stop_string: str | None = None
+    kept: "KeptTokens | None" = None

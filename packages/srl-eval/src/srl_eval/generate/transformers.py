@@ -19,8 +19,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
-from srl_eval.generate.draw import draw_token
+from srl_eval.generate.draw import Draw, draw
 from srl_eval.generate.engine import ChunkedEngine, Prompt
+from srl_eval.generate.kept import KeptRecorder, KeptTokens
 from srl_eval.generate.kv_cache import make_cache, only_full_attention, select_rows
 from srl_eval.generate.sampling import Completion, Sampling
 from srl_eval.generate.seeds import seed_array, uniforms
@@ -42,6 +43,8 @@ class TransformersEngine(ChunkedEngine):
     as one batch. Weights are read at the time of sampling; whoever changes them raises
     `weights_version`. `decoder` is the tokenizer, needed for stop strings.
     """
+
+    records_kept = True
 
     def __init__(
         self,
@@ -77,7 +80,7 @@ class TransformersEngine(ChunkedEngine):
         """One batch from prompts to completions."""
         with evaluating(self.model), torch.no_grad(), cpu_threads(1 if self._one_thread else None):
             batch, logits_BV = self._prefill(prompts, sampling)
-            drawn = _Drawn(len(prompts), sampling.max_new_tokens)
+            drawn = _Drawn(len(prompts), sampling)
             watch = self._watch(len(prompts), sampling)
             self._decode(batch, logits_BV, sampling, seed_array(seeds), drawn, watch)
         scans = watch.rows if watch else None
@@ -164,8 +167,9 @@ class TransformersEngine(ChunkedEngine):
         stops = torch.tensor(sampling.stop_token_ids, dtype=torch.long, device=self.device)
         stream = _UniformStream(seeds, sampling, self.device)
         for t in range(sampling.max_new_tokens):
-            token_B, logprob_B = draw_token(logits_BV, sampling, stream.at(t, batch.rows))
-            drawn.add(batch.rows, token_B, logprob_B)
+            found = draw(logits_BV, sampling, stream.at(t, batch.rows))
+            token_B = found.token_B
+            drawn.add(batch.rows, found)
             last = t == sampling.max_new_tokens - 1
             looks = t % self._check_every == 0
             if watch and (looks or last):
@@ -242,17 +246,20 @@ class _Batch:
 class _Drawn:
     """Tokens and log-probabilities as they come, on the device until the chunk is done."""
 
-    def __init__(self, rows: int, length: int) -> None:
-        self._rows, self._length = rows, length
+    def __init__(self, rows: int, sampling: Sampling) -> None:
+        self._rows = rows
+        self._kept = KeptRecorder(rows) if sampling.records else None
         self._seen = 0
         self._spans: list[tuple[NDArray[np.int64], list[Tensor], list[Tensor]]] = []
 
-    def add(self, rows_B: NDArray[np.int64], token_B: Tensor, logprob_B: Tensor) -> None:
+    def add(self, rows_B: NDArray[np.int64], drawn: Draw) -> None:
         """One step of the rows `rows_B`; an unchanged array continues the current span."""
         if not self._spans or self._spans[-1][0] is not rows_B:
             self._spans.append((rows_B, [], []))
-        self._spans[-1][1].append(token_B)
-        self._spans[-1][2].append(logprob_B)
+        self._spans[-1][1].append(drawn.token_B)
+        self._spans[-1][2].append(drawn.logprob_B)
+        if self._kept is not None and drawn.filtered is not None:
+            self._kept.add(rows_B, *drawn.filtered)
 
     def unseen(self) -> NDArray[np.int64]:
         """The tokens since the last call, shape (T, B); rows may only have left just after it."""
@@ -288,7 +295,12 @@ class _Drawn:
                 length_R[r], stopped_R[r], texts[r] = found.length, True, found.text
         return [
             _completion(
-                token_RT[r, :n], logprob_RT[r, :n], bool(stopped_R[r]), weights_version, texts[r]
+                token_RT[r, :n],
+                logprob_RT[r, :n],
+                bool(stopped_R[r]),
+                weights_version,
+                texts[r],
+                None if self._kept is None else self._kept.first(r, n),
             )
             for r, n in enumerate(length_R.tolist())
         ]
@@ -300,6 +312,7 @@ def _completion(
     stopped: bool,
     version: int,
     stop_string: str | None,
+    kept: KeptTokens | None,
 ) -> Completion:
     bad_T = np.flatnonzero(~np.isfinite(logprob_T))
     if len(bad_T):
@@ -314,6 +327,7 @@ def _completion(
         "stop" if stopped else "length",
         version,
         stop_string,
+        kept,
     )
 
 

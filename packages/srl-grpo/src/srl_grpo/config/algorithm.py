@@ -22,6 +22,12 @@ from srl_grpo.config.sections import Positive
 BASE_KL = 0.02
 """The weight that `use_base_kl` gives the KL term."""
 
+PLAIN_K1 = (
+    "--kl-estimator k1 as a term of the loss has a gradient of zero in expectation: it adds noise "
+    "and holds the policy nowhere; give --kl-estimator k3 or k2, or with k1 --kl-corrected or "
+    "--kl-in-reward"
+)
+
 WRITE_DAPO = "write `loss: dapo`"
 WRITE_GRPO = "write `loss: grpo` and, at the top of the file, `config_version: 2`"
 FORMER_NORMALISATION = (
@@ -99,6 +105,23 @@ class AlgorithmSection(Section):
     kl_corrected: bool = False
     """Weigh the KL term by the ratio of policy and sampling policy, for several optimizer steps per
     batch; TRL's default."""
+    kl_in_reward: Annotated[bool, Flag(aliases=("use-kl-in-reward",))] = False
+    """Subtract beta times a completion's KL divergence, the sum over its tokens, from its reward,
+    before the advantage, instead of adding a term to the loss. Groups are chosen by the rewards as
+    they were."""
+    reference_every: Annotated[Positive | None, Flag(aliases=("ref-model-sync-steps",))] = None
+    """Bring the KL term's reference to the policy every so many training steps; default it stays
+    the policy that the run began with."""
+    mask_truncated_completions: Annotated[bool, Flag(aliases=("overlong-filtering",))] = False
+    """Do not train on completions that were cut off at --max-new-tokens. Their rewards count in
+    their group's mean and deviation, their tokens in no denominator."""
+    overlong_buffer: Annotated[Positive | None, Flag(aliases=("soft-punish-cache",))] = None
+    """Penalise completions softly within so many tokens of overlong_length (DAPO): from 0 to
+    overlong_penalty, which is subtracted from the reward. Off by default."""
+    overlong_length: Positive | None = None
+    """The length in tokens at which that penalty is whole; default --max-new-tokens."""
+    overlong_penalty: Annotated[float, Field(gt=0)] = 1.0
+    """The whole penalty, in units of the reward."""
     sampler_cap: Annotated[float, Field(gt=0)] | None = None
     """Largest importance weight that corrects a sampler unlike the trainer; default no
     correction."""
@@ -120,6 +143,17 @@ class AlgorithmSection(Section):
     def scales_by(self) -> Scale:
         """What an advantage is divided by, by the config or by its loss."""
         return self.advantage_scale or PUBLISHED[self.loss].scale
+
+    @property
+    def loss_beta(self) -> float:
+        """Weight of the KL term in the loss."""
+        return 0.0 if self.kl_in_reward else self.beta
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What a user should know of options that are allowed and hardly meant."""
+        plain_k1 = self.loss_beta and self.kl_estimator == "k1" and not self.kl_corrected
+        return (PLAIN_K1,) if plain_k1 else ()
 
     @property
     def constants(self) -> dict[str, float]:
@@ -175,9 +209,36 @@ class AlgorithmSection(Section):
         return self
 
     @model_validator(mode="after")
+    def _kl_options_fit(self) -> "AlgorithmSection":
+        for name in ("kl_corrected", "kl_in_reward", "reference_every"):
+            if getattr(self, name) and not self.beta:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r} and there is no KL term; give --beta too"
+                )
+        if self.kl_in_reward and self.kl_corrected:
+            raise ValueError(
+                "kl_in_reward and kl_corrected: in the reward the divergence is that of the policy "
+                "that sampled, which needs no correction; take --kl-corrected out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _overlong_options_fit(self) -> "AlgorithmSection":
+        if self.overlong_buffer is None:
+            if self.overlong_length is not None or self.overlong_penalty != 1.0:
+                raise ValueError(
+                    "overlong_length and overlong_penalty are those of the penalty by length, "
+                    "which is off; give --overlong-buffer too, the tokens over which it rises"
+                )
+        elif self.overlong_length is not None and self.overlong_buffer > self.overlong_length:
+            raise ValueError(
+                f"overlong_buffer {self.overlong_buffer} is longer than overlong_length "
+                f"{self.overlong_length}, of which it is the last part"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _corrections_fit(self) -> "AlgorithmSection":
-        if self.kl_corrected and not self.beta:
-            raise ValueError("kl_corrected is on and there is no KL term; give --beta too")
         if self.sampler_cap is None and (
             self.sampler_floor or self.sampler_correction != "token_truncate"
         ):

@@ -42,7 +42,7 @@ class BuildSection(Section):
     """Width of the feed-forward layers of a model made on the spot."""
     max_positions: Positive = 256
     """Longest sequence of a model made on the spot, in tokens."""
-    alphabet: Literal["arithmetic"] = "arithmetic"
+    alphabet: Literal["arithmetic", "chain"] = "arithmetic"
     """Characters and marks that its tokenizer knows."""
 
     @model_validator(mode="after")

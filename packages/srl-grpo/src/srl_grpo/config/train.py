@@ -10,36 +10,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from srl_data.arithmetic import Difficulty
 from srl_data.command.config import ConfigTree, Flag, Section
 from srl_data.splits import may_have_splits
-from srl_eval.generate.options import StopStrings
 from srl_grpo.config.algorithm import AlgorithmSection, former_loss
-from srl_grpo.config.reward import RewardSection
-from srl_grpo.config.run import NOTHING, RunConfig
-from srl_grpo.config.sections import DataSection, Positive, SplitsSection
-
-
-class SyntheticSection(Section):
-    """Arithmetic problems made on the spot, instead of data files."""
-
-    num_problems: Positive = 100
-    """Expert problems made on the spot."""
-    num_heldout: Positive = 200
-    """Held-out problems made on the spot."""
-    digits: tuple[Annotated[int, Field(ge=2, le=6)], Annotated[int, Field(ge=2, le=6)]] = (2, 4)
-    """Fewest and most digits of the numbers to add."""
-
-    @property
-    def difficulty(self) -> Difficulty:
-        """The arithmetic that is asked for."""
-        return Difficulty(*self.digits)
-
-    @model_validator(mode="after")
-    def _digits_in_order(self) -> "SyntheticSection":
-        if self.digits[0] > self.digits[1]:
-            raise ValueError(f"synthetic.digits {list(self.digits)}: fewest first, then most")
-        return self
+from srl_grpo.config.run import NOTHING
+from srl_grpo.config.sampled import SampledConfig, SamplingSection
+from srl_grpo.config.sections import Positive
 
 
 class WarmStartSection(Section):
@@ -64,13 +40,10 @@ class WarmStartSection(Section):
         return self.num_pairs or self.steps * self.batch_size
 
 
-CHUNK_SIZE = 64
-"""Completions generated in one batch where the config says nothing, as far as groups allow."""
-
 WHEN_STARVED = "max_starved_steps (--max-starved-steps): 1 for the former fail, 0 for train"
 
 
-class RolloutSection(Section):
+class RolloutSection(SamplingSection):
     """How completions are sampled and which of them are kept."""
 
     batch_size: Positive = 4
@@ -79,18 +52,6 @@ class RolloutSection(Section):
     """Completions per prompt; at least 2 where the baseline is the group."""
     rollout_batch_size: Positive | None = None
     """Completions in a rollout batch: batch size x group size, of which it may give the first."""
-    max_new_tokens: Positive = 1024
-    """Longest completion in tokens; one cut off is invalid."""
-    temperature: Annotated[float, Field(gt=0), Flag(aliases=("sampling-temperature",))] = 1.0
-    """Sampling temperature; log-probabilities are taken at it too."""
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Nucleus sampling; below 1 the trainer's probabilities differ from the sampler's."""
-    stop: StopStrings = ()
-    """Text that ends a completion where it first appears; --stop again for another. Its tokens are
-    trained on, and the reward does not see it. Stop tokens are the model's own."""
-    chunk_size: Positive | None = None
-    """Completions generated in one batch, a multiple of the group size; default the largest up to
-    64, at least one group."""
     eps_std: Annotated[float, Field(ge=0)] = 1e-4
     """Groups whose population standard deviation of rewards is below are not trained on."""
     max_rounds: Positive = 8
@@ -118,6 +79,15 @@ class RolloutSection(Section):
         return {"batch_size": whole // group, **given}
 
     @model_validator(mode="after")
+    def _something_to_draw(self) -> "RolloutSection":
+        if self.top_k == 1:
+            raise ValueError(
+                "top_k 1 leaves a single token to draw: a prompt's completions would be alike, and "
+                "nothing learned; give 2 or more, or 0 for all tokens"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _no_contradiction(self) -> "RolloutSection":
         whole = self.batch_size * self.group_size
         if self.rollout_batch_size not in (None, whole):
@@ -128,18 +98,12 @@ class RolloutSection(Section):
             )
         return self
 
-    @property
-    def completions_per_chunk(self) -> int:
-        """Completions generated in one batch."""
-        whole_groups = max(self.group_size, CHUNK_SIZE // self.group_size * self.group_size)
-        return self.chunk_size or whole_groups
-
 
 NUM_STEPS = 500
 """Rollout batches of a run that says nothing of its length."""
 
 
-class TrainConfig(RunConfig):
+class TrainConfig(SampledConfig):
     """Everything that decides a training run."""
 
     config_version: Annotated[Literal[2], Flag(hidden=True)] = 2
@@ -148,11 +112,8 @@ class TrainConfig(RunConfig):
     """Rollout batches in the whole run, also when resuming; default 500 without --num-epochs."""
     num_epochs: Positive | None = None
     """Passes over the training prompts, those of refills counted, instead of --num-steps."""
-    data: DataSection = DataSection()
-    synthetic: SyntheticSection | None = None
     warm_start: WarmStartSection = WarmStartSection()
     rollout: RolloutSection = RolloutSection()
-    reward: RewardSection = RewardSection()
     algorithm: AlgorithmSection = AlgorithmSection()
 
     @model_validator(mode="before")
@@ -176,13 +137,6 @@ class TrainConfig(RunConfig):
                 f"{steps} micro-batches of one size; give --gradient-accumulation-steps or "
                 "--train-batch-size so that it divides"
             )
-        if self.data.path is None and self.synthetic is None:
-            raise ValueError("training data is required: give --data, or a synthetic section")
-        if self.data.path is not None and self.synthetic is not None:
-            raise ValueError(
-                "both --data and a synthetic section are given; take one out "
-                "(a preset such as quickstart makes its own data)"
-            )
         if self.warm_start.steps and self.synthetic is None:
             raise ValueError("warm_start.steps needs the synthetic section, whose stream it reads")
         if self.rollout.group_size < 2 and self.algorithm.compares_with == "group":
@@ -190,13 +144,12 @@ class TrainConfig(RunConfig):
                 f"rollout.group_size = {self.rollout.group_size}: a completion is compared with "
                 "the others of its prompt; give --group-size 2 or more, or --baseline none"
             )
-        chunk, group = self.rollout.completions_per_chunk, self.rollout.group_size
-        if chunk % group:
-            below, above = chunk // group * group, -(-chunk // group) * group
-            nearest = f"{below} or {above}" if below else f"{above}"
+        longest, buffer = self.overlong_length, self.algorithm.overlong_buffer
+        if buffer is not None and not buffer <= longest <= self.rollout.max_new_tokens:
             raise ValueError(
-                f"rollout.chunk_size {chunk} must be a multiple of rollout.group_size {group}; "
-                f"give --chunk-size {nearest}"
+                f"algorithm.overlong_length {longest} must lie between overlong_buffer {buffer} "
+                f"and max_new_tokens {self.rollout.max_new_tokens}, the longest that a completion "
+                "can be"
             )
         evaluates = self.evaluation.eval_every or self.evaluation.before_after
         divided = self.data.path is not None and may_have_splits(self.data.path)
@@ -204,42 +157,10 @@ class TrainConfig(RunConfig):
             raise ValueError("evaluation needs held-out data: give --val-data")
         return self
 
-    @model_validator(mode="after")
-    def _data_has_what_is_asked(self) -> "TrainConfig":
-        data = self.data
-        if self.synthetic is not None:
-            keys = ("problem_field", "answer_field", *SplitsSection.model_fields)
-            given = [f"data.{key}" for key in keys if getattr(data, key) is not None]
-            if given:
-                raise ValueError(
-                    f"{', '.join(given)}: for data that is read, and a synthetic section makes its "
-                    "own; take one out"
-                )
-        if data.problem_field and data.problem_field == data.answer_field:
-            raise ValueError(
-                f"--problem-field and --answer-field are both {data.problem_field!r}; name two "
-                "columns"
-            )
-        return self
-
     @property
-    def lengths(self) -> dict[str, int]:
-        """See `RunConfig.lengths`."""
-        return {
-            "--max-prompt-length": self.data.max_prompt_length,
-            "--max-new-tokens": self.rollout.max_new_tokens,
-        }
-
-    @property
-    def made(self) -> dict[str, object] | None:
-        """See `RunConfig.made`."""
-        section = self.synthetic
-        return None if section is None else section.model_dump(mode="json") | {"seed": self.seed}
-
-    @property
-    def user_code(self) -> tuple[str, ...]:
-        """The user's own rewards."""
-        return tuple(spec for spec in self.reward.reward if ":" in spec)
+    def overlong_length(self) -> int:
+        """The completion length at which the penalty by length is whole."""
+        return self.algorithm.overlong_length or self.rollout.max_new_tokens
 
     @property
     def needs_updates(self) -> bool:

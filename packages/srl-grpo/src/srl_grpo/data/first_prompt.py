@@ -11,15 +11,15 @@ from srl_data.prompts import Template
 from srl_data.records import Record
 from srl_eval.config import EvalConfig
 from srl_eval.first_prompt import Asked, model_first_prompt
-from srl_grpo.config.train import TrainConfig
+from srl_grpo.config.sampled import Q, SampledConfig
 from srl_grpo.data.prompts import made_records, training_records
 from srl_grpo.data.record_kinds import Needed, RecordKind, kind_of_run
 from srl_grpo.data.training_template import training_template, with_template
 
 
 def train_first_prompt(
-    config: TrainConfig, needed: Needed, resumed: Path | None = None
-) -> tuple[TrainConfig, list[str]]:
+    config: Q, needed: Needed, resumed: Path | None = None
+) -> tuple[Q, list[str]]:
     """The config with its template, and the first prompt line by line.
 
     `needed` are the columns that the rewards read, `resumed` is the folder of a run to continue.
@@ -33,7 +33,7 @@ def train_first_prompt(
     return with_template(config, chosen.template), [*lines, *note]
 
 
-def prompt_lines(config: TrainConfig, kind: RecordKind, template: Template) -> list[str]:
+def prompt_lines(config: SampledConfig, kind: RecordKind, template: Template) -> list[str]:
     """The first prompt of a config in the words of `template`."""
     if config.model.build is not None:
         return built_first_prompt(config, template, *first_record(config, kind))
@@ -48,7 +48,7 @@ def prompt_lines(config: TrainConfig, kind: RecordKind, template: Template) -> l
     return model_first_prompt(evaluation, lambda: first_record(config, kind), template)
 
 
-def first_record(config: TrainConfig, kind: RecordKind) -> Asked:
+def first_record(config: SampledConfig, kind: RecordKind) -> Asked:
     """The columns of the first record, and whose they are."""
     path = config.data.path
     record: Record | None
@@ -65,7 +65,7 @@ def first_record(config: TrainConfig, kind: RecordKind) -> Asked:
 
 
 def built_first_prompt(
-    config: TrainConfig, template: Template, columns: Mapping[str, object], whose: str
+    config: SampledConfig, template: Template, columns: Mapping[str, object], whose: str
 ) -> list[str]:
     """That of a model made on the spot, whose tokenizer is made as in the run."""
     assert config.model.build is not None

@@ -14,8 +14,8 @@ from srl_data.command.errors import DataError
 from srl_data.prompt_format import PromptFormat
 from srl_data.records import Record, SrlInstance
 from srl_data.sources import RowSource, each_row
+from srl_grpo.config.sampled import SampledConfig
 from srl_grpo.config.sections import DataSection
-from srl_grpo.config.train import TrainConfig
 from srl_grpo.data.parts import open_part
 from srl_grpo.data.record_kinds import RecordKind
 from srl_reward import is_think_prefilled
@@ -132,7 +132,7 @@ def require_some(prompts: PromptSet, path: object, max_prompt_length: int) -> No
     raise DataError(f"{path}: no records; expected at least one instance")
 
 
-def training_records(config: TrainConfig, kind: RecordKind, note: Note) -> Iterator[Record]:
+def training_records(config: SampledConfig, kind: RecordKind, note: Note) -> Iterator[Record]:
     """The records to train on: made on the spot, or read from a file."""
     if config.synthetic is not None:
         section = config.synthetic
@@ -143,7 +143,7 @@ def training_records(config: TrainConfig, kind: RecordKind, note: Note) -> Itera
     return limited(load_records(source, kind, config.data, note), config.data.train_max_samples)
 
 
-def heldout_records(config: TrainConfig, kind: RecordKind, note: Note) -> Iterator[Record] | None:
+def heldout_records(config: SampledConfig, kind: RecordKind, note: Note) -> Iterator[Record] | None:
     """The records to evaluate on; None where there are none."""
     section = config.synthetic
     if section is not None and config.data.val_path is None:
@@ -165,7 +165,7 @@ def made_records(found: Iterable[ArithmeticProblem], kind: RecordKind) -> Iterat
 def load_prompts(
     records: Iterator[Record],
     name: object,
-    config: TrainConfig,
+    config: SampledConfig,
     prompts: PromptFormat,
     note: Note,
 ) -> PromptSet:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.records import PromptAnswer, Record, SrlInstance
+from srl_grpo.config.sampled import SampledConfig
 from srl_grpo.config.sections import DataSection
-from srl_grpo.config.train import TrainConfig
 from srl_grpo.data.parts import Part, open_part
 
 ALWAYS = ("prompts", "completion_ids", "truncated", "think_prefilled", "id", "meta")
@@ -70,7 +70,7 @@ def kind_of_part(data: DataSection, part: Part) -> RecordKind | None:
     return None
 
 
-def kind_of_run(config: TrainConfig, needed: Needed) -> RecordKind:
+def kind_of_run(config: SampledConfig, needed: Needed) -> RecordKind:
     """The kind that the rewards read; where they read either, that of the data files.
 
     Raises ConfigError where no kind suits the rewards, DataError where a file has another kind.

@@ -5,7 +5,7 @@ that an interrupted run still compares with its own beginning.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -16,10 +16,14 @@ from rich.table import Table
 
 from srl_data.files import write_json, write_text
 from srl_grpo.config.run import RunConfig
-from srl_grpo.heldout.evaluation import Values, means, paired_interval
+from srl_grpo.heldout.evaluation import Values, means
+from srl_grpo.heldout.paired import Interval, paired_interval
 from srl_grpo.run.session import Session
 
-PERCENT = ("exact", "invalid", "greedy_exact", "final_answer", "format_reward", "accuracy")
+PERCENT = (
+    *("exact", "invalid", "greedy_exact", "final_answer", "format_reward", "accuracy"),
+    *("reward_answer", "reward_format"),
+)
 
 
 class Compared(Protocol):
@@ -113,17 +117,19 @@ class BeforeAfter:
         console.print(f"run: {directory.path}", highlight=False, soft_wrap=True)
 
 
-def intervals(before: Values, after: Values, held_out: Compared) -> dict[str, tuple[float, float]]:
+def intervals(before: Values, after: Values, held_out: Compared) -> dict[str, Interval | None]:
     """Paired 95 % intervals of each metric's change, clustered by problem."""
     return {
-        name: paired_interval(before[name], after[name], held_out.clusters(name))
+        name: paired_interval(
+            before[name], after[name], held_out.clusters(name), is_bounded=name != "loss"
+        )
         for name in after
         if name in before
     }
 
 
 def summary_table(
-    before: dict[str, float], after: dict[str, float], spans: dict[str, tuple[float, float]]
+    before: dict[str, float], after: dict[str, float], spans: Mapping[str, Sequence[float] | None]
 ) -> Table:
     """Before, after, change and its interval, one row per metric."""
     table = Table(title="held-out, before and after", title_justify="left", box=None)
@@ -131,11 +137,12 @@ def summary_table(
     for heading in ("before", "after", "change", "95 % interval"):
         table.add_column(heading, justify="right")
     for name, start in before.items():
+        if name not in after:  # as pass@k of another number of samples
+            continue
         end = after[name]
-        low, high = spans[name]
-        form = "{:.1%}" if name in PERCENT else "{:.3f}"
+        form = "{:.1%}" if name in PERCENT or name.startswith("pass@") else "{:.3f}"
         signed = form.replace(":", ":+")
-        span = f"{signed.format(low)} … {signed.format(high)}"
+        span = " … ".join(signed.format(edge) for edge in spans[name] or ()) or "–"
         label = name.replace("_", " ")
         table.add_row(label, form.format(start), form.format(end), signed.format(end - start), span)
     return table

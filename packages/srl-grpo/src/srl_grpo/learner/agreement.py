@@ -18,24 +18,18 @@ LIMITS = {torch.float32: 1e-3, torch.bfloat16: 0.25}
 below: SmolLM2-135M lies at 4e-6 in float32 and 0.056 in bfloat16 on a CPU."""
 
 DIFFERENCE = "sampling/logprob_difference"
-UNEXPLAINED = "sampling/logprob_unexplained"
-
 
 QUANTILES = {"p01": 0.01, "p50": 0.5, "p99": 0.99}
 
 
-def difference_metrics(log_ratios_N: Tensor, shares_N: Tensor, top_p: float) -> dict[str, Tensor]:
+def difference_metrics(log_ratios_N: Tensor, shares_N: Tensor) -> dict[str, Tensor]:
     """How far the sampler's log-probabilities lie from the policy that sampled, as sums.
 
     Args:
         log_ratios_N: `log(old / sampler)` of each token.
         shares_N: what each token counts; all of a global batch's sum to 1.
-        top_p: of the sampler; below 1 its log-probabilities are those of the nucleus.
     """
-    found = {DIFFERENCE: (log_ratios_N.abs() * shares_N).sum()}
-    if top_p < 1:
-        found[UNEXPLAINED] = (unexplained(log_ratios_N, top_p) * shares_N).sum()
-    return found
+    return {DIFFERENCE: (log_ratios_N.abs() * shares_N).sum()}
 
 
 def ratio_metrics(log_ratios_N: Tensor) -> dict[str, float]:
@@ -55,15 +49,6 @@ def ratio_metrics(log_ratios_N: Tensor) -> dict[str, float]:
     return {f"sampling/ratio_{name}": float(value) for name, value in found.items()}
 
 
-def unexplained(log_ratios_N: Tensor, top_p: float) -> Tensor:
-    """The part of each token's difference that nucleus sampling does not account for, N, nats.
-
-    Renormalising over a nucleus of mass m adds -log m, which is at least 0 and at most -log(top_p).
-    With `top_p` 1 this is the absolute difference.
-    """
-    return torch.maximum(log_ratios_N, -log_ratios_N + math.log(top_p)).clamp(min=0)
-
-
 def limit_of(option: float | None, dtype: torch.dtype) -> float:
     """The limit that holds: the config's, or the type's; infinity where the config says 0."""
     if option is None:
@@ -73,7 +58,7 @@ def limit_of(option: float | None, dtype: torch.dtype) -> float:
 
 def check_agreement(metrics: dict[str, float], limit: float, step: int, dtype: torch.dtype) -> None:
     """CommandError where sampler and trainer differ by more than rounding; alike on all ranks."""
-    found = metrics.get(UNEXPLAINED, metrics.get(DIFFERENCE, 0.0))
+    found = metrics.get(DIFFERENCE, 0.0)
     if found <= limit:
         return
     name = str(dtype).removeprefix("torch.")

@@ -8,10 +8,13 @@ the forward pass.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from srl_eval.generate import KeptTokens
 from srl_grpo.learner.packing import PADDING, Segment, example_row, first_fit, pack
+from srl_grpo.objective.kept import Kept
 
 TokenIds = Sequence[int]
 
@@ -35,6 +38,13 @@ class Sample:
     sampler_logprobs: tuple[float, ...] = ()
     old_logprobs: tuple[float, ...] = ()
     reference_logprobs: tuple[float, ...] = ()
+    truncated: bool = False
+    """Whether the completion was cut off at the sampler's longest."""
+    penalty: float = 0.0
+    """What was subtracted from its reward before its advantage; see
+    `srl_grpo.rollout.penalties`."""
+    kept: KeptTokens | None = None
+    """The sets that its tokens were drawn from; None where every token could be drawn."""
 
     @property
     def length(self) -> int:
@@ -61,6 +71,8 @@ class MicroBatch:
     segments_BT: Tensor | None = None
     """Of packed rows, whose tokens see no more than `srl_grpo.learner.packing.visible` says."""
     sees_BSS: Tensor | None = None
+    kept: Kept | None = None
+    """Within which log-probabilities are renormalised; None for the whole vocabulary."""
 
     @classmethod
     def of_rows(
@@ -188,7 +200,20 @@ def to_tensors(
     }
     lengths = torch.tensor(batch.lengths, dtype=torch.long)
     columns["sequence"] = torch.arange(len(rows)).repeat_interleave(lengths).to(device)
-    return replace(batch, rows=tuple(rows), columns=columns)
+    return replace(batch, rows=tuple(rows), columns=columns, kept=kept_of(chosen))
+
+
+def kept_of(samples: Sequence[Sample]) -> Kept | None:
+    """The sets of all tokens of `samples`, in order; None where there are none."""
+    sets = [sample.kept for sample in samples if sample.kept is not None]
+    if not sets:
+        return None
+    if [len(s.kept.counts) if s.kept else 0 for s in samples] != [
+        len(sample.completion_ids) for sample in samples
+    ]:
+        raise ValueError("samples of one batch have the sets of all their tokens, or none has any")
+    ids_K = torch.from_numpy(np.concatenate([each.ids for each in sets]))
+    return Kept.of(ids_K, torch.tensor([count for each in sets for count in each.counts]))
 
 
 def pair_of(sample: Sample) -> tuple[TokenIds, TokenIds]:

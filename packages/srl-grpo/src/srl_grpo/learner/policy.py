@@ -39,7 +39,8 @@ class Policy(nn.Module):
 
         Returns:
             Two float32 tensors of shape N, in nats, tokens row by row; the second without
-            gradient. The distribution is the softmax of logits divided by `temperature`.
+            gradient. The distribution is the softmax of logits divided by `temperature`, for the
+            log-probabilities renormalised over the batch's kept sets, if it has any.
         """
         batch, mask = attended(self.model, batch)
         output = self.model.base_model(
@@ -50,7 +51,9 @@ class Policy(nn.Module):
         )
         hidden_NH = output.last_hidden_state.flatten(0, 1)[batch.predictors_N]
         head = self.model.get_output_embeddings()
-        return cast("tuple[Tensor, Tensor]", head(hidden_NH, batch.targets_N, temperature))
+        return cast(
+            "tuple[Tensor, Tensor]", head(hidden_NH, batch.targets_N, temperature, batch.kept)
+        )
 
 
 @torch.no_grad()

@@ -109,8 +109,6 @@ class UpdateOptions:
     """Several samples to a row of tokens; see `srl_grpo.learner.packing`."""
     temperature: float = 1.0
     """At which log-probabilities are taken: the sampler's."""
-    top_p: float = 1.0
-    """Of the sampler; below 1 its log-probabilities are those of the nucleus."""
     max_logprob_difference: float | None = None
     """See `srl_grpo.learner.agreement.limit_of`."""
     seed: int = 0
@@ -159,10 +157,9 @@ class Updater:
         numbers, and no extra pass is made for them. With several they are taken for the comparison
         with the sampler too, whether the loss reads them or not.
         """
-        samples, options = list(samples), self.options
-        single = options.passes == 1 and options.batch_size >= len(samples)
+        samples = list(samples)
         brought = [bool(sample.old_logprobs) for sample in samples]
-        needed = not single or any(brought)
+        needed = not self.takes_one_step(samples) or any(brought)
         read = self.loss.reads_old_logprobs or any(sample.sampler_logprobs for sample in samples)
         if read and needed and not all(brought):
             values = self.score(samples, self.engine)
@@ -178,6 +175,10 @@ class Updater:
                 replace(s, reference_logprobs=v) for s, v in zip(samples, values, strict=True)
             ]
         return samples
+
+    def takes_one_step(self, samples: Sequence[Sample]) -> bool:
+        """Whether they make a single optimizer step, whose policy is the old one itself."""
+        return self.options.passes == 1 and self.options.batch_size >= len(samples)
 
     @torch.no_grad()
     def score(
@@ -262,5 +263,5 @@ class Updater:
         if "sampler_logprobs" not in columns:
             return loss, metrics, torch.zeros(0)
         log_ratios_N = old_logprobs(logprobs_N, columns) - columns["sampler_logprobs"]
-        metrics |= difference_metrics(log_ratios_N, columns["share"], self.options.top_p)
+        metrics |= difference_metrics(log_ratios_N, columns["share"])
         return loss, metrics, log_ratios_N

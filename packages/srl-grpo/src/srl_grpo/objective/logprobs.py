@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
+from srl_grpo.objective.kept import Kept
+
 LOGIT_BYTES = 256 << 20
 """Most bytes of float32 logits alive at once; the forward holds about two such buffers."""
 WEIGHT_BYTES = 64 << 20
@@ -26,7 +28,11 @@ WEIGHT_BYTES = 64 << 20
 
 
 def reference_logprobs(
-    hidden_NH: Tensor, weight_VH: Tensor, targets_N: Tensor, temperature: float
+    hidden_NH: Tensor,
+    weight_VH: Tensor,
+    targets_N: Tensor,
+    temperature: float,
+    kept: Kept | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The obvious form: all logits, then log-softmax. The oracle of `linear_logprobs`.
 
@@ -38,6 +44,9 @@ def reference_logprobs(
     logits_NV = (wide(hidden_NH) @ wide(weight_VH).T) / temperature
     logprobs_NV = torch.log_softmax(logits_NV, dim=-1)
     entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(dim=-1)
+    if kept is not None:
+        mask_NV = kept.mask(slice(0, len(targets_N)), slice(0, len(weight_VH)), targets_N)
+        logprobs_NV = torch.log_softmax(logits_NV.masked_fill(~mask_NV, -torch.inf), dim=-1)
     return logprobs_NV.gather(1, targets_N[:, None])[:, 0], entropy_N
 
 
@@ -130,7 +139,9 @@ class _LinearLogprobs(torch.autograd.Function):
         bias_V: Tensor | None,
         targets_N: Tensor,
         temperature: float,
+        kept: Kept | None,
     ) -> tuple[Tensor, Tensor]:
+        whole = slice(0, weight_VH.shape[0])
         count = hidden_NH.shape[0]
         full_NH = wide(hidden_NH)
         logprobs_N = full_NH.new_empty(count)
@@ -140,22 +151,27 @@ class _LinearLogprobs(torch.autograd.Function):
                 logits_PV = chunk_logits(full_NH[part], weight_VH, bias_V, temperature)
             normaliser_P = torch.logsumexp(logits_PV, dim=-1)
             chosen_P = logits_PV.gather(1, targets_N[part, None])[:, 0]
-            logprobs_N[part] = chosen_P - normaliser_P
             probabilities_PV = torch.exp(logits_PV - normaliser_P[:, None])
             entropy_N[part] = normaliser_P - (probabilities_PV * logits_PV).sum(dim=-1)
+            if kept is not None:
+                logits_PV.masked_fill_(~kept.mask(part, whole, targets_N), -torch.inf)
+                normaliser_P = torch.logsumexp(logits_PV, dim=-1)
+            logprobs_N[part] = chosen_P - normaliser_P
             normaliser_N[part] = normaliser_P
         saved = (hidden_NH, weight_VH, bias_V, targets_N, normaliser_N)
         ctx.save_for_backward(*saved)  # type: ignore[arg-type]  # None is allowed, the stub says no
         ctx.temperature = temperature  # type: ignore[attr-defined]  # torch's way to keep constants
+        ctx.kept = kept  # type: ignore[attr-defined]
         ctx.mark_non_differentiable(entropy_N)
         return logprobs_N, entropy_N
 
     @staticmethod
     def backward(
         ctx: FunctionCtx, *gradients: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
+    ) -> tuple[Tensor, Tensor, Tensor | None, None, None, None]:
         hidden_NH, weight_VH, bias_V, targets_N, normaliser_N = ctx.saved_tensors  # type: ignore[attr-defined]
         temperature: float = ctx.temperature  # type: ignore[attr-defined]
+        kept: Kept | None = ctx.kept  # type: ignore[attr-defined]
         scale_N = wide(gradients[0]) / temperature
         full_NH = wide(hidden_NH)
         grad_hidden_NH = torch.zeros_like(full_NH)
@@ -169,6 +185,8 @@ class _LinearLogprobs(torch.autograd.Function):
             for part in chunks(hidden_NH.shape[0], len(weight_RH)):
                 with exact_products(weight_VH):
                     logits_PR = block_logits(full_NH[part], weight_RH, bias_R, temperature)
+                    if kept is not None:
+                        logits_PR.masked_fill_(~kept.mask(part, block, targets_N), -torch.inf)
                     ends = normaliser_N[part], targets_N[part], block.start, scale_N[part]
                     slope_PR = slopes(logits_PR, *ends)
                     grad_hidden_NH[part].addmm_(slope_PR, weight_RH)
@@ -178,7 +196,7 @@ class _LinearLogprobs(torch.autograd.Function):
                 grad_weight_VH[block] = sums_RH
             if grad_bias_V is not None:
                 grad_bias_V[block] = bias_sums_R
-        return grad_hidden_NH.to(hidden_NH.dtype), grad_weight_VH, grad_bias_V, None, None
+        return grad_hidden_NH.to(hidden_NH.dtype), grad_weight_VH, grad_bias_V, None, None, None
 
 
 def linear_logprobs(
@@ -187,8 +205,12 @@ def linear_logprobs(
     bias_V: Tensor | None,
     targets_N: Tensor,
     temperature: float = 1.0,
+    kept: Kept | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities of `targets_N` under `softmax((hidden @ weight.T + bias) / temperature)`.
+
+    With `kept` that distribution is renormalised over each place's set, to which its target belongs
+    in any case; entropies are those of the whole distribution all the same.
 
     Args:
         hidden_NH: final hidden states of N positions.
@@ -196,6 +218,7 @@ def linear_logprobs(
         bias_V: its bias, or None.
         targets_N: token ids, int64.
         temperature: the sampling temperature, above 0.
+        kept: the sets that the targets were drawn from; None where nothing was left out.
 
     Returns:
         Log-probabilities and entropies (no gradient), shape N, in nats: float32, or float64 of
@@ -207,7 +230,7 @@ def linear_logprobs(
         nothing_N = wide(torch.stack([0.0 * part.sum() for part in touched]).sum()).expand(0)
         return nothing_N, nothing_N.detach()
     apply = _LinearLogprobs.apply
-    result = apply(hidden_NH, weight_VH, bias_V, targets_N, temperature)  # type: ignore[no-untyped-call]  # untyped in torch
+    result = apply(hidden_NH, weight_VH, bias_V, targets_N, temperature, kept)  # type: ignore[no-untyped-call]  # untyped in torch
     return cast("tuple[Tensor, Tensor]", result)
 
 
@@ -219,12 +242,16 @@ class LogprobHead(nn.Linear):
     """
 
     def forward(  # type: ignore[override]  # nn.Linear's call plus the scoring form
-        self, hidden: Tensor, targets_N: Tensor | None = None, temperature: float = 1.0
+        self,
+        hidden: Tensor,
+        targets_N: Tensor | None = None,
+        temperature: float = 1.0,
+        kept: Kept | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Logits of `hidden` (…, H); or, given targets, what `linear_logprobs` returns."""
         if targets_N is None:
             return nn.functional.linear(hidden, self.weight, self.bias)
-        return linear_logprobs(hidden, self.weight, self.bias, targets_N, temperature)
+        return linear_logprobs(hidden, self.weight, self.bias, targets_N, temperature, kept)
 
     @classmethod
     def of(cls, linear: nn.Linear) -> "LogprobHead":

@@ -77,13 +77,39 @@ class NoBaseline:
         return [list(map(float, group.rewards)) for group in groups]
 
 
+@dataclass(frozen=True)
+class FinishedOnly:
+    """Another algorithm, for a run that does not train on truncated completions.
+
+    A group of nothing else is not used. In the others a truncated completion's reward counts: what
+    it was worth tells what the rest of its group is worth.
+    """
+
+    algorithm: Algorithm
+
+    @property
+    def group_size(self) -> int:
+        """The other's."""
+        return self.algorithm.group_size
+
+    def usable(self, groups: Sequence[Group]) -> list[bool]:
+        """Groups that the other uses, with a completion that came to its end."""
+        finished = [any(not m.truncated for m in group.members) for group in groups]
+        return [a and b for a, b in zip(self.algorithm.usable(groups), finished, strict=True)]
+
+    def advantages(self, groups: Sequence[Group]) -> list[list[float]]:
+        """The other's."""
+        return self.algorithm.advantages(groups)
+
+
 def algorithm_of(config: TrainConfig) -> Algorithm:
     """The algorithm of a config: by `algorithm.baseline`, or by its loss."""
-    size = config.rollout.group_size
-    if config.algorithm.compares_with == "none":
-        return NoBaseline(size)
-    options = config.algorithm
-    return GroupRelative(size, config.rollout.eps_std, options.advantage_eps, options.scales_by)
+    size, options = config.rollout.group_size, config.algorithm
+    found: Algorithm = NoBaseline(size)
+    if options.compares_with == "group":
+        eps_std = config.rollout.eps_std
+        found = GroupRelative(size, eps_std, options.advantage_eps, options.scales_by)
+    return FinishedOnly(found) if options.mask_truncated_completions else found
 
 
 def samples_of(groups: Sequence[Group], algorithm: Algorithm) -> list[Sample]:
@@ -96,6 +122,8 @@ def samples_of(groups: Sequence[Group], algorithm: Algorithm) -> list[Sample]:
             weights_version=member.completion.weights_version,
             advantage=advantage,
             sampler_logprobs=member.completion.logprobs,
+            truncated=member.truncated,
+            kept=member.completion.kept,
         )
         for number, (group, row) in enumerate(
             zip(groups, algorithm.advantages(groups), strict=True)

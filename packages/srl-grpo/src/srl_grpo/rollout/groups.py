@@ -30,6 +30,11 @@ class Scored:
     parts: dict[str, object] = field(default_factory=dict)
     """What the reward wants shown: thinking, action, per-part values."""
 
+    @property
+    def truncated(self) -> bool:
+        """Whether the completion was cut off at the sampler's longest."""
+        return self.completion.finish_reason == "length"
+
 
 @dataclass(frozen=True)
 class Group:
@@ -119,7 +124,7 @@ def completion_metrics(groups: Sequence[Group]) -> dict[str, float]:
     members = [member for group in groups for member in group.members]
     rewards_BG = rewards_of(groups)
     lengths = [len(member.completion.token_ids) for member in members]
-    cut = sum(member.completion.finish_reason == "length" for member in members)
+    cut = sum(member.truncated for member in members)
     told = [member for member in members if member.exact is not None]
     reasons = [member.reason for member in told if member.reason]
     shares = {
@@ -136,7 +141,33 @@ def completion_metrics(groups: Sequence[Group]) -> dict[str, float]:
         "completions/clipped_ratio": cut / len(members),
         **shares,
         **reward_means(members),
+        **{f"train_reward_{part}": mean(found) for part, found in part_values(members).items()},
+        **kept_metrics(members),
     }
+
+
+TOTAL, PARTS = "total", ("answer", "format")
+"""Under which a reward and its parts are logged as `train_reward_NAME` and `val_reward_NAME`."""
+
+
+def part_values(members: Sequence[Scored]) -> dict[str, list[float]]:
+    """Each completion's reward, and the parts that the rewards say of all of them.
+
+    Parts are unweighted: 1 where the answer is right, or the form, else 0.
+    """
+    found = {TOTAL: [member.reward for member in members]}
+    for part in PARTS:
+        values = [member.parts.get(part) for member in members]
+        told = [float(value) for value in values if isinstance(value, int | float)]
+        if len(told) == len(members):
+            found[part] = told
+    return found
+
+
+def kept_metrics(members: Sequence[Scored]) -> dict[str, float]:
+    """The mean number of tokens that a token was drawn from, where filters left some out."""
+    counts = [n for m in members if m.completion.kept for n in m.completion.kept.counts]
+    return {"sampling/kept_tokens": mean(counts)} if counts else {}
 
 
 def reward_means(members: Sequence[Scored]) -> dict[str, float]:

@@ -12,16 +12,16 @@ def rollout_records(
 ) -> Iterator[dict[str, object]]:
     """One record per completion of `step`, kept groups and dropped ones alike.
 
-    `samples` are those of the kept groups, in order; they hold the advantages.
+    `samples` are those of the kept groups, in order; they hold advantages and penalties.
     """
-    advantages = iter(sample.advantage for sample in samples)
-    trained = {id(group): [next(advantages) for _ in group.members] for group in selection.kept}
+    rest = iter(samples)
+    trained = {id(group): [next(rest) for _ in group.members] for group in selection.kept}
     for group in selection.sampled:
         yield from group_records(step, group, prompts[group.index], trained.get(id(group)))
 
 
 def group_records(
-    step: int, group: Group, prompt: TrainingPrompt, advantage_G: Sequence[float] | None
+    step: int, group: Group, prompt: TrainingPrompt, samples: Sequence[Sample] | None
 ) -> Iterator[dict[str, object]]:
     """One record per member of a group; without advantages where it was not trained on."""
     target = "target_step" if "target_step" in prompt.columns else "answer"
@@ -38,10 +38,11 @@ def group_records(
             "reward": member.reward,
             "rewards": member.rewards,
             "exact": member.exact,
-            "advantage": None if advantage_G is None else advantage_G[number],
+            "penalty": None if samples is None else samples[number].penalty,
+            "advantage": None if samples is None else samples[number].advantage,
             "reason": member.reason,
             "finish_reason": member.completion.finish_reason,
             "tokens": len(member.completion.token_ids),
-            "kept": advantage_G is not None,
+            "kept": samples is not None,
             "columns": columns,
         }

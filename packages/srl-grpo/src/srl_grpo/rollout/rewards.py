@@ -6,7 +6,7 @@ A completion's reward is the weighted sum of those that apply to it. Left out: w
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 
 from srl_data.command.errors import CommandError, ConfigError, DataError
@@ -93,6 +93,8 @@ class Judged:
     """Each reward by its name; None where it does not apply."""
     details: Scored | None
     """Of the first reward that applies and gives any; None where only functions apply."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """What the rewards that apply are made of, by name; of two alike the first one's."""
 
 
 class Rewards:
@@ -149,6 +151,7 @@ class Rewards:
                 for name, score in zip(self.names, scores, strict=True)
             },
             details=next((score for part, score in applied if not part.is_function), None),
+            parts={name: value for _, s in reversed(applied) for name, value in s.parts.items()},
         )
 
 

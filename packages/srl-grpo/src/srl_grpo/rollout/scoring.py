@@ -96,5 +96,5 @@ def scored(
         exact=None if details is None else details.exact,
         parts={}
         if details is None
-        else {"thinking": details.thinking, "action": details.action, **details.parts},
+        else {"thinking": details.thinking, "action": details.action, **judged.parts},
     )

@@ -6,7 +6,7 @@ manifest, with sizes and SHA-256 of every file, is written last. Nothing is unpi
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -90,10 +90,12 @@ def save_checkpoint(
     prompts: PromptRecord,
     state: TrainerState,
     world: World,
+    parts: Sequence[Callable[[Path], None]] = (),
 ) -> Path:
     """Write `step_N/` of `run`; on return it is whole and durable. Collective.
 
-    An interrupted or failed write leaves only a `.tmp` folder, which the next write removes.
+    `parts` write on rank 0 what else continues the run, into its `trainer/`. An interrupted or
+    failed write leaves only a `.tmp` folder, which the next write removes.
     """
     weights = engine.model_state()
     kept = world.from_main(max(steps_of(run), default=0))
@@ -109,6 +111,8 @@ def save_checkpoint(
         if world.is_main:
             write_model(work, engine, weights, tokenizer, prompts)
             write_text(work / TRAINER / STATE, state.model_dump_json(indent=2) + "\n")
+            for part in parts:
+                part(work / TRAINER)
         save_random_state(work / TRAINER / f"random_{world.rank}.safetensors")
         engine.save(work / TRAINER)
     world.barrier()

@@ -1,8 +1,9 @@
-"""The frozen policy that a KL term refers to: the one that the run began with.
+"""The policy that a KL term refers to: the one that the run began with, or a later one of its own.
 
 A model from a hub or a folder is loaded from there again, at the revision that the run began with;
 one made or warm-started by the run is kept in its folder, and goes along where the run is continued
-in another. A fingerprint in the state tells whether it is the same.
+in another. A fingerprint in the state tells whether it is the same. Once it was refreshed
+(`srl_grpo.stages.moving_reference`) it is in each checkpoint.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from srl_grpo.config.train import TrainConfig
 from srl_grpo.learner.model import load_trainable, prepare_model
 from srl_grpo.learner.model_folder import save_model_folder
 from srl_grpo.learner.policy import Policy
+from srl_grpo.run.checkpoint import TRAINER
 from srl_grpo.run.directory import RunDirectory
 from srl_grpo.run.inputs import Inputs
 from srl_grpo.run.prompted_model import PromptedModel
@@ -29,7 +31,10 @@ from srl_grpo.run.session import Setup
 from srl_grpo.run.start import StartingPoint
 
 REFERENCE = "reference"
-"""Where a run with a KL term keeps the policy it began with, if that is nowhere else."""
+"""Where a run with a KL term keeps the policy it began with, if that is nowhere else; and, inside a
+checkpoint's `trainer/`, a reference that was refreshed since."""
+REFRESHED = "reference_step"
+"""The entry of a stage's state that says after which step it was refreshed last."""
 SAMPLED = 64
 """Values of each parameter that a fingerprint reads."""
 
@@ -65,13 +70,43 @@ def make_reference(
     config, device = setup.config, setup.world.device
     if config.algorithm.beta == 0:
         return None
-    source = config.model.model_copy(update={"revision": inputs.commit or config.model.revision})
-    if is_kept(config):
+    refreshed = refreshed_folder(setup.start)
+    if refreshed is not None:
+        source = source_at(config, refreshed)
+    elif is_kept(config):
         source = kept_source(setup, policy, directory)
+    else:
+        revision = inputs.commit or config.model.revision
+        source = config.model.model_copy(update={"revision": revision})
     loaded = load_trainable(source, device, model.tokenizer, config.seed)
     reference = prepare_model(loaded, source, device)
-    check_same(reference, setup.start.state.start, str(source.path))
+    if refreshed is None:
+        check_same(reference, setup.start.state.start, str(source.path))
     return Policy(reference.requires_grad_(False).eval())
+
+
+def source_at(config: TrainConfig, folder: Path) -> ModelSection:
+    """The config's model, from a folder of the run's own."""
+    place = {"path": str(folder), "build": None, "revision": None}
+    return config.model.model_copy(update=place)
+
+
+def refreshed_folder(start: StartingPoint) -> Path | None:
+    """Where a checkpoint holds the reference that was refreshed before it; None where none was.
+
+    DataError where it is not there.
+    """
+    step = start.state.stage_state.get(REFRESHED)
+    if start.checkpoint is None or step is None:
+        return None
+    folder = start.checkpoint / TRAINER / REFERENCE
+    if not folder.is_dir():
+        raise DataError(
+            f"{start.checkpoint} lacks the reference of its KL term, which was refreshed after "
+            f"step {step}: it was written with --beta 0; resume from a checkpoint before that, or "
+            "with --beta 0"
+        )
+    return folder
 
 
 def kept_source(setup: Setup[TrainConfig], policy: Policy, directory: RunDirectory) -> ModelSection:
@@ -85,8 +120,7 @@ def kept_source(setup: Setup[TrainConfig], policy: Policy, directory: RunDirecto
             bring_along(find_kept(setup.start, kept), kept)
 
     setup.world.of_main(keep)
-    place = {"path": str(kept), "build": None, "revision": None}
-    return setup.config.model.model_copy(update=place)
+    return source_at(setup.config, kept)
 
 
 def find_kept(start: StartingPoint, kept: Path) -> Path:

@@ -4,6 +4,7 @@ A stage is handed the session at every step; the loop puts the stage's state int
 checkpoint. Left out: the loop (`srl_grpo.stages.loop`), and how a session is opened.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic
@@ -64,6 +65,8 @@ class Session(Generic[C_co]):
     clock: Stopwatch = field(default_factory=Stopwatch)
     saved_step: int = 0
     """The step whose checkpoint is on disk; 0 for none."""
+    parts: list[Callable[[Path], None]] = field(default_factory=list)
+    """What a stage adds to a checkpoint's `trainer/`; see `save_checkpoint`."""
 
     @property
     def config(self) -> C_co:
@@ -116,7 +119,8 @@ class Session(Generic[C_co]):
             return
         with self.clock("checkpoint"):
             run, state, record = self.directory.path, self.state, self.model.prompts.record
-            save_checkpoint(run, self.engine, self.model.tokenizer, record, state, self.world)
+            told = (self.engine, self.model.tokenizer, record, state, self.world)
+            save_checkpoint(run, *told, self.parts)
             if self.world.is_main:
                 keep_checkpoints(run, state, self.config.checkpoint)
         self.saved_step = self.state.step

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from srl_grpo.config.run import RunConfig
 from srl_grpo.heldout.before_after import Compared
-from srl_grpo.heldout.evaluation import Values, means
+from srl_grpo.heldout.evaluation import Values, means, val_rewards
 from srl_grpo.learner.updater import Metrics
 from srl_grpo.run.session import Session
 from srl_grpo.run.stopping import stop_requested
@@ -98,12 +98,13 @@ def train_step(session: Session[RunConfig], stage: Stage) -> None:
 
 
 def evaluate(session: Session[RunConfig], stage: Stage) -> Metrics:
-    """Held-out metrics under `eval/`; remembers the best step. Collective."""
+    """Held-out metrics under `eval/`, and `val_reward_…`; remembers the best step. Collective."""
     state = session.state
     with session.clock("eval"):
         found = means(stage.evaluate())
     metrics = {f"eval/{name}": value for name, value in found.items()}
     session.display.evaluated(state.step, metrics)
+    metrics |= val_rewards(found)
     best = stage.best
     if state.best_value is None or best.is_better(found[best.metric], state.best_value):
         state.best_step, state.best_value = state.step, found[best.metric]

@@ -17,10 +17,12 @@ from srl_grpo.learner.finite import check_update
 from srl_grpo.learner.updater import Metrics, Updater
 from srl_grpo.rollout.algorithm import samples_of
 from srl_grpo.rollout.groups import Selection, completion_metrics
+from srl_grpo.rollout.penalties import Penalty, penalised
 from srl_grpo.rollout.records import rollout_records
 from srl_grpo.rollout.source import RolloutSource, SourceState
 from srl_grpo.run.session import Session
 from srl_grpo.stages.loop import Best, StepResult
+from srl_grpo.stages.moving_reference import MovingReference
 from srl_grpo.stages.starvation import StarvedError, diagnosis
 
 NAME = "rl"
@@ -31,6 +33,8 @@ class RLState(SourceState):
 
     starved_steps: int = Field(default=0, ge=0)
     """Steps without an update since the last one with."""
+    reference_step: int | None = Field(default=None, ge=0)
+    """Steps after which the KL term's reference was last refreshed; None for never."""
 
 
 @dataclass
@@ -42,6 +46,10 @@ class RLStage:
     updater: Updater
     held_out: HeldOut | None
     progress: RLState
+    penalties: Sequence[Penalty] = ()
+    """What is subtracted from rewards before advantages."""
+    reference: MovingReference | None = None
+    """Of the KL term, in the loss or in the reward."""
 
     def step(self, session: Session[RunConfig], step: int) -> StepResult:
         """One batch, from drawing prompts to keeping what was written."""
@@ -50,7 +58,15 @@ class RLStage:
         rate = session.learning_rate(step)
         samples = samples_of(batch.kept, self.source.algorithm)
         if samples:
-            metrics |= self.update(session, samples, step, rate)
+            with session.clock("update"):
+                told = (batch.kept, self.source.algorithm, self.penalties)
+                samples, taken = penalised(samples, *told)
+            trained = self.trained(samples)
+            metrics |= taken | self.update(session, trained, step, rate)
+            if self.masks:
+                metrics["completions/masked_ratio"] = 1 - len(trained) / len(samples)
+        if self.reference is not None and self.reference.follow(step + 1):
+            self.progress.reference_step = step + 1
         self.progress.starved_steps = 0 if batch.kept else self.progress.starved_steps + 1
         with session.clock("log"):
             self.write_rollouts(session, batch, samples, step + 1)
@@ -60,6 +76,15 @@ class RLStage:
             "sampling/starved_steps": float(self.progress.starved_steps),
         }
         return StepResult(metrics, batch.tokens, updated=bool(batch.kept))
+
+    def trained(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """The samples that are trained on: without truncated ones, where the config says so."""
+        return [sample for sample in samples if not (self.masks and sample.truncated)]
+
+    @property
+    def masks(self) -> bool:
+        """Whether truncated completions are not trained on."""
+        return self.config.algorithm.mask_truncated_completions
 
     def update(
         self, session: Session[RunConfig], samples: Sequence[Sample], step: int, rate: float

@@ -1,14 +1,17 @@
 """How the stage of reinforcement learning and its session are put together from a config."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from srl_data.command.errors import DataError
 from srl_data.prompts import Template
 from srl_eval.answer_form import check_stops
 from srl_eval.generate import Sampling
 from srl_grpo.config.algorithm import AlgorithmSection
+from srl_grpo.config.run import RunConfig
+from srl_grpo.config.sampled import Q, SampledConfig
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.data.prompting import stops_of
 from srl_grpo.data.prompts import (
@@ -21,7 +24,6 @@ from srl_grpo.data.prompts import (
 )
 from srl_grpo.data.record_kinds import RecordKind, kind_of_run
 from srl_grpo.data.training_template import same_on_all_ranks, with_template
-from srl_grpo.heldout.chains import Chains
 from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.learner.packing_check import check_scoring
 from srl_grpo.learner.policy import Policy
@@ -33,13 +35,17 @@ from srl_grpo.objective.options import LossOptions
 from srl_grpo.rollout.algorithm import algorithm_of
 from srl_grpo.rollout.engines import transformers_rollout
 from srl_grpo.rollout.golds import check_golds
+from srl_grpo.rollout.groups import Scored
+from srl_grpo.rollout.penalties import KLPenalty, OverlongPenalty, Penalty
 from srl_grpo.rollout.rewards import make_rewards
 from srl_grpo.rollout.scoring import Scorer
 from srl_grpo.rollout.source import RolloutSource
 from srl_grpo.run.inputs import DataPart, Inputs, describe_inputs, sha256_of
 from srl_grpo.run.prompted_model import PromptedModel, open_model
-from srl_grpo.run.reference import make_reference
+from srl_grpo.run.reference import REFERENCE, make_reference
 from srl_grpo.run.session import Session, Setup, open_directory
+from srl_grpo.stages.held_out import held_out_set
+from srl_grpo.stages.moving_reference import MovingReference
 from srl_grpo.stages.opening import check_paths, inputs_of, open_session, resumed_state, try_model
 from srl_grpo.stages.rl import NAME, RLStage, RLState
 
@@ -53,6 +59,8 @@ def open_stage(setup: Setup[TrainConfig]) -> Iterator[tuple[Session[TrainConfig]
     setup, template = choose_template(setup, kind)
     check_stops(template, setup.config.rollout.stop)
     config, world, note = setup.config, setup.world, setup.display.note
+    for caution in config.algorithm.cautions:
+        note(caution)
     model = open_model(config, template, setup.start, world, note)
     records = training_records(config, kind, note)
     prompts = load_prompts(records, config.data.path, config, model.prompts, note).prompts
@@ -69,9 +77,7 @@ def open_stage(setup: Setup[TrainConfig]) -> Iterator[tuple[Session[TrainConfig]
         yield session, make_stage(session, prompts, scorer, held_out, reference)
 
 
-def choose_template(
-    setup: Setup[TrainConfig], kind: RecordKind
-) -> tuple[Setup[TrainConfig], Template]:
+def choose_template(setup: Setup[Q], kind: RecordKind) -> tuple[Setup[Q], Template]:
     """The prompt template for a kind of record, and the setup that names it."""
     chosen = same_on_all_ranks(setup.config, kind, setup.start.prompts, setup.world)
     if chosen.note:
@@ -104,11 +110,49 @@ def make_stage(
         world=session.world,
         state=progress,
     )
+    updater = make_updater(session, reference)
+    penalties = penalties_of(config, updater, reference)
+    moving = moving_reference(session, reference, progress)
+    return RLStage(config, source, updater, held_out, progress, penalties, moving)
+
+
+def make_updater(session: Session[TrainConfig], reference: Policy | None) -> Updater:
+    """The updater of the config's loss, with the reference where its KL term is in the loss."""
+    config = session.config
     loss = loss_of(config.algorithm)
-    updater = Updater(
-        engine, loss, update_options(config, loss.normalisation), model.pad_id, reference
-    )
-    return RLStage(config, source, updater, held_out, progress)
+    options = update_options(config, loss.normalisation)
+    in_loss = reference if config.algorithm.loss_beta else None
+    return Updater(session.engine, loss, options, session.model.pad_id, in_loss)
+
+
+def penalties_of(
+    config: TrainConfig, updater: Updater, reference: Policy | None
+) -> tuple[Penalty, ...]:
+    """What the config subtracts from rewards."""
+    options, found = config.algorithm, list[Penalty]()
+    if options.overlong_buffer is not None:
+        lengths = (config.overlong_length, options.overlong_buffer)
+        found.append(OverlongPenalty(*lengths, options.overlong_penalty))
+    if options.kl_in_reward:
+        assert reference is not None
+        found.append(KLPenalty(updater, reference, options.beta, options.kl_estimator))
+    return tuple(found)
+
+
+def moving_reference(
+    session: Session[TrainConfig], reference: Policy | None, progress: RLState
+) -> MovingReference | None:
+    """The KL term's reference, which the session's checkpoints hold once it was refreshed."""
+    if reference is None:
+        return None
+    moving = MovingReference(reference, session.engine, session.config.algorithm.reference_every)
+
+    def keep(trainer: Path) -> None:
+        if progress.reference_step is not None:
+            moving.save(trainer / REFERENCE)
+
+    session.parts.append(keep)
+    return moving
 
 
 def resume_progress(session: Session[TrainConfig]) -> RLState:
@@ -127,7 +171,7 @@ def loss_of(options: AlgorithmSection) -> PolicyLoss:
         sampler = SamplerWeights(*bounds, options.sampler_correction)
     constants = LossOptions(
         **options.constants,
-        beta=options.beta,
+        beta=options.loss_beta,
         kl_estimator=options.kl_estimator,
         kl_corrected=options.kl_corrected,
         sampler=sampler,
@@ -146,24 +190,26 @@ def update_options(config: TrainConfig, normalisation: Normalisation) -> UpdateO
         micro_batches=config.engine.gradient_accumulation_steps,
         packing=config.engine.packing,
         temperature=config.rollout.temperature,
-        top_p=config.rollout.top_p,
         max_logprob_difference=config.algorithm.max_logprob_difference,
         seed=config.seed,
     )
 
 
-def sampling_of(config: TrainConfig, model: PromptedModel) -> Sampling:
+def sampling_of(config: SampledConfig, model: PromptedModel) -> Sampling:
     """How rollouts are drawn."""
     return Sampling(
         max_new_tokens=config.rollout.max_new_tokens,
         temperature=config.rollout.temperature,
         top_p=config.rollout.top_p,
+        top_k=config.rollout.top_k,
+        min_p=config.rollout.min_p,
         stop_token_ids=stops_of(model.model, model.prompts),
         stop=config.rollout.stop,
+        record_kept=True,
     )
 
 
-def make_policy(setup: Setup[TrainConfig], model: PromptedModel) -> Policy:
+def make_policy(setup: Setup[RunConfig], model: PromptedModel) -> Policy:
     """The policy, whose scoring is tried where the run is fresh."""
     policy = Policy(model.model)
     if setup.start.checkpoint is None:
@@ -172,9 +218,13 @@ def make_policy(setup: Setup[TrainConfig], model: PromptedModel) -> Policy:
 
 
 def make_held_out(
-    setup: Setup[TrainConfig], kind: RecordKind, model: PromptedModel, scorer: Scorer
+    setup: Setup[SampledConfig],
+    kind: RecordKind,
+    model: PromptedModel,
+    scorer: Scorer,
+    right: Callable[[Scored], bool] | None = None,
 ) -> HeldOut | None:
-    """The held-out set, if there is one to evaluate on."""
+    """The held-out set, if there is one to evaluate on; for `right` see `HeldOut`."""
     config, note = setup.config, setup.display.note
     records = heldout_records(config, kind, note)
     if not (config.evaluation.eval_every or config.evaluation.before_after):
@@ -186,23 +236,21 @@ def make_held_out(
         )
     records = limited(records, config.evaluation.eval_limit)
     found = load_prompts(records, config.data.val_path, config, model.prompts, note)
-
-    sampling = sampling_of(config, model)
-    chains = Chains(
-        prompts=model.prompts,
-        sampling=sampling,
+    return held_out_set(
+        config,
+        model,
+        setup.world,
+        found.prompts,
+        scorer,
+        sampling_of(config, model),
         max_prompt_length=config.data.max_prompt_length,
-        start=config.evaluation.chain_start,
-        seed=config.seed,
-    )
-    stepwise = model.prompts.template.stepwise  # else no prompt shows the steps so far
-    return HeldOut(
-        found.prompts, scorer, sampling, config.seed, setup.world, chains if stepwise else None
+        samples=config.evaluation.eval_samples,
+        right=right,
     )
 
 
 def describe(
-    config: TrainConfig, model: PromptedModel, prompts: int, held_out: HeldOut | None
+    config: SampledConfig, model: PromptedModel, prompts: int, held_out: HeldOut | None
 ) -> Inputs:
     """What the run is about to start with; reads the data files once more for their checksums."""
     data, val = config.data, None

@@ -19,7 +19,6 @@ from srl_grpo.data.training_template import (
     same_on_all_ranks,
     with_template,
 )
-from srl_grpo.heldout.chains import Chains
 from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.heldout.examples import HeldOutExamples, prompt_of
 from srl_grpo.learner.model import context_length
@@ -33,6 +32,7 @@ from srl_grpo.rollout.scoring import Scorer
 from srl_grpo.run.inputs import DataPart, Inputs, describe_inputs
 from srl_grpo.run.prompted_model import PromptedModel, model_section, open_model
 from srl_grpo.run.session import Session, Setup, open_directory
+from srl_grpo.stages.held_out import held_out_set
 from srl_grpo.stages.opening import check_paths, inputs_of, open_session, resumed_state, try_model
 from srl_grpo.stages.sft import NAME, SftStage, SftState
 
@@ -121,16 +121,10 @@ def steps_of(
     if not all("target_step" in example.columns for example in examples):
         return None
     config, world = setup.config, setup.world
-    chains = Chains(
-        prompts=model.prompts,
-        sampling=sampling,
-        max_prompt_length=config.data.max_seq_len,
-        start=config.evaluation.chain_start,
-        seed=config.seed,
-    )
     prompts = [prompt_of(example, index) for index, example in enumerate(examples)]
     scorer = Scorer(make_rewards(RewardSection()), model.tokenizer, world)
-    return HeldOut(prompts, scorer, sampling, config.seed, world, chains)
+    longest = config.data.max_seq_len
+    return held_out_set(config, model, world, prompts, scorer, sampling, max_prompt_length=longest)
 
 
 def sampling_of(config: SftConfig, model: PromptedModel) -> Sampling:

@@ -130,9 +130,15 @@ def remedies(found: Findings, config: TrainConfig) -> list[str]:
 
 def lines(found: Findings, step: int, count: int, config: TrainConfig) -> Iterator[str]:
     """The diagnosis of `count` steps without an update, without the command that resumes."""
+    cut = (
+        " in a group with a completion that came to its end, as --mask-truncated-completions asks"
+        if config.algorithm.mask_truncated_completions
+        else ""
+    )
     yield (
-        f"no update in {count} step{'s' if count > 1 else ''} in a row, up to step {step}: "
-        f"no group's rewards differ by {config.rollout.eps_std} or more, so nothing can be learned"
+        f"no update in {count} step{'s' if count > 1 else ''} in a row, up to step {step}: no "
+        f"group's rewards differ by {config.rollout.eps_std} or more{cut}, so nothing can be "
+        "learned"
     )
     reasons = f": {shares(found.reasons, found.completions)}" if found.reasons else ""
     yield f"  {found.completions} completions, {100 * found.invalid:.1f} % invalid{reasons}"

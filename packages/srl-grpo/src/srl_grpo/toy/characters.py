@@ -8,9 +8,15 @@ from dataclasses import dataclass
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-from srl_data.arithmetic import ALPHABET, PIECES
+from srl_data import arithmetic, chain
 
 END, PAD = "<|end|>", "<|pad|>"
+
+ALPHABETS = {
+    "arithmetic": (*arithmetic.PIECES, *arithmetic.ALPHABET),
+    "chain": (*chain.PIECES, *chain.ALPHABET),
+}
+"""The tokens of each shipped alphabet: strings worth one token, then single characters."""
 
 
 def character_core(alphabet: list[str]) -> Tokenizer:
@@ -31,8 +37,7 @@ def escape(token: str) -> str:
 
 def alphabet_named(name: str) -> list[str]:
     """The tokens of a shipped alphabet."""
-    assert name == "arithmetic"
-    return [*PIECES, *ALPHABET]
+    return list(ALPHABETS[name])
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,13 @@ from srl_data.records import SrlInstance
 from srl_eval.generate import seed_for
 from srl_grpo.config.algorithm import AlgorithmSection
 from srl_grpo.config.losses import CONSTANTS
+from srl_grpo.config.reward import RewardSection
 from srl_grpo.config.sections import LaunchSection
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.launch import torchrun_arguments
+from srl_grpo.rollout.rewards import make_rewards
 from srl_grpo.run.trackers import read_metrics
-from srl_reward import ratio, render_step_output, strip_step_number
+from srl_reward import R1ZeroReward, ratio, render_step_output, strip_step_number
 
 BUILT: dict[str, Any] = {
     "num_steps": 4,
@@ -397,9 +399,11 @@ def stream_rows(**errors: float) -> list[str]:
     )
 
 
-def zero_reward(**options: float) -> Any:
+def zero_reward(**options: float) -> R1ZeroReward:
     """The reward `r1_zero` as a run makes it."""
-    return make_rewards(RewardSection(reward=("r1_zero",), **options)).parts[0].reward
+    (part,) = make_rewards(RewardSection(reward=("r1_zero",), **options)).parts
+    assert isinstance(part.reward, R1ZeroReward)
+    return part.reward
 
 
 def expert_prompts() -> list[str]:

@@ -40,6 +40,7 @@ DRY = {
     ("srl-data", "synth", "arithmetic"): ["--output", "a.jsonl"],
     ("srl-data", "synth", "chain"): ["--output", "a.jsonl"],
     ("srl-eval", "file"): ["--task-file", "a.jsonl", "--grader", "math"],
+    ("srl-grpo", "expert-iteration"): ["--model", "m", "--data", "a.jsonl"],
     ("srl-grpo", "sft"): ["--model", "m", "--data", "a.jsonl"],
     ("srl-grpo", "train"): ["--config", "smoke_test"],
     **{("srl-eval", name): [] for name in NAMES},

@@ -25,6 +25,8 @@ class Scored:
     """Why the output is invalid; None where it is valid."""
     exact: bool | None = False
     """Whether the output is wholly right; None where no reward says."""
+    right: bool | None = None
+    """Whether all rewards that say so call it wholly right; None where none says."""
     rewards: dict[str, float | None] = field(default_factory=dict)
     """Each reward by its name, unweighted; None where it does not apply."""
     parts: dict[str, object] = field(default_factory=dict)

@@ -168,7 +168,7 @@ SPLIT: dict[str, Any] = {
         "answer_field": "key.a",
     },
     "synthetic": None,
-    "evaluation": {"eval_every": 1},
+    "evaluation": {"eval_every": 1, "eval_samples": 3},
 }
 """Problems with answers in a folder of native splits, with columns of their own."""
 
@@ -664,6 +664,10 @@ HELD: dict[str, Held] = {
     "evaluation.eval_limit": lambda r: (
         [p.id for p in r.built.trainer.held_out.prompts],
         fitting(r, "heldout", count=3, limit=5),
+    ),
+    "evaluation.eval_samples": lambda r: (
+        ["eval/pass@3" in run.metrics[-1] for run in (r.split, r.built)],
+        [True, False],
     ),
     "evaluation.before_after": lambda r: (
         [(run.path / "summary.json").is_file() for run in (r.built, r.files)],

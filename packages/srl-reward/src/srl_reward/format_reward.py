@@ -18,6 +18,8 @@ from srl_reward.tagged import answer_in, parse_tagged_output, parse_thinking
 class FormatReward(Reward):
     """1 for an output in the SRL grammar (`<think>…</think>`, then one step), else 0.
 
+    Part: `format`, 1 or 0 whatever `valid` and `invalid` are.
+
     Args:
         valid: The reward of a valid output.
         invalid: The reward of an invalid one.
@@ -51,8 +53,9 @@ class FormatReward(Reward):
             sample.text, think_prefilled=sample.think_prefilled, truncated=sample.truncated
         )
         if isinstance(output, InvalidOutput):
-            return Scored(self.invalid, output.reason)
-        return Scored(self.valid, None, True, output.thinking, output.action, output.number)
+            return Scored(self.invalid, output.reason, parts={"format": 0.0})
+        thinking, action, number = output.thinking, output.action, output.number
+        return Scored(self.valid, None, True, thinking, action, number, parts={"format": 1.0})
 
 
 class BoxedThinkReward(Reward):

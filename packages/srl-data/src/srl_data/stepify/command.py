@@ -18,7 +18,7 @@ from srl_data.sources import RowSource
 from srl_data.splits import open_source
 from srl_data.stepify.config import StepifyConfig
 from srl_data.stepify.cut import Cut
-from srl_data.stepify.cutting import cut_all, numbered
+from srl_data.stepify.cutting import Numbered, cut_given, numbered
 from srl_data.stepify.measures import Measures
 from srl_data.stepify.outcome import Outcome, SteppedSolution
 from srl_data.stepify.reasons import REASONS
@@ -69,6 +69,21 @@ def column(
         missing = " or ".join(map(repr, usual))
     columns = ", ".join(sorted(found))
     raise DataError(f"{config.source} has no column {missing} (--{flag}); its columns: {columns}")
+
+
+def cut_all(
+    config: StepifyConfig, solutions: Iterator[Numbered], outcome: Outcome
+) -> Iterator[tuple[Numbered, Cut | Refused]]:
+    """Each solution with its cut: by rule, or by the teacher, many at a time."""
+    if config.teacher.model is not None:
+        from srl_data.stepify.taught import taught  # talks over HTTP, which parsing needs not
+
+        yield from taught(config, solutions, outcome)
+        return
+    for each in solutions:
+        given = each.given
+        cut = given if isinstance(given, Refused) else cut_given(given, config.options())
+        yield each, cut
 
 
 def stepped(

@@ -60,18 +60,3 @@ def numbered(config: StepifyConfig, source: RowSource, outcome: Outcome) -> Iter
             outcome.solutions += 1
             part = given.part if isinstance(given, Given) else None
             yield Numbered(name_of_solution(source, index, part), index, given)
-
-
-def cut_all(
-    config: StepifyConfig, solutions: Iterator[Numbered], outcome: Outcome
-) -> Iterator[tuple[Numbered, Cut | Refused]]:
-    """Each solution with its cut: by rule, or by the teacher, many at a time."""
-    if config.teacher.model is not None:
-        from srl_data.stepify.taught import taught  # talks over HTTP, which parsing needs not
-
-        yield from taught(config, solutions, outcome)
-        return
-    for each in solutions:
-        given = each.given
-        cut = given if isinstance(given, Refused) else cut_given(given, config.options())
-        yield each, cut

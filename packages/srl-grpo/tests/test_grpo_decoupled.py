@@ -74,7 +74,7 @@ def test_advantages_equal_the_paper_s_equations(drawn, scale):
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9, atol=1e-9)
 
 
-def test_advantages_by_hand():
+def test_decoupled_advantages_by_hand():
     # Right and short: (1, 1), (1, 0), (0, 1), (0, 0). Summed first, the middle two are alike.
     parts = [[[1.0, 1.0, 0.0, 0.0]], [[1.0, 0.0, 1.0, 0.0]]]
     found = decoupled_advantages(*tensors(parts, [2.0, 1.0]), 0.0)

@@ -1,8 +1,8 @@
 """Each loss of the family on the arithmetic task: from one start, one seed, as many tokens.
 
 Not to rank them: constants and learning rate are nobody's best. The table shows that each runs,
-that the reward rises, and that a run continued from its middle ends with the same bits: weights and
-metrics of every step after. The start is the quickstart's supervised stage, cut short.
+what becomes of the reward, and that a run continued from its middle ends with the same bits:
+weights and metrics of every step after. The start is the quickstart's supervised stage, cut short.
 
     OMP_NUM_THREADS=1 python benchmarks/losses.py --output docs/benchmarks/losses.md
 """
@@ -173,6 +173,7 @@ def table(rows: list[Row], before: dict[str, float]) -> str:
 def page(rows: list[Row], before: dict[str, float], options: argparse.Namespace) -> str:
     """The whole page."""
     minutes = sum(row.seconds for row in rows) / 60
+    risen = sum(row.after["reward"] > before["reward"] for row in rows)
     batch = f"{ROLLOUT['batch_size']} prompts of {ROLLOUT['group_size']} completions"
     return f"""# The losses on the arithmetic task
 
@@ -188,8 +189,9 @@ that was continued from a checkpoint in the middle.
 
 {table(rows, before)}
 
-This ranks nothing: one seed and one learning rate for all. It shows that each loss runs, learns and
-resumes.
+The reward rose under {risen} of {len(rows)}. One seed, one learning rate, few steps: the standard
+error of such a reward is about 0.04, so that no loss stands above another here. It shows that each
+loss runs, moves the weights and resumes.
 """
 
 

@@ -10,6 +10,7 @@ from srl_data.command.frame import execute
 from srl_eval.cli import cli as evaluate
 from srl_eval.config import EvalConfig
 from srl_grpo.cli import cli as train
+from srl_grpo.config.expert import ExpertConfig
 from srl_grpo.config.sft import SftConfig
 from srl_grpo.config.train import TrainConfig
 
@@ -40,12 +41,24 @@ SFT = {
     "attn-implementation": ("model.attention", "eager"),
     "sampling-temperature": ("generation.temperature", "0.5"),
 }
+EXPERT = {
+    "lr": ("optimizer.learning_rate", "0.5"),
+    "sft-checkpoint": ("model.path", "m"),
+    "sampling-temperature": ("rollout.temperature", "0.5"),
+    "group-size": ("rollout.group_size", "7"),
+    "eval-steps": ("evaluation.eval_every", "7"),
+    "saving-steps": ("checkpoint.checkpoint_every", "7"),
+    "test-max-samples": ("evaluation.eval_limit", "7"),
+    "attn-implementation": ("model.attention", "eager"),
+}
+EXPERT_ARGS = ["expert-iteration", "--dry-run", "--data", "d", "--val-data", "v"]
 SFT_ARGS = ["sft", "--dry-run", "--data", "d", "--val-data", "v"]
 TRAIN_ARGS = ["train", "--dry-run", "--data", "d", "--val-data", "v"]
 EVAL_ARGS = ["aime24", "--dry-run"]
 CASES = [
     *((train, TRAIN_ARGS, name, *case) for name, case in TRAIN.items()),
     *((train, SFT_ARGS, name, *case) for name, case in SFT.items()),
+    *((train, EXPERT_ARGS, name, *case) for name, case in EXPERT.items()),
     *((evaluate, EVAL_ARGS, name, *case) for name, case in EVAL.items()),
 ]
 
@@ -103,12 +116,18 @@ def test_the_tables_above_are_all_the_aliases_there_are():
     named = {name: key for name, (key, *_) in (TRAIN | WITH_BETA).items()}
     assert declared(TrainConfig) == named
     assert declared(SftConfig) == {name: key for name, (key, _) in SFT.items()}
+    assert declared(ExpertConfig) == {name: key for name, (key, _) in EXPERT.items()}
     assert declared(EvalConfig) == {name: key for name, (key, _) in EVAL.items()}
 
 
 @pytest.mark.parametrize(
     ("cli", "command", "model"),
-    [(train, "train", TrainConfig), (train, "sft", SftConfig), (evaluate, "aime24", EvalConfig)],
+    [
+        (train, "train", TrainConfig),
+        (train, "sft", SftConfig),
+        (train, "expert-iteration", ExpertConfig),
+        (evaluate, "aime24", EvalConfig),
+    ],
 )
 def test_the_help_shows_an_alias_once_beside_its_flag(cli, command, model, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")

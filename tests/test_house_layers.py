@@ -20,6 +20,7 @@ HELP = [
     ["srl-data", "synth", "arithmetic", "--help"],
     ["srl-data", "inspect", "--help"],
     ["srl-data", "grade", "--help"],
+    ["srl-data", "stepify", "--help"],
     ["srl-eval", "--help"],
     ["srl-eval", "aime24", "--help"],
     ["srl-grpo", "--help"],

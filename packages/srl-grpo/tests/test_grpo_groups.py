@@ -91,6 +91,7 @@ def test_completion_metrics_by_hand(make_group):
     assert completion_metrics([good, bad]) == pytest.approx(
         {
             "reward": -0.25,
+            "train_reward_total": -0.25,
             "reward_std": math.sqrt(0.5) / 2,
             "reward/exact": 0.5,
             "reward/invalid": 0.5,

@@ -7,6 +7,8 @@ from srl_data.command.flags import configured, print_plan
 from srl_data.command.frame import run
 from srl_data.grade import GradeConfig, grade
 from srl_data.inspection import InspectConfig, inspect
+from srl_data.stepify.command import stepify
+from srl_data.stepify.config import StepifyConfig
 from srl_data.synth import SynthConfig, synth
 from srl_data.synth_chain import ChainConfig, synth_chain, template_files
 
@@ -66,6 +68,24 @@ def inspect_file(config: InspectConfig, dry_run: bool) -> None:
     from srl_data.tables import print_findings
 
     print_findings(inspect(config), str(config.file))
+
+
+@cli.command("stepify")
+@configured(StepifyConfig)
+def stepify_source(config: StepifyConfig, dry_run: bool) -> None:
+    """Cut free-running solutions into numbered steps, which `srl-data build s1k` reads.
+
+    An author's own headings decide, in whatever spelling; else paragraphs, lines and sentences,
+    never inside LaTeX, code, a table or a quotation. The steps' texts joined are the original's but
+    for its headings. A report says whether the cut is any good.
+    """
+    if dry_run:
+        where = "show some records" if config.output is None else f"write {config.output}"
+        print_plan(config, f"cut the solutions of {config.source} into steps and {where}")
+        return
+    from srl_data.stepify.tables import print_outcome
+
+    print_outcome(stepify(config), None if config.output is None else str(config.output))
 
 
 @cli.group("synth")

@@ -40,6 +40,27 @@ def without_thinking(text: str) -> tuple[str, int] | None:
     return _WRAPPER.sub("", "".join([*kept, text[start:]])).strip(), blocks
 
 
+def thinking_within(text: str) -> str | None:
+    """The thinking of a text, its blocks one under the other; None where it has none.
+
+    Thinking that is never closed reaches to the end: a trace that was cut off is one, too.
+    """
+    blocks: list[str] = []
+    start, depth = 0, 0
+    for position, end, opens in _marks(text):
+        if opens:
+            start = end if depth == 0 else start
+            depth += 1
+        elif depth <= 1:  # with none open: opened by the prompt
+            blocks.append(text[start:position].strip())
+            depth, start = 0, end
+        else:
+            depth -= 1
+    if depth:
+        blocks.append(text[start:].strip())
+    return "\n\n".join(filter(None, blocks)) if blocks else None
+
+
 def _marks(text: str) -> list[tuple[int, int, bool]]:
     """Start, end and whether it opens, of every mark in order."""
     found = [(match.start(), match.end(), True) for match in OPENING.finditer(text)]

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from srl_grpo.config.expert import ExpertConfig
     from srl_grpo.config.sft import SftConfig
     from srl_grpo.config.train import TrainConfig
     from srl_grpo.heldout.generations import log_generations
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
     )
     from srl_grpo.objective.tokens import Tokens
     from srl_grpo.report import write_report
-    from srl_grpo.stages.train import sft, train
+    from srl_grpo.stages.train import expert_iteration, sft, train
 
 __all__ = [
+    "ExpertConfig",
     "LossOptions",
     "SftConfig",
     "Tokens",
@@ -42,6 +44,7 @@ __all__ = [
     "compute_grpo_clip_loss",
     "compute_naive_policy_gradient_loss",
     "compute_policy_gradient_loss",
+    "expert_iteration",
     "get_response_log_probs",
     "group_advantages",
     "grpo_microbatch_train_step",
@@ -62,6 +65,7 @@ __all__ = [
 
 _HOMES = {
     "LossOptions": "objective.options",
+    "ExpertConfig": "config.expert",
     "SftConfig": "config.sft",
     "Tokens": "objective.tokens",
     "TrainConfig": "config.train",
@@ -70,6 +74,7 @@ _HOMES = {
     "compute_grpo_clip_loss": "objective.padded",
     "compute_naive_policy_gradient_loss": "objective.padded",
     "compute_policy_gradient_loss": "objective.padded",
+    "expert_iteration": "stages.train",
     "get_response_log_probs": "learner.responses",
     "group_advantages": "objective.advantage",
     "grpo_microbatch_train_step": "objective.padded",

@@ -7,6 +7,7 @@ import rich_click as click
 
 from srl_data.command.flags import configured, print_plan
 from srl_data.command.frame import run
+from srl_grpo.config.expert import ExpertConfig
 from srl_grpo.config.run import RunConfig
 from srl_grpo.config.sft import SftConfig
 from srl_grpo.config.train import TrainConfig
@@ -74,6 +75,52 @@ def sft_command() -> Callable[[SftConfig], None]:
     from srl_grpo.stages.train import sft
 
     return sft
+
+
+@cli.command("expert-iteration")
+@click.option("--local_rank", "_local_rank", type=int, hidden=True, expose_value=False)
+@configured(ExpertConfig, recorded=recorded_config)
+def expert_iteration(config: ExpertConfig, dry_run: bool) -> None:
+    """Sample answers, keep the right ones, fine-tune on them; again, round after round."""
+    from srl_grpo.rollout.rewards import check_judges, make_rewards
+
+    rewards = make_rewards(config.reward)
+    check_judges(rewards, config.selection.min_reward)
+    if dry_run:
+        from srl_grpo.data.first_prompt import train_first_prompt
+        from srl_grpo.data.record_kinds import OF_ROUNDS
+
+        resume = config.checkpoint.resume
+        earlier = config_of_run(resume, config.output_dir) if resume else None
+        run = earlier.parent if earlier else None
+        config, lines = train_first_prompt(config, {**rewards.required_columns, **OF_ROUNDS}, run)
+        print_plan(config, expert_plan_of(config), lines)
+        return
+    from srl_grpo.launch import launch_or_run
+
+    launch_or_run(config, expert_command)
+
+
+def expert_command() -> Callable[[ExpertConfig], None]:
+    """Expert iteration."""
+    from srl_grpo.stages.train import expert_iteration
+
+    return expert_iteration
+
+
+def expert_plan_of(config: ExpertConfig) -> str:
+    """What a run would do, in a sentence."""
+    model = config.model.path or "a small model made on the spot"
+    data = config.data.path or "arithmetic made on the spot"
+    kept = "final/ alone" if config.checkpoint.save_final_only else "ei_step_N/ and final/"
+    start = "its last weights" if config.sft.start_from == "last" else "the first weights"
+    return (
+        f"train {model} on its own right answers to {data}: {config.n_ei_steps} rounds of "
+        f"{config.rollout.batch_size} questions x {config.rollout.group_size} completions, then "
+        f"{config.sft.epochs} epoch(s) in steps of {config.sft.batch_size} from {start}, "
+        f"ZeRO-{stages_of(config)}, {processes_of(config)} process(es), keeping "
+        f"{kept}{start_of(config)}"
+    )
 
 
 def sft_plan_of(config: SftConfig) -> str:

@@ -137,7 +137,11 @@ def _other_kind(folder: Path) -> str | None:
         return _pointer(folder)
     if any(name.endswith(".gguf") for name in names):
         return f"holds a GGUF file: {_GGUF}"
-    steps = [name for name in names if name.startswith("step_") and (folder / name).is_dir()]
+    steps = [
+        name
+        for name in names
+        if name.startswith(("step_", "ei_step_")) and (folder / name).is_dir()
+    ]
     if steps:
         return f"is a run's folder: name a checkpoint in it, such as {str(folder / steps[-1])!r}"
     if "params.json" in names:

@@ -12,7 +12,7 @@ from srl_data.command.config import Flag, Section
 from srl_eval.generate.options import StopStrings
 from srl_grpo.config.reward import RewardSection
 from srl_grpo.config.run import RunConfig
-from srl_grpo.config.sections import DataSection, Positive, SplitsSection
+from srl_grpo.config.sections import DataSection, EvaluationSection, Positive, SplitsSection
 
 
 class SyntheticSection(Section):
@@ -73,6 +73,13 @@ class SamplingSection(Section):
         return self.chunk_size or whole_groups
 
 
+class SampledEvaluationSection(EvaluationSection):
+    """Held-out evaluation while training, on sampled completions besides greedy ones."""
+
+    eval_samples: Positive = 1
+    """Sampled completions per held-out prompt; above 1 pass@k is evaluated too."""
+
+
 class SampledConfig(RunConfig):
     """A run of a stage that samples from the model it trains."""
 
@@ -80,6 +87,7 @@ class SampledConfig(RunConfig):
     synthetic: SyntheticSection | None = None
     rollout: SamplingSection = SamplingSection()
     reward: RewardSection = RewardSection()
+    evaluation: SampledEvaluationSection = SampledEvaluationSection()
 
     @model_validator(mode="after")
     def _one_source(self) -> "SampledConfig":

@@ -43,6 +43,10 @@ Needed = Mapping[str, str]
 """The columns that rewards cannot do without, each with the reward that reads it."""
 
 
+OF_ROUNDS: Needed = {"answer": "expert-iteration"}
+"""What expert iteration cannot do without, whatever its rewards read."""
+
+
 def kinds_with(needed: Needed) -> tuple[RecordKind, ...]:
     """The kinds of record that have every column that the rewards need.
 

@@ -20,7 +20,10 @@ from srl_grpo.heldout.evaluation import Values, means
 from srl_grpo.heldout.paired import Interval, paired_interval
 from srl_grpo.run.session import Session
 
-PERCENT = ("exact", "invalid", "greedy_exact", "final_answer", "format_reward", "accuracy")
+PERCENT = (
+    *("exact", "invalid", "greedy_exact", "final_answer", "format_reward", "accuracy"),
+    *("reward_answer", "reward_format"),
+)
 
 
 class Compared(Protocol):
@@ -134,8 +137,10 @@ def summary_table(
     for heading in ("before", "after", "change", "95 % interval"):
         table.add_column(heading, justify="right")
     for name, start in before.items():
+        if name not in after:  # as pass@k of another number of samples
+            continue
         end = after[name]
-        form = "{:.1%}" if name in PERCENT else "{:.3f}"
+        form = "{:.1%}" if name in PERCENT or name.startswith("pass@") else "{:.3f}"
         signed = form.replace(":", ":+")
         span = " … ".join(signed.format(edge) for edge in spans[name] or ()) or "–"
         label = name.replace("_", " ")

@@ -10,11 +10,12 @@ from dataclasses import replace
 import numpy as np
 
 from srl_eval.generate import Sampling, seed_for
+from srl_eval.stats import pass_at_k, pass_levels
 from srl_grpo.data.prompts import TrainingPrompt
 from srl_grpo.heldout.chains import Chains
 from srl_grpo.learner.distributed import World
 from srl_grpo.rollout.engines import PolicyRollout, generate_round
-from srl_grpo.rollout.groups import Scored
+from srl_grpo.rollout.groups import PARTS, TOTAL, Scored, mean, part_values
 from srl_grpo.rollout.rewards import RewardError
 from srl_grpo.rollout.scoring import Scorer
 
@@ -25,7 +26,8 @@ Values = dict[str, list[float]]
 class HeldOut:
     """A held-out set and how to evaluate a policy on it; without `chains`, none is tried.
 
-    With `right`, which tells a right completion, there is an accuracy besides.
+    With `right`, which tells a right completion, there is an accuracy besides. `samples`
+    completions of each prompt are sampled.
     """
 
     def __init__(
@@ -37,11 +39,14 @@ class HeldOut:
         world: World,
         chains: Chains | None = None,
         right: Callable[[Scored], bool] | None = None,
+        samples: int = 1,
     ) -> None:
         self.prompts, self.chains = list(prompts), chains
         self.to_solve = chains.problems(prompts) if chains else []
         self._scorer, self._seed, self._world, self._right = scorer, seed, world, right
-        self._sampling, self._greedy = sampling, replace(sampling, temperature=0.0, top_p=1.0)
+        self._sampling = replace(sampling, record_kept=False)
+        self._greedy = replace(sampling, temperature=0.0, top_p=1.0)
+        self._samples = samples
 
     @property
     def instances(self) -> int:
@@ -62,41 +67,77 @@ class HeldOut:
     def evaluate(self, rollout: PolicyRollout) -> Values:
         """Sampled and greedy values per instance, `final_answer` per problem. Collective.
 
-        Names: `reward`, `exact`, `invalid` (sampled); `greedy_reward`, `greedy_exact`; with several
-        rewards `reward/NAME` (sampled) of each that applies throughout; where it is told what is
-        right, `accuracy` (greedy); and, where problems have boxed answers, `final_answer`.
+        Names: `reward`, `exact`, `invalid` (sampled: the mean of a prompt's samples);
+        `greedy_reward`, `greedy_exact`; `reward_answer`, `reward_format` (sampled) where the
+        rewards tell; with several rewards `reward/NAME` (sampled) of each that applies throughout;
+        with several samples `pass@k` of being exact; where it is told what is right, `accuracy`
+        (greedy); and, where problems have boxed answers, `final_answer`.
         """
-        sampled = self._score(rollout, self.prompts, self._sampling)
-        greedy = self._score(rollout, self.prompts, self._greedy)
-        values: Values = {
-            "reward": [item.reward for item in sampled],
-            "exact": [float(bool(item.exact)) for item in sampled],
-            "invalid": [float(item.reason is not None) for item in sampled],
+        sampled = self._score(rollout, self._sampling, self._samples)
+        greedy = self._score(rollout, self._greedy, 1)
+        values = self._sampled_values(sampled) | {
             "greedy_reward": [item.reward for item in greedy],
             "greedy_exact": [float(bool(item.exact)) for item in greedy],
         }
         if any(item.exact is None for item in sampled):  # no reward says
-            values = {name: values[name] for name in ("reward", "greedy_reward")}
-        if len(sampled[0].rewards) > 1:
-            values |= reward_values(sampled)
+            values = {n: v for n, v in values.items() if n not in TOLD}
+        elif self._samples > 1:
+            values |= self._pass_at([bool(item.exact) for item in sampled])
         if self._right is not None:
             values["accuracy"] = [float(self._right(item)) for item in greedy]
         if self.chains and self.to_solve:
             values["final_answer"] = self.chains.solve(self.to_solve, rollout, self._world)
         return values
 
-    def _score(
-        self, rollout: PolicyRollout, prompts: Sequence[TrainingPrompt], sampling: Sampling
-    ) -> list[Scored]:
+    def _sampled_values(self, sampled: Sequence[Scored]) -> Values:
+        """What sampled completions say, as the means of their prompts."""
+        parts = part_values(sampled)
+        values: Values = {
+            "reward": parts.pop(TOTAL),
+            "exact": [float(bool(item.exact)) for item in sampled],
+            "invalid": [float(item.reason is not None) for item in sampled],
+            **{f"reward_{name}": found for name, found in parts.items()},
+        }
+        if len(sampled[0].rewards) > 1:
+            values |= reward_values(sampled)
+        return {name: self._of_prompts(found) for name, found in values.items()}
+
+    def _of_prompts(self, values: Sequence[float]) -> list[float]:
+        """The mean of each prompt's samples."""
+        count = self._samples
+        return [mean(values[start : start + count]) for start in range(0, len(values), count)]
+
+    def _pass_at(self, right: Sequence[bool]) -> Values:
+        """`pass@k` of each prompt, unbiased, for k = 1, 2, 4, … and the number of samples."""
+        count = self._samples
+        numbers = [sum(right[start : start + count]) for start in range(0, len(right), count)]
+        return {
+            f"pass@{k}": [pass_at_k(number, count, k) for number in numbers]
+            for k in pass_levels(count)
+        }
+
+    def _score(self, rollout: PolicyRollout, sampling: Sampling, count: int) -> list[Scored]:
+        """`count` completions of each prompt, prompt by prompt."""
+        prompts = self.prompts
         if not prompts:
             return []
-        seeds = [seed_for(self._seed, "eval", prompt.id) for prompt in prompts]
-        completions = generate_round(rollout, prompts, 1, sampling, seeds, self._world)
+        seeds = [
+            sample_seed(self._seed, prompt.id, sample)
+            for prompt in prompts
+            for sample in range(count)
+        ]
+        completions = generate_round(rollout, prompts, count, sampling, seeds, self._world)
         try:
-            return self._scorer(prompts, completions)
+            rows = [prompt for prompt in prompts for _ in range(count)]
+            return self._scorer(rows, completions)
         except RewardError as error:
             error.held_out = True
             raise
+
+
+def sample_seed(base: int, prompt: str, sample: int) -> int:
+    """The seed of a prompt's sample; that of the first is the same however many there are."""
+    return seed_for(base, "eval", prompt, *([sample] if sample else []))
 
 
 def reward_values(sampled: Sequence[Scored]) -> Values:
@@ -109,6 +150,16 @@ def reward_values(sampled: Sequence[Scored]) -> Values:
         for name, values in rows.items()
         if None not in values
     }
+
+
+TOLD = ("exact", "invalid", "greedy_exact")
+"""Metrics that there are only where some reward says what is right."""
+
+
+def val_rewards(found: dict[str, float]) -> dict[str, float]:
+    """Held-out means as `val_reward_total`, `val_reward_answer` and `val_reward_format`."""
+    names = {TOTAL: "reward", **{part: f"reward_{part}" for part in PARTS}}
+    return {f"val_reward_{part}": found[name] for part, name in names.items() if name in found}
 
 
 def means(values: Values) -> dict[str, float]:

@@ -184,6 +184,14 @@ class TrainingEngine:
             norm = self._engine.get_global_grad_norm()
         return float(norm) if norm is not None else float("nan")
 
+    @torch.no_grad()
+    def forget(self) -> None:
+        """Make the optimizer's state that of a new optimizer: no moments, no step taken."""
+        for state in self._engine.basic_optimizer.state.values():
+            for value in state.values():
+                if isinstance(value, Tensor):
+                    value.zero_()
+
     def gradients(self) -> dict[str, Tensor]:
         """The whole accumulated gradient of every trained parameter, on every rank. Collective.
 

@@ -25,6 +25,8 @@ class Scored:
     """Why the output is invalid; None where it is valid."""
     exact: bool | None = False
     """Whether the output is wholly right; None where no reward says."""
+    right: bool | None = None
+    """Whether all rewards that say so call it wholly right; None where none says."""
     rewards: dict[str, float | None] = field(default_factory=dict)
     """Each reward by its name, unweighted; None where it does not apply."""
     parts: dict[str, object] = field(default_factory=dict)
@@ -141,8 +143,27 @@ def completion_metrics(groups: Sequence[Group]) -> dict[str, float]:
         "completions/clipped_ratio": cut / len(members),
         **shares,
         **reward_means(members),
+        **{f"train_reward_{part}": mean(found) for part, found in part_values(members).items()},
         **kept_metrics(members),
     }
+
+
+TOTAL, PARTS = "total", ("answer", "format")
+"""Under which a reward and its parts are logged as `train_reward_NAME` and `val_reward_NAME`."""
+
+
+def part_values(members: Sequence[Scored]) -> dict[str, list[float]]:
+    """Each completion's reward, and the parts that the rewards say of all of them.
+
+    Parts are unweighted: 1 where the answer is right, or the form, else 0.
+    """
+    found = {TOTAL: [member.reward for member in members]}
+    for part in PARTS:
+        values = [member.parts.get(part) for member in members]
+        told = [float(value) for value in values if isinstance(value, int | float)]
+        if len(told) == len(members):
+            found[part] = told
+    return found
 
 
 def kept_metrics(members: Sequence[Scored]) -> dict[str, float]:

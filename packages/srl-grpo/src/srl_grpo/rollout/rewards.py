@@ -6,12 +6,12 @@ A completion's reward is the weighted sum of those that apply to it. Left out: w
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 
 from srl_data.command.errors import CommandError, ConfigError, DataError
 from srl_grpo.config.reward import RewardSection
-from srl_reward import AnswerReward, FunctionReward, Reward, Scored, make_reward
+from srl_reward import AnswerReward, FunctionReward, R1ZeroReward, Reward, Scored, make_reward
 from srl_reward.grading import check_grader
 from srl_reward.user_code import failure, source_file
 
@@ -41,6 +41,11 @@ class NamedReward:
     def is_function(self) -> bool:
         """Whether it gives values alone, and neither reasons nor whether an output is exact."""
         return isinstance(self.reward, FunctionReward)
+
+    @property
+    def judges(self) -> bool:
+        """Whether it says what is right; one of weight 0 is only looked at."""
+        return not self.is_function and self.weight != 0
 
     def score(self, completions: Sequence[str], **columns: object) -> list[Scored | None]:
         """Score each completion; RewardError where the reward fails or gives no number."""
@@ -93,6 +98,11 @@ class Judged:
     """Each reward by its name; None where it does not apply."""
     details: Scored | None
     """Of the first reward that applies and gives any; None where only functions apply."""
+    right: bool | None = None
+    """Whether every reward with a weight that can say so calls it wholly right; None where none
+    can."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """What the rewards that apply are made of, by name; of two alike the first one's."""
 
 
 class Rewards:
@@ -118,7 +128,8 @@ class Rewards:
         CommandError where an optional library is missing.
         """
         if not any(
-            isinstance(p.reward, AnswerReward) and p.reward.grader is None for p in self.parts
+            isinstance(p.reward, AnswerReward | R1ZeroReward) and p.reward.grader is None
+            for p in self.parts
         ):
             return
         for grader, record in graders.items():
@@ -148,7 +159,25 @@ class Rewards:
                 for name, score in zip(self.names, scores, strict=True)
             },
             details=next((score for part, score in applied if not part.is_function), None),
+            right=all_right(applied),
+            parts={name: value for _, s in reversed(applied) for name, value in s.parts.items()},
         )
+
+
+def all_right(applied: Sequence[tuple[NamedReward, Scored]]) -> bool | None:
+    """Whether all rewards that judge call a completion wholly right; None where none judges."""
+    verdicts = [score.exact for part, score in applied if part.judges]
+    return all(verdicts) if verdicts else None
+
+
+def check_judges(rewards: Rewards, min_reward: float | None) -> None:
+    """ConfigError where nothing says which completions are right: no reward, and no least one."""
+    if min_reward is not None or any(part.judges for part in rewards.parts):
+        return
+    raise ConfigError(
+        f"the rewards ({', '.join(rewards.names)}) give numbers and do not say which completions "
+        "are right; give --min-reward, the least reward of one that is kept"
+    )
 
 
 def logged_name(spec: str) -> str:

@@ -94,7 +94,8 @@ def scored(
         rewards=dict(judged.values),
         reason=None if details is None or details.reason is None else str(details.reason),
         exact=None if details is None else details.exact,
+        right=judged.right,
         parts={}
         if details is None
-        else {"thinking": details.thinking, "action": details.action, **details.parts},
+        else {"thinking": details.thinking, "action": details.action, **judged.parts},
     )

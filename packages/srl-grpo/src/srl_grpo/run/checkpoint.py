@@ -25,7 +25,7 @@ from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.finite import check_savable
 from srl_grpo.learner.model_folder import open_to_umask, save_model_folder
 from srl_grpo.run.inputs import Inputs
-from srl_grpo.run.resume import FINAL, MANIFEST, STEP_NAME, is_checkpoint_path
+from srl_grpo.run.resume import FINAL, MANIFEST, ROUNDS, STEP_NAME, is_checkpoint_path
 
 TRAINER = "trainer"
 STATE = "state.json"
@@ -78,9 +78,10 @@ class TrainerState(BaseModel):
     zero_stage: int = Field(default=0, ge=0, le=3)
 
 
-def step_folder(run: Path, step: int) -> Path:
-    """Where the checkpoint of `step` stands."""
-    return run / f"step_{step}"
+def step_folder(run: Path, step: int, stage: str = "") -> Path:
+    """Where the checkpoint of `step` stands, or where `stage` is to write it."""
+    of_round = run / f"ei_step_{step}"
+    return of_round if stage == ROUNDS or of_round.is_dir() else run / f"step_{step}"
 
 
 def save_checkpoint(
@@ -100,10 +101,10 @@ def save_checkpoint(
     weights = engine.model_state()
     kept = world.from_main(max(steps_of(run), default=0))
     check_savable(engine, weights, state.step, kept, world)
-    final = step_folder(run, state.step)
+    final = step_folder(run, state.step, state.stage)
     work = final.with_name(f".{final.name}.tmp")
     if world.is_main:
-        for left in run.glob(".step_*.tmp"):
+        for left in run.glob(".*step_*.tmp"):
             shutil.rmtree(left, ignore_errors=True)
         (work / TRAINER).mkdir(parents=True)
     world.barrier()
@@ -346,7 +347,8 @@ def mark_best(run: Path, state: TrainerState) -> None:
     if state.best_step is None:
         return
     best = {"step": state.best_step, "metric": state.best_metric, "value": state.best_value}
-    write_json(run / BEST, {**best, "path": f"step_{state.best_step}"})
+    folder = step_folder(run, state.best_step, state.stage)
+    write_json(run / BEST, {**best, "path": folder.name})
 
 
 def keep_checkpoints(run: Path, state: TrainerState, options: CheckpointSection) -> None:

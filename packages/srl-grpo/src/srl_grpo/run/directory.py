@@ -87,6 +87,14 @@ class RunDirectory:
         """The page that `srl-grpo report` writes."""
         return self.path / "report.html"
 
+    def samples(self, step: int) -> Path:
+        """Where the chunks lie that were generated for `step`, kept as they came."""
+        return self.path / "samples" / f"step_{step:06d}"
+
+    def kept(self, step: int) -> Path:
+        """The supervised pairs that `step` trained on, where it chose them itself."""
+        return self.path / "kept" / f"step_{step:06d}.jsonl"
+
     def rollout_file(self, step: int) -> Path:
         """Where the rollouts of `step` lie."""
         return self.path / "rollouts" / f"step_{step:06d}.jsonl.zst"
@@ -102,7 +110,8 @@ class RunDirectory:
     def holds_run(self) -> bool:
         """Whether a run was begun here."""
         begun = self.config.exists() or self.metrics.exists() or bool(self.rollout_files())
-        return begun or any(self.path.glob("step_*/MANIFEST.json"))
+        names = ("step_*", "ei_step_*")
+        return begun or any(any(self.path.glob(f"{name}/MANIFEST.json")) for name in names)
 
     def write_rollouts(self, step: int, records: Iterable[Mapping[str, object]]) -> int:
         """Atomically write the rollouts of a step; returns how many there were."""
@@ -113,10 +122,14 @@ class RunDirectory:
         return read_rollouts(self.rollout_file(step))
 
     def rewind(self, step: int) -> None:
-        """Remove rollouts of steps after `step`: a run resumed there writes them again."""
+        """Remove rollouts of steps after `step`: a run resumed there writes them again.
+
+        Chunks in `samples/` stay: they are known by the weights that wrote them.
+        """
         for later, path in self.rollout_files().items():
             if later > step:
                 path.unlink()
+                self.kept(later).unlink(missing_ok=True)
 
 
 def utc_stamp() -> str:

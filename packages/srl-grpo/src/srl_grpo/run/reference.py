@@ -6,12 +6,10 @@ in another. A fingerprint in the state tells whether it is the same. Once it was
 (`srl_grpo.stages.moving_reference`) it is in each checkpoint.
 """
 
-import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from transformers import PreTrainedModel
 
 from srl_data.command.config import read_tree
@@ -19,6 +17,7 @@ from srl_data.command.errors import DataError
 from srl_data.files import link_or_copy
 from srl_grpo.config.sections import ModelSection
 from srl_grpo.config.train import TrainConfig
+from srl_grpo.learner.fingerprint import fingerprint
 from srl_grpo.learner.model import load_trainable, prepare_model
 from srl_grpo.learner.model_folder import save_model_folder
 from srl_grpo.learner.policy import Policy
@@ -35,20 +34,6 @@ REFERENCE = "reference"
 checkpoint's `trainer/`, a reference that was refreshed since."""
 REFRESHED = "reference_step"
 """The entry of a stage's state that says after which step it was refreshed last."""
-SAMPLED = 64
-"""Values of each parameter that a fingerprint reads."""
-
-
-def fingerprint(model: PreTrainedModel) -> str:
-    """`dtype:sha256` over names, shapes and spread-out values of a model's parameters."""
-    digest = hashlib.sha256()
-    dtype = next(model.parameters()).dtype
-    for name, parameter in model.named_parameters():
-        flat = parameter.detach().flatten()
-        sample = flat[:: max(1, flat.numel() // SAMPLED)][:SAMPLED].to("cpu", torch.float32)
-        digest.update(f"{name}{tuple(parameter.shape)}".encode())
-        digest.update(sample.numpy().tobytes())
-    return f"{str(dtype).removeprefix('torch.')}:{digest.hexdigest()}"
 
 
 def is_kept(config: TrainConfig) -> bool:

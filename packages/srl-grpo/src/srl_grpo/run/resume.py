@@ -13,8 +13,10 @@ MANIFEST = "MANIFEST.json"
 """The file that makes a folder a checkpoint; see `srl_grpo.run.checkpoint`."""
 FINAL = "final"
 """The folder of a finished run's model; see `srl_grpo.run.final`."""
-STEP_NAME = re.compile(r"step_(\d+)")
-"""The name of a checkpoint's folder."""
+STEP_NAME = re.compile(r"(?:ei_)?step_(\d+)")
+"""The name of a checkpoint's folder: a step's, or a round's of expert iteration."""
+ROUNDS = "expert-iteration"
+"""The stage whose steps are rounds."""
 
 FREE = ("output_dir", "checkpoint", "tracking", "launch", "evaluation")
 """Parts of a config that may change in the middle of a run without changing what is trained."""

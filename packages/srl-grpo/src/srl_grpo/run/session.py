@@ -26,6 +26,11 @@ from srl_grpo.run.start import StartingPoint, begin_or_resume, is_done
 from srl_grpo.run.trackers import Tracker
 
 
+def never() -> bool:
+    """No signal is heeded yet."""
+    return False
+
+
 @dataclass(frozen=True)
 class Setup(Generic[C_co]):
     """What a run has before anything is loaded."""
@@ -65,6 +70,8 @@ class Session(Generic[C_co]):
     clock: Stopwatch = field(default_factory=Stopwatch)
     saved_step: int = 0
     """The step whose checkpoint is on disk; 0 for none."""
+    stopping: Callable[[], bool] = never
+    """Whether a signal has asked the run to stop."""
     parts: list[Callable[[Path], None]] = field(default_factory=list)
     """What a stage adds to a checkpoint's `trainer/`; see `save_checkpoint`."""
 
@@ -96,6 +103,14 @@ class Session(Generic[C_co]):
     def learning_rate(self, step: int) -> float:
         """The scheduled rate of a step, counted from 0."""
         return scheduled_rate(self.config.optimizer, step, self.num_steps)
+
+    def stop_if_asked(self) -> None:
+        """End a step before it is done where a signal asked for it; for steps that take long.
+
+        KeyboardInterrupt, on every rank: the run goes on from its newest checkpoint. Collective.
+        """
+        if self.world.any(self.stopping()):
+            raise KeyboardInterrupt
 
     def is_due(self, every: int) -> bool:
         """Whether something done every so many steps is due now."""

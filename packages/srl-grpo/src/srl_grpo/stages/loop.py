@@ -3,12 +3,13 @@
 Knows neither prompts nor rewards: what a step is, its stage says.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from srl_grpo.config.run import RunConfig
 from srl_grpo.heldout.before_after import Compared
-from srl_grpo.heldout.evaluation import Values, means
+from srl_grpo.heldout.evaluation import Values, means, val_rewards
 from srl_grpo.learner.updater import Metrics
 from srl_grpo.run.session import Session
 from srl_grpo.run.stopping import stop_requested
@@ -55,6 +56,10 @@ class Stage(Protocol):
         """
 
     @property
+    def named(self) -> Mapping[str, str]:
+        """Held-out metrics that the log has under further names: metric by name."""
+
+    @property
     def best(self) -> Best:
         """Which held-out metric decides what step is the best."""
 
@@ -69,6 +74,7 @@ def train_stage(session: Session[RunConfig], stage: Stage) -> bool:
     """Train to the last step; False if a signal ended it early, with a checkpoint behind it."""
     session.clock.restart(session.display.phase)
     with stop_requested() as stopping:
+        session.stopping = stopping
         while not session.finished:
             train_step(session, stage)
             stage.check(session)
@@ -98,12 +104,14 @@ def train_step(session: Session[RunConfig], stage: Stage) -> None:
 
 
 def evaluate(session: Session[RunConfig], stage: Stage) -> Metrics:
-    """Held-out metrics under `eval/`; remembers the best step. Collective."""
+    """Held-out metrics under `eval/`, and `val_reward_…`; remembers the best step. Collective."""
     state = session.state
     with session.clock("eval"):
         found = means(stage.evaluate())
     metrics = {f"eval/{name}": value for name, value in found.items()}
     session.display.evaluated(state.step, metrics)
+    metrics |= {name: found[metric] for name, metric in stage.named.items()}
+    metrics |= val_rewards(found)
     best = stage.best
     if state.best_value is None or best.is_better(found[best.metric], state.best_value):
         state.best_step, state.best_value = state.step, found[best.metric]

@@ -11,13 +11,13 @@ from srl_grpo.config.run import C, RunConfig
 from srl_grpo.data.parts import check_data
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.engine import TrainingEngine, prepare_deepspeed
+from srl_grpo.learner.fingerprint import fingerprint
 from srl_grpo.learner.model import check_model
 from srl_grpo.learner.policy import Policy
 from srl_grpo.run.checkpoint import TrainerState, load_checkpoint
 from srl_grpo.run.directory import RunDirectory
 from srl_grpo.run.inputs import Inputs, check_inputs
 from srl_grpo.run.prompted_model import PromptedModel, model_section
-from srl_grpo.run.reference import fingerprint
 from srl_grpo.run.session import Session, Setup
 from srl_grpo.run.trackers import NoTracker, Tracker, make_trackers
 

@@ -4,7 +4,7 @@ A step is `RLStage.step`. Left out: the loop (`srl_grpo.stages.loop`), and how t
 together from a config (`srl_grpo.stages.rl_setup`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import Field
@@ -118,6 +118,11 @@ class RLStage:
         """Held-out values of the present weights. Collective."""
         assert self.held_out is not None
         return self.held_out.evaluate(self.source.rollout)
+
+    @property
+    def named(self) -> Mapping[str, str]:
+        """None."""
+        return {}
 
     @property
     def best(self) -> Best:

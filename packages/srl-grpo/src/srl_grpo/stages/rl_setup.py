@@ -24,7 +24,6 @@ from srl_grpo.data.prompts import (
 )
 from srl_grpo.data.record_kinds import RecordKind, kind_of_run
 from srl_grpo.data.training_template import same_on_all_ranks, with_template
-from srl_grpo.heldout.chains import Chains
 from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.learner.packing_check import check_scoring
 from srl_grpo.learner.policy import Policy
@@ -45,6 +44,7 @@ from srl_grpo.run.inputs import DataPart, Inputs, describe_inputs, sha256_of
 from srl_grpo.run.prompted_model import PromptedModel, open_model
 from srl_grpo.run.reference import REFERENCE, make_reference
 from srl_grpo.run.session import Session, Setup, open_directory
+from srl_grpo.stages.held_out import held_out_set
 from srl_grpo.stages.moving_reference import MovingReference
 from srl_grpo.stages.opening import check_paths, inputs_of, open_session, resumed_state, try_model
 from srl_grpo.stages.rl import NAME, RLStage, RLState
@@ -236,24 +236,16 @@ def make_held_out(
         )
     records = limited(records, config.evaluation.eval_limit)
     found = load_prompts(records, config.data.val_path, config, model.prompts, note)
-
-    sampling = sampling_of(config, model)
-    chains = Chains(
-        prompts=model.prompts,
-        sampling=sampling,
-        max_prompt_length=config.data.max_prompt_length,
-        start=config.evaluation.chain_start,
-        seed=config.seed,
-    )
-    stepwise = model.prompts.template.stepwise  # else no prompt shows the steps so far
-    return HeldOut(
+    return held_out_set(
+        config,
+        model,
+        setup.world,
         found.prompts,
         scorer,
-        sampling,
-        config.seed,
-        setup.world,
-        chains if stepwise else None,
-        right,
+        sampling_of(config, model),
+        max_prompt_length=config.data.max_prompt_length,
+        samples=config.evaluation.eval_samples,
+        right=right,
     )
 
 

@@ -123,6 +123,8 @@ def train_and_compare(session: Session[RunConfig], stage: Stage, comparison: Bef
             comparison.after()
             session.finish()
     except KeyboardInterrupt as error:
+        if not session.world.is_main:
+            raise SystemExit(InterruptedRunError.exit_code) from error
         raise interrupted(session.resumed_by, session.saved_step) from error
     except StarvedError as error:
         report(session)

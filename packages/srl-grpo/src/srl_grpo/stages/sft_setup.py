@@ -9,6 +9,7 @@ from srl_data.command.errors import ConfigError
 from srl_data.prompts import Template
 from srl_eval.answer_form import check_stops
 from srl_eval.generate import Sampling
+from srl_eval.solvers import WholeSolver
 from srl_grpo.config.reward import RewardSection
 from srl_grpo.config.sft import SftConfig
 from srl_grpo.data.examples import Example, kind_of_data, load_examples, record_kind
@@ -19,20 +20,19 @@ from srl_grpo.data.training_template import (
     same_on_all_ranks,
     with_template,
 )
-from srl_grpo.heldout.chains import Chains
 from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.heldout.examples import HeldOutExamples, prompt_of
 from srl_grpo.learner.model import context_length
 from srl_grpo.learner.packing_check import check_scoring
 from srl_grpo.learner.policy import Policy
-from srl_grpo.learner.updater import UpdateOptions, Updater
-from srl_grpo.objective.likelihood import ResponseLoss
 from srl_grpo.rollout.engines import transformers_rollout
 from srl_grpo.rollout.rewards import make_rewards
 from srl_grpo.rollout.scoring import Scorer
 from srl_grpo.run.inputs import DataPart, Inputs, describe_inputs
 from srl_grpo.run.prompted_model import PromptedModel, model_section, open_model
 from srl_grpo.run.session import Session, Setup, open_directory
+from srl_grpo.stages.held_out import held_out_set
+from srl_grpo.stages.imitation import Imitation, imitation_updater
 from srl_grpo.stages.opening import check_paths, inputs_of, open_session, resumed_state, try_model
 from srl_grpo.stages.sft import NAME, SftStage, SftState
 
@@ -102,11 +102,9 @@ def make_held_out(setup: Setup[SftConfig], model: PromptedModel) -> HeldOutExamp
     greedy = replace(sampling, temperature=0.0)
     held_out = HeldOutExamples(
         examples=examples,
-        sampling=greedy,
-        tokenizer=model.tokenizer,
+        solver=WholeSolver(model.prompts, greedy),
         world=setup.world,
         seed=config.seed,
-        template=model.prompts.template,
         grader=config.data.grader,
         steps=steps_of(setup, model, examples, sampling),
     )
@@ -121,16 +119,10 @@ def steps_of(
     if not all("target_step" in example.columns for example in examples):
         return None
     config, world = setup.config, setup.world
-    chains = Chains(
-        prompts=model.prompts,
-        sampling=sampling,
-        max_prompt_length=config.data.max_seq_len,
-        start=config.evaluation.chain_start,
-        seed=config.seed,
-    )
     prompts = [prompt_of(example, index) for index, example in enumerate(examples)]
     scorer = Scorer(make_rewards(RewardSection()), model.tokenizer, world)
-    return HeldOut(prompts, scorer, sampling, config.seed, world, chains)
+    longest = config.data.max_seq_len
+    return held_out_set(config, model, world, prompts, scorer, sampling, max_prompt_length=longest)
 
 
 def sampling_of(config: SftConfig, model: PromptedModel) -> Sampling:
@@ -184,8 +176,13 @@ def make_stage(
     rollout = transformers_rollout(
         engine, model.pad_id, config.generation.chunk_size, model.tokenizer
     )
-    updater = Updater(engine, ResponseLoss(), update_options(config), model.pad_id)
-    return SftStage(config, examples, updater, rollout, held_out, progress)
+    per_step, micro_batches = config.examples_per_step, config.micro_batches
+    updater = imitation_updater(
+        engine, config.engine, per_step, micro_batches, config.seed, model.pad_id
+    )
+    total = config.examples_in_all(len(examples))
+    imitation = Imitation(examples, updater, config.seed, per_step, total, progress.position)
+    return SftStage(imitation, rollout, held_out, progress)
 
 
 def resumed_progress(session: Session[SftConfig]) -> SftState:
@@ -204,14 +201,3 @@ def resumed_progress(session: Session[SftConfig]) -> SftState:
             "began with, or start another run from its weights with --model"
         )
     return progress
-
-
-def update_options(config: SftConfig) -> UpdateOptions:
-    """How a batch of examples becomes an optimizer step."""
-    return UpdateOptions(
-        batch_size=config.examples_per_step,
-        token_budget=config.engine.token_budget,
-        micro_batches=config.micro_batches,
-        packing=config.engine.packing,
-        seed=config.seed,
-    )

@@ -67,8 +67,7 @@ class Workshop:
         """The arm's run, unless it was done."""
         if arm.name == START:
             return
-        unmarked = replace(self, mark="") if arm.start != START else self
-        start = unmarked.run(ARMS[arm.start]) / "final"
+        start = replace(self, mark="").run(ARMS[arm.start]) / "final"
         command = arm.command(self.folder / "data", start, self.rates, self.seed, self.run(arm))
         do(command, self.run(arm), arm.name)
 
@@ -87,6 +86,7 @@ def do(command: Command, made: Path, name: str) -> None:
     """
     note = made.with_name(f"{made.name}.{name}.json")
     if note.is_file():
+        check_same(note, command)
         return
     shutil.rmtree(made, ignore_errors=True)  # of a run that was cut short
     made.parent.mkdir(parents=True, exist_ok=True)
@@ -107,12 +107,23 @@ def do(command: Command, made: Path, name: str) -> None:
     note.write_text(json.dumps(found), "utf-8")
 
 
+def check_same(note: Path, command: Command) -> None:
+    """SystemExit where what was done is not what is asked for."""
+    done = json.loads(note.read_text("utf-8"))["command"]
+    if done != str(command):
+        raise SystemExit(
+            f"{note} is of another command:\n{done}\nasked for:\n{command}\n"
+            "delete it to run this one, or give another --work"
+        )
+
+
 def as_command(command: Command, log: Path) -> None:
     """Be the command's process, to its end."""
     code = 1
     with log.open("w", encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+        sys.stdout = sys.stderr = file
         try:
             sys.argv = list(command.words)
             command.main()
@@ -120,8 +131,7 @@ def as_command(command: Command, log: Path) -> None:
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            file.flush()
             os._exit(code)
 
 
@@ -185,6 +195,7 @@ def tried(work: Path, arm: Arm, rates: dict[str, float]) -> float:
     """
     shop = Workshop(work, CHOOSING_SEED, rates, "val_answers", f"_{rates[arm.name]:g}")
     shop.prepare()
+    replace(shop, mark="").train(ARMS[arm.start])
     shop.train(arm)
     shop.evaluate(arm)
     return sum(accuracy(shop.evaluation(arm, mode)) for mode in EVALUATIONS) / len(EVALUATIONS)

@@ -130,3 +130,27 @@ def test_seeds_are_samples_of_a_problem_so_that_intervals_are_over_problems(
     assert first.score == pytest.approx(3 / 6)
     assert second.difference == pytest.approx(3 / 6)
     assert (second.wins, second.losses) == (2, 0)
+
+
+def test_what_is_done_is_not_done_again_and_another_command_is_refused(
+    recipe: ModuleType, tmp_path: Path
+) -> None:
+    words = ("srl-data", "synth", "chain", "--num-problems", "2", "--output")
+    command = recipe.Command((*words, str(tmp_path / "data" / "a.jsonl")))
+    made = tmp_path / "data"
+    recipe.do(command, made, "data")
+    assert len((made / "a.answers.jsonl").read_text().splitlines()) == 2
+    (made / "a.answers.jsonl").unlink()
+    recipe.do(command, made, "data")
+    assert not (made / "a.answers.jsonl").exists()
+    with pytest.raises(SystemExit, match="is of another command"):
+        recipe.do(recipe.Command((*command.words, "--seed", "1")), made, "data")
+
+
+def test_a_command_that_fails_ends_the_table_with_its_line_and_is_not_done(
+    recipe: ModuleType, tmp_path: Path
+) -> None:
+    command = recipe.Command(("srl-data", "synth", "chain", "--output", "a", "--operations", "0"))
+    with pytest.raises(SystemExit, match=r"(?s)operations = 0.*failed: srl-data synth chain"):
+        recipe.do(command, tmp_path / "data", "data")
+    assert list(tmp_path.glob("*.json")) == []

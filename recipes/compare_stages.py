@@ -6,7 +6,8 @@ Chains of five operations modulo 100 (`srl-data synth chain`): the expert writes
 start model works them out now and then. Untrained, supervised on the expert's steps, by
 reinforcement on answers (RLVR) and on steps (SRL), one after the other, and for twice the time;
 three seeds, the same problems for every arm. Each arm is the printed command. What is done is not
-done again: a run that was cut short goes on at the command that it was in.
+done again: a run that was cut short goes on at the command that it was in. Seeds may run side by
+side, one core each: `--seeds 0`, `--seeds 1`, `--seeds 2` without `--output`, then all with it.
 
     … --arms start working sft_rlvr srl_rlvr      these arms, and what they start from
     … --choose                                    try the learning rates on validation problems
@@ -19,11 +20,14 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stages_arms import ARMS, CHOICES, EVALUATIONS, PHASES, START, Arm, Command, data_command
 from stages_page import FIRSTS, accuracy, pooled, result, write_page
+
+from srl_data.lock import FolderLock, LockedError
 
 RATES = Path(__file__).with_name("compare_stages_rates.json")
 CHOOSING_SEED = 100
@@ -135,6 +139,21 @@ def as_command(command: Command, log: Path) -> None:
             os._exit(code)
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """The only process in a folder within; SystemExit naming the other one where there is one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FolderLock()
+    try:
+        lock.take(folder)
+    except LockedError as error:
+        raise SystemExit(str(error)) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def warm() -> None:
     """Import what the commands import, once."""
     import deepspeed  # noqa: F401
@@ -176,6 +195,15 @@ def check_skill(shop: Workshop) -> None:
             f"supervised training with the workings reaches {score:.2f}, expected {SKILL} or more: "
             f"the start model in {shop.work / 'start'} lacks the skill; give it a longer stream"
         )
+
+
+def run_seed(shop: Workshop, arms: Sequence[Arm]) -> None:
+    """Every arm of a seed, after the start model has been checked."""
+    shop.prepare()
+    check_skill(shop)
+    for arm in arms:
+        shop.train(arm)
+        shop.evaluate(arm)
 
 
 def choose(work: Path, names: Sequence[str]) -> None:
@@ -231,21 +259,22 @@ def main() -> None:
     parser.add_argument("--choose", action="store_true", help="choose learning rates instead")
     options = parser.parse_args()
     warm()
-    make_start(options.work)
+    with alone(options.work / "start"):
+        make_start(options.work)
     arms = list(needed(options.arms))
     if options.choose:
-        choose(options.work, [arm.name for arm in arms if arm.name in CHOICES])
+        with alone(options.work / f"seed_{CHOOSING_SEED}"):
+            choose(options.work, [arm.name for arm in arms if arm.name in CHOICES])
         return
     rates = json.loads(RATES.read_text("utf-8"))
     for seed in options.seeds:
-        shop = Workshop(options.work, seed, rates)
-        shop.prepare()
-        check_skill(shop)
-        for arm in arms:
-            shop.train(arm)
-            shop.evaluate(arm)
-    compared = {mode: compare(options.work, arms, options.seeds, mode) for mode in EVALUATIONS}
+        with alone(options.work / f"seed_{seed}"):
+            run_seed(Workshop(options.work, seed, rates), arms)
     if options.output is not None:
+        with alone(options.work):
+            compared = {
+                mode: compare(options.work, arms, options.seeds, mode) for mode in EVALUATIONS
+            }
         asked = f"recipes/{Path(__file__).name} {' '.join(sys.argv[1:])}"
         write_page(options.output, options.work, arms, options.seeds, compared, asked)
 

@@ -103,12 +103,12 @@ ARMS = {
         Arm("bare", "SFT, bare steps", START, BARE, 120),
         Arm("working", "SFT, steps with the working in the thinking", START, WORKING, 120),
         Arm("expert", "expert iteration", START, EXPERT, 4),
-        Arm("rlvr", "RLVR", START, RLVR, 12),
-        Arm("srl", "SRL", START, SRL, 60),
-        Arm("srl_rlvr", "SRL, then RLVR", "srl", RLVR, 12),
-        Arm("rlvr_twice", "RLVR for twice the time", "rlvr", RLVR, 12),
-        Arm("srl_twice", "SRL for twice the time", "srl", SRL, 60),
-        Arm("sft_rlvr", "SFT with the working, then RLVR", "working", RLVR, 12),
+        Arm("rlvr", "RLVR", START, RLVR, 20),
+        Arm("srl", "SRL", START, SRL, 100),
+        Arm("srl_rlvr", "SRL, then RLVR", "srl", RLVR, 20),
+        Arm("rlvr_twice", "RLVR for twice the time", "rlvr", RLVR, 20),
+        Arm("srl_twice", "SRL for twice the time", "srl", SRL, 100),
+        Arm("sft_rlvr", "SFT with the working, then RLVR", "working", RLVR, 20),
     )
 }
 """Every arm by its name, each after the one that it starts from. Another arm is another line: its

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import mean, stdev
 
-from stages_arms import PHASES, START, Arm
+from stages_arms import MODEL, PHASES, START, Arm
 
 from srl_data.files import write_json, write_text
 from srl_eval.finished import read_run
@@ -135,7 +135,11 @@ def commands(arms: Sequence[Arm], work: Path, seed: int) -> Iterator[str]:
         work / f"seed_{seed}" / f"{arm.name}.{arm.name}.json" for arm in arms if arm.name != START
     ]
     for note in notes:
-        yield str(json.loads(note.read_text("utf-8"))["command"]).replace(f"{work}/", "")
+        yield (
+            str(json.loads(note.read_text("utf-8"))["command"])
+            .replace(f"{work}/", "")
+            .replace(f"{MODEL.parent}/", "recipes/")
+        )
 
 
 def minutes(work: Path) -> float:

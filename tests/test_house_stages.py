@@ -154,3 +154,14 @@ def test_a_command_that_fails_ends_the_table_with_its_line_and_is_not_done(
     with pytest.raises(SystemExit, match=r"(?s)operations = 0.*failed: srl-data synth chain"):
         recipe.do(command, tmp_path / "data", "data")
     assert list(tmp_path.glob("*.json")) == []
+
+
+def test_two_processes_never_work_on_one_seed(recipe: ModuleType, tmp_path: Path) -> None:
+    with (
+        recipe.alone(tmp_path / "seed_0"),
+        pytest.raises(SystemExit, match=r"seed_0 is in use by process \d+"),
+        recipe.alone(tmp_path / "seed_0"),
+    ):
+        pytest.fail("never reached")
+    with recipe.alone(tmp_path / "seed_0"):
+        pass

@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -99,7 +100,12 @@ def do(command: Command, made: Path, name: str) -> None:
     child = os.fork()
     if child == 0:
         as_command(command, made.with_name(f"{made.name}.{name}.log"))
-    _, status, used = os.wait4(child, 0)
+    try:
+        _, status, used = os.wait4(child, 0)
+    except KeyboardInterrupt:  # SIGTERM too: the command does not outlive this process
+        os.kill(child, signal.SIGTERM)
+        os.waitpid(child, 0)
+        raise
     if os.waitstatus_to_exitcode(status):
         log = made.with_name(f"{made.name}.{name}.log").read_text("utf-8")
         raise SystemExit(f"{log[-2000:]}\nfailed: {command}")
@@ -259,6 +265,7 @@ def main() -> None:
     parser.add_argument("--choose", action="store_true", help="choose learning rates instead")
     options = parser.parse_args()
     warm()
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with alone(options.work / "start"):
         make_start(options.work)
     arms = list(needed(options.arms))

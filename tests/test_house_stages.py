@@ -1,7 +1,10 @@
 """recipes/compare_stages.py: its commands are taken, its arms are in order, seeds are pooled."""
 
 import json
+import os
+import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -165,3 +168,22 @@ def test_two_processes_never_work_on_one_seed(recipe: ModuleType, tmp_path: Path
         pytest.fail("never reached")
     with recipe.alone(tmp_path / "seed_0"):
         pass
+
+
+def test_a_command_does_not_outlive_the_table_that_runs_it(
+    recipe: ModuleType, tmp_path: Path
+) -> None:
+    class Interrupting(recipe.Command):
+        def main(self) -> None:
+            time.sleep(0.5)
+            (tmp_path / "child").write_text(str(os.getpid()))
+            os.kill(os.getppid(), signal.SIGINT)
+            time.sleep(120)
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        recipe.do(Interrupting(("srl-grpo", "train")), tmp_path / "run", "run")
+    assert time.monotonic() - began < 60
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "child").read_text()), 0)
+    assert list(tmp_path.glob("*.json")) == []

@@ -45,8 +45,9 @@ class Findings:
         """Count one group's completions."""
         self.groups += 1
         self.completions += len(group)
-        rewards = [float(record["reward"]) for record in group]
-        if max(rewards) - min(rewards) <= NOISE * max(map(abs, rewards)):
+        values = [record["reward"] for record in group]
+        rewards = [float(value) for value in values if isinstance(value, int | float)]
+        if rewards and max(rewards) - min(rewards) <= NOISE * max(map(abs, rewards)):
             self.alike[rewards[0]] += 1
         for record in group:
             reason = record.get("reason")

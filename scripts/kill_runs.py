@@ -20,6 +20,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -27,7 +28,7 @@ from srl_grpo.run.directory import RunDirectory, read_rollouts
 
 BUILD = {"hidden_size": 32, "num_layers": 1, "intermediate_size": 64}
 TRACKING = {"tensorboard": False}
-STAGES = {
+STAGES: dict[str, dict[str, Any]] = {
     # Seven pairs, nine epochs: each ends in the middle of a batch, and the last batch is short.
     "sft": {
         "num_epochs": 9,
@@ -56,6 +57,27 @@ STAGES = {
         "tracking": TRACKING,
     },
 }
+STAGES["expert-iteration"] = {
+    # Seven questions, five per round: passes end inside rounds, and a checkpoint is of two rounds.
+    "n_ei_steps": 5,
+    "model": {"build": BUILD},
+    "data": {"template": "question_only", "max_prompt_length": 160},
+    "synthetic": {"num_problems": 7, "num_heldout": 3, "digits": [2, 2]},
+    "rollout": {"batch_size": 5, "group_size": 4, "max_new_tokens": 12, "chunk_size": 4},
+    "reward": {"reward": "own.py:plain"},
+    "selection": {"min_reward": 1.0, "max_per_question": 3, "rationalise": True},
+    "sft": {"batch_size": 2, "epochs": 3},
+    "optimizer": {"learning_rate": 1e-3, "schedule": "cosine", "warmup_ratio": 0.1},
+    "evaluation": {"eval_every": 2, "before_after": True},
+    "checkpoint": {"checkpoint_every": 2},
+    "tracking": TRACKING,
+}
+STAGES["expert-iteration"]["rollout"]["stop"] = [*"aeiou12345"]
+OWN = """
+def plain(completions, **_):
+    return [float(text.strip() != "" and not set("<|") & set(text)) for text in completions]
+"""
+"""A reward that a model of random weights meets now and then."""
 PAIRS = [(f"{n}+{m}=?", str(n + m)) for n, m in ((1, 2), (3, 4), (55, 6), (7, 88), (9, 1), (2, 2))]
 PAIRS.append(("12+34=?", "46 46 46"))
 
@@ -64,6 +86,18 @@ import os, signal, sys
 from pathlib import Path
 limit, count = int(sys.argv.pop(1)), [0]
 log = sys.argv.pop(1)
+if sys.argv[1] == "expert-iteration":
+    import srl_grpo.rollout.stored_engine as stored
+    from srl_eval.generate import TransformersEngine as Engine
+    def told(plain, line):
+        def call(*arguments, **keywords):
+            done = plain(*arguments, **keywords)
+            with open(log + ".chunks", "a") as file:
+                file.write(line(arguments) + chr(10))
+            return done
+        return call
+    stored.write_rollouts = told(stored.write_rollouts, lambda found: found[0].name)
+    Engine.run_chunk = told(Engine.run_chunk, lambda _: "generated")
 def hooked(plain):
     def call(*arguments, **keywords):
         count[0] += 1
@@ -77,13 +111,16 @@ from srl_grpo.cli import main
 try:
     main()
 finally:
-    Path(log).write_text(str(count[0]))
+    Path(log + '.count').write_text(str(count[0]))
 """
-"""Runs the command, killed before its n-th write call; 0 kills never. The count is written down."""
+"""Runs the command, killed before its n-th write call; 0 kills never. The count is written down, of
+expert iteration also each chunk that is generated or kept."""
 
 SAME = ("config.json", "generation_config.json", "tokenizer.json", "srl_template.json")
 """Files of `final/` beside the weights; transformers writes into tokenizer_config.json whether the
 tokenizer came from a folder, and the state names the run's own."""
+KINDS = ("step_*", "ei_step_*")
+"""Names of checkpoints."""
 NOT_COMPARED = ("time", "seconds", "per_second")
 
 
@@ -102,11 +139,12 @@ class Runner:
             for place, (prompt, response) in enumerate(PAIRS)
         ]
         (self.folder / "pairs.jsonl").write_text("\n".join(lines) + "\n")
+        (self.folder / "own.py").write_text(OWN)
         (self.folder / "config.yaml").write_text(yaml.safe_dump(STAGES[self.stage]))
 
     def start(self, name: str, limit: int = 0) -> "subprocess.Popen[bytes]":
         """Begin or resume the run called `name`."""
-        command = [sys.executable, "-c", HOOK, str(limit), str(self.folder / "count"), self.stage]
+        command = [sys.executable, "-c", HOOK, str(limit), str(self.folder / name), self.stage]
         options = ["--config", "config.yaml", "--output-dir", name, "--resume", "auto"]
         environment = {**os.environ, "OMP_NUM_THREADS": self.threads}
         log = (self.folder / f"{name}.log").open("ab")
@@ -121,8 +159,8 @@ class Runner:
             raise SystemExit((self.folder / f"{name}.log").read_text()[-3000:])
 
     def write_calls(self) -> int:
-        """Write calls of the last run that ended by itself."""
-        return int((self.folder / "count").read_text())
+        """Write calls of the unbroken run."""
+        return int((self.folder / "unbroken").with_suffix(".count").read_text())
 
 
 def killed_by_clock(runner: Runner, name: str, after: float) -> bool:
@@ -157,8 +195,33 @@ def comparable(run: Path) -> dict[str, object]:
         for path in sorted((run / "final").rglob("*"))
         if path.suffix == ".safetensors" or path.name in SAME
     }
-    checkpoints = sorted(path.name for path in run.glob("step_*"))
-    return {"metrics": kept, "rollouts": rollouts, "final": final, "checkpoints": checkpoints}
+    checkpoints = sorted(path.name for kind in KINDS for path in run.glob(kind))
+    chosen = {
+        path.relative_to(run).as_posix(): path.read_bytes()
+        for folder in ("samples", "kept")
+        for path in sorted((run / folder).rglob("*.*"))
+    }
+    return {
+        "metrics": kept,
+        "rollouts": rollouts,
+        "final": final,
+        "checkpoints": checkpoints,
+        "samples and pairs": chosen,
+    }
+
+
+def check_asked_once(folder: Path, name: str, kills: int) -> None:
+    """AssertionError where expert iteration asked again for a chunk that was kept.
+
+    A chunk that is generated when the kill comes, and not yet on the disk, is all that may be lost.
+    """
+    log = folder / f"{name}.chunks"
+    lines = log.read_text().splitlines() if log.is_file() else []
+    kept = [line for line in lines if line != "generated"]
+    assert len(set(kept)) == len(kept), f"a chunk was kept twice, see {log}"
+    generated = len(lines) - len(kept)
+    whole = len(list((folder / name / "samples").rglob("*.zst")))
+    assert generated <= whole + kills, f"{generated} chunks generated for {whole}, see {log}"
 
 
 def kill_and_compare(stage: str, kills: int, seed: int, folder: Path) -> list[str]:
@@ -192,6 +255,7 @@ def compare(folder: Path, name: str, kills: int) -> None:
     expected, found = comparable(folder / "unbroken"), comparable(folder / name)
     for part, value in expected.items():
         assert found[part] == value, f"{part} differ after {kills} kills, see {folder / name}"
+    check_asked_once(folder, name, kills)
 
 
 def main() -> None:

@@ -1,12 +1,13 @@
 """Expert iteration that is stopped inside a round, and what it asks again: nothing."""
 
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from srl_eval.generate import TransformersEngine
+from srl_eval.generate import Completion, Sampling, TransformersEngine
+from srl_grpo.rollout.stored_engine import StoredEngine
 from srl_grpo.run.checkpoint import steps_of
 from srl_grpo.run.directory import RunDirectory
 from srl_grpo.run.trackers import read_metrics
@@ -140,4 +141,41 @@ def test_the_base_goes_along_where_a_run_is_continued_elsewhere(expert, tmp_path
     code, told, _ = expert("other", "--resume", tmp_path / "out/ei_step_1")
     assert code == 0, told
     assert (tmp_path / "other/final/model.safetensors").read_bytes() == whole
-    (tmp_path / "config.json").write_text(json.dumps({}))
+
+
+class Counting:
+    """An engine that numbers what it is asked."""
+
+    chunk_size = 2
+    weights_version = 3
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def generate(self, prompts, sampling, seeds):
+        self.calls += 1
+        return [Completion((self.calls, 0), (-0.5, -0.25), "stop", 3, "x") for _ in prompts]
+
+
+def test_a_chunk_is_known_by_all_that_decides_it(tmp_path):
+    engine = Counting()
+    store = StoredEngine(engine, tmp_path, "one")
+    asked = ([(1, 2), (3,), (4,)], Sampling(4), [7, 8, 9])
+    first = store.generate(*asked)
+    assert engine.calls == 2
+    engine.weights_version = 5
+    again = store.generate(*asked)
+    assert engine.calls == 2
+    assert again == [replace(each, weights_version=5) for each in first]
+    others = (
+        ([(1, 2), (3, 3), (4,)], Sampling(4), [7, 8, 9]),
+        ([(1, 2), (3,), (4,)], Sampling(4, temperature=0.5), [7, 8, 9]),
+        ([(1, 2), (3,), (4,)], Sampling(4), [7, 6, 9]),
+    )
+    for number, other in enumerate(others, 1):
+        before = engine.calls
+        store.generate(*other)
+        assert engine.calls > before, number
+    before, store.weights = engine.calls, "two"
+    store.generate(*asked)
+    assert engine.calls == before + 2

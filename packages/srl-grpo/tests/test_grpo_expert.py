@@ -18,6 +18,7 @@ from srl_grpo.config.reward import RewardSection
 from srl_grpo.learner.updater import Updater
 from srl_grpo.rollout.correct import fates_of
 from srl_grpo.rollout.groups import Group, Scored
+from srl_grpo.rollout.questions import final_answer
 from srl_grpo.rollout.rewards import make_rewards
 from srl_grpo.run.checkpoint import verify
 from srl_grpo.run.directory import RunDirectory
@@ -359,6 +360,14 @@ def test_every_reward_that_judges_has_to_be_content(weights, text, right):
     (judged,) = make_rewards(section).score([text], answer=["3"], grader=["exact"])
     assert judged is not None
     assert judged.right is right
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [("72", "72"), ("48/2 = <<48/2=24>>24\n#### 72", "72"), ("so \\boxed{x+1}", "x+1"), ("a", "a")],
+)
+def test_a_hint_shows_the_final_answer_and_no_solution(answer, shown):
+    assert final_answer(answer) == shown
 
 
 def test_rounds_shuffle_by_seeds_of_their_own():

@@ -4,9 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from srl_eval.generate import Completion, Sampling, TransformersEngine
+from srl_grpo.learner.fingerprint import checksum, fingerprint
 from srl_grpo.rollout.stored_engine import StoredEngine
 from srl_grpo.run.checkpoint import steps_of
 from srl_grpo.run.directory import RunDirectory
@@ -105,6 +107,19 @@ def test_a_run_stopped_at_every_piece_of_work_asks_for_nothing_twice(expert, chu
     assert code == 0, "some piece is done at every start"
     assert [chunk[:3] for chunk in chunks] == whole
     assert comparable(tmp_path / "stopped") == comparable(tmp_path / "unbroken")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_change_of_any_value_changes_the_checksum(tiny_model, dtype):
+    model = tiny_model().to(dtype)
+    before = checksum(model)
+    assert checksum(tiny_model().to(dtype)) == before
+    weight = model.model.layers[0].mlp.up_proj.weight
+    values = weight.detach().flatten()
+    place = 3  # between those that a fingerprint reads
+    values[place] = torch.nextafter(values[place], values[place] + 1)
+    assert fingerprint(model) == fingerprint(tiny_model().to(dtype))
+    assert checksum(model) != before
 
 
 def test_other_sampling_is_asked_for_anew(expert, chunks, tmp_path):

@@ -122,6 +122,14 @@ def test_a_change_of_any_value_changes_the_checksum(tiny_model, dtype):
     assert checksum(model) != before
 
 
+def test_files_that_a_kill_cut_short_are_removed(expert, tmp_path):
+    assert expert("out", stop_at=3)[0] == 130
+    left = RunDirectory(tmp_path / "out").samples(1) / ".abc.jsonl.zst.17.tmp"
+    left.write_bytes(b"half")
+    assert expert("out", "--resume", "auto", "--n-ei-steps", 1)[0] == 0
+    assert not left.exists()
+
+
 def test_other_sampling_is_asked_for_anew(expert, chunks, tmp_path):
     assert expert("out", stop_at=3)[0] == 130
     assert len(chunks) == 2

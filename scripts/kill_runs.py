@@ -20,66 +20,14 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from srl_grpo.run.directory import RunDirectory, read_rollouts
 
-BUILD = {"hidden_size": 32, "num_layers": 1, "intermediate_size": 64}
-TRACKING = {"tensorboard": False}
-STAGES: dict[str, dict[str, Any]] = {
-    # Seven pairs, nine epochs: each ends in the middle of a batch, and the last batch is short.
-    "sft": {
-        "num_epochs": 9,
-        "batch_size": 2,
-        "model": {"build": BUILD},
-        "data": {"path": "pairs.jsonl", "val_path": "pairs.jsonl", "max_seq_len": 64},
-        "engine": {"gradient_accumulation_steps": 2},
-        "optimizer": {"learning_rate": 1e-3, "schedule": "cosine", "warmup_ratio": 0.1},
-        "evaluation": {"eval_every": 5},
-        "generation": {"max_new_tokens": 8},
-        "checkpoint": {"checkpoint_every": 2},
-        "tracking": TRACKING,
-    },
-    # A supervised stage, then reinforcement learning on three problems: epochs end on the way.
-    "train": {
-        "num_steps": 12,
-        "model": {"build": BUILD},
-        "data": {"template": "bare", "max_prompt_length": 96},
-        "synthetic": {"num_problems": 3, "num_heldout": 3, "digits": [2, 2]},
-        "warm_start": {"steps": 20, "batch_size": 16},
-        "rollout": {"batch_size": 2, "group_size": 3, "max_new_tokens": 16, "chunk_size": 6},
-        "algorithm": {"ppo_steps": 2, "train_batch_size": 4, "beta": 0.05},
-        "optimizer": {"learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 2},
-        "evaluation": {"eval_every": 3, "before_after": True},
-        "checkpoint": {"checkpoint_every": 2},
-        "tracking": TRACKING,
-    },
-}
-STAGES["expert-iteration"] = {
-    # Seven questions, five per round: passes end inside rounds, and a checkpoint is of two rounds.
-    "n_ei_steps": 5,
-    "model": {"build": BUILD},
-    "data": {"template": "question_only", "max_prompt_length": 160},
-    "synthetic": {"num_problems": 7, "num_heldout": 3, "digits": [2, 2]},
-    "rollout": {"batch_size": 5, "group_size": 4, "max_new_tokens": 12, "chunk_size": 4},
-    "reward": {"reward": "own.py:plain"},
-    "selection": {"min_reward": 1.0, "max_per_question": 3, "rationalise": True},
-    "sft": {"batch_size": 2, "epochs": 3},
-    "optimizer": {"learning_rate": 1e-3, "schedule": "cosine", "warmup_ratio": 0.1},
-    "evaluation": {"eval_every": 2, "before_after": True},
-    "checkpoint": {"checkpoint_every": 2},
-    "tracking": TRACKING,
-}
-STAGES["expert-iteration"]["rollout"]["stop"] = [*"aeiou12345"]
-OWN = """
-def plain(completions, **_):
-    return [float(text.strip() != "" and not set("<|") & set(text)) for text in completions]
-"""
-"""A reward that a model of random weights meets now and then."""
-PAIRS = [(f"{n}+{m}=?", str(n + m)) for n, m in ((1, 2), (3, 4), (55, 6), (7, 88), (9, 1), (2, 2))]
-PAIRS.append(("12+34=?", "46 46 46"))
+KILLED = Path(__file__).parents[1] / "packages" / "srl-grpo" / "tests" / "killed"
+"""A config for each stage, the data and rewards that it names."""
+STAGES = {path.stem: path for path in sorted(KILLED.glob("*.yaml"))}
+COMMANDS = {"rlvr": "train"}
+"""The command of a stage, where it is not called so itself."""
 
 HOOK = """
 import os, signal, sys
@@ -133,19 +81,14 @@ class Runner:
     threads: str = "1"
 
     def prepare(self) -> None:
-        """Write config and data."""
-        lines = [
-            json.dumps({"id": str(place), "prompt": prompt, "response": response})
-            for place, (prompt, response) in enumerate(PAIRS)
-        ]
-        (self.folder / "pairs.jsonl").write_text("\n".join(lines) + "\n")
-        (self.folder / "own.py").write_text(OWN)
-        (self.folder / "config.yaml").write_text(yaml.safe_dump(STAGES[self.stage]))
+        """Lay config and data into the folder."""
+        shutil.copytree(KILLED, self.folder, dirs_exist_ok=True)
 
     def start(self, name: str, limit: int = 0) -> "subprocess.Popen[bytes]":
         """Begin or resume the run called `name`."""
-        command = [sys.executable, "-c", HOOK, str(limit), str(self.folder / name), self.stage]
-        options = ["--config", "config.yaml", "--output-dir", name, "--resume", "auto"]
+        told, stage = str(self.folder / name), COMMANDS.get(self.stage, self.stage)
+        command = [sys.executable, "-c", HOOK, str(limit), told, stage]
+        options = ["--config", STAGES[self.stage].name, "--output-dir", name, "--resume", "auto"]
         environment = {**os.environ, "OMP_NUM_THREADS": self.threads}
         log = (self.folder / f"{name}.log").open("ab")
         with log:

@@ -103,12 +103,27 @@ def test_the_readme_shows_the_whole_chain() -> None:
     assert {"srl-data build", "srl-grpo train", "srl-eval aime24"} <= shown
 
 
+def test_rlvr_after_srl_starts_from_its_model_and_names_the_change_of_template(
+    run_inside: Run,
+) -> None:
+    shown = list(commands(ROOT / "docs/guides/training.md"))
+    first = next(each for each in shown if each[-1] == "runs/srl")
+    second = next(each for each in shown if each[-1] == "runs/srl_rlvr")
+    plans = [run_inside([*each, "--dry-run"]) for each in (first, second)]
+    steps, answers = (yaml.safe_load(done.stdout) for done in plans)
+    assert steps["reward"]["reward"] == ["step"]
+    assert answers["model"]["path"] == f"{steps['output_dir']}/final"
+    assert answers["reward"]["reward"] == ["math"]
+    assert answers["data"]["template"] == "boxed"
+    assert answers["data"]["path"] != steps["data"]["path"]
+
+
 def test_scripts_that_documents_name_are_there() -> None:
     named = {
         name
         for page in PAGES
         for name in re.findall(
-            r"\b(?:scripts|benchmarks)/[\w/]+\.(?:sh|py)", page.read_text("utf-8")
+            r"\b(?:scripts|benchmarks|recipes)/[\w/]+\.(?:sh|py)", page.read_text("utf-8")
         )
     }
     assert sorted(name for name in named if not (ROOT / name).is_file()) == []

@@ -71,6 +71,7 @@ def test_columns_and_options_reach_the_reward(tmp_path, capfdbinary):
         ("gsm8k", "#### 1,000", "1000"),
         ("boxed_think", r"<think>a</think>\boxed{x}", "x"),
         ("r1_zero", "<think>a</think> <answer>x</answer>", "x"),
+        ("question_only", r"so \boxed{x}", "x"),
     ],
 )
 def test_every_reward_is_reached_by_its_name(tmp_path, capfdbinary, reward, completion, gold):

@@ -11,7 +11,8 @@ from srl_data.command.errors import DataError
 from srl_data.command.frame import execute
 from srl_data.manifest import read_manifest
 from srl_data.records import SrlInstance, read_records
-from srl_data.stepify.command import StepifyConfig, report_path, stepify
+from srl_data.stepify.command import report_path, stepify
+from srl_data.stepify.config import StepifyConfig
 from srl_data.stepify.measures import Measures
 from srl_data.stepify.reasons import REASONS
 

@@ -87,7 +87,7 @@ def test_a_tokenizer_that_gives_other_text_back_is_refused(
     [
         (["--mode", "avg0"], 2, "expected greedy, stepwise, or avgN"),
         (["--backend", "server"], 2, "--backend server needs --base-url http://HOST:PORT/v1"),
-        (["--base-url", "http://h:1/v1"], 2, "--base-url is for --backend server, not hf"),
+        (["--base-url", "http://h:1/v1"], 2, "--base-url is for --backend server or vllm, not hf"),
         (["--base-url", "h:1/v1"], 2, "expected http://HOST:PORT/v1"),
         (["--base-url", "http://me:pw@h/v1"], 2, "without user, query and fragment"),
         (["--base-url", "http://h:99999/v1"], 2, "port out of range"),

@@ -178,7 +178,7 @@ def test_a_comparison_says_that_the_examples_differ(
         output = config.output.model_copy(update={"output_dir": folder})
         evaluate(AIME, config.model_copy(update={"output": output}), subject())
     notes = compare(folders, resamples=100).notes
-    assert "the runs differ in num_fewshot: 0, 2" in notes
+    assert "the runs differ in num_fewshot: none (none), 2 (two)" in notes
 
 
 def test_a_file_with_an_evaluated_problem_is_refused(

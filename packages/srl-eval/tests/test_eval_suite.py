@@ -123,4 +123,7 @@ def test_suite_command(
     folder = tmp_path / "suite"
     assert (folder / "one" / "aime24_greedy" / "report.html").exists()
     assert (folder / "two" / "aime24_avg2" / "metrics.json").exists()
-    assert "template: boxed/1, question_only/1" in (folder / "compare_aime24_avg2.md").read_text()
+    assert (
+        "template: boxed/1 (one), question_only/1 (two)"
+        in (folder / "compare_aime24_avg2.md").read_text()
+    )

@@ -1,3 +1,4 @@
+import itertools
 import math
 from itertools import pairwise
 
@@ -85,10 +86,59 @@ def test_constant_groups_have_no_signal_even_at_threshold_zero():
     assert has_signal(rewards, 0.0).tolist() == [False, True, False]
 
 
+@pytest.mark.parametrize(
+    "rewards",
+    [
+        [0.1 + 0.2, 0.3],
+        [0.1 + 0.2 + 0.3, 0.3 + 0.2 + 0.1],
+        [sum([0.1] * 10), 1.0],
+        [0.7 * 3 * 1e6, 2.1 * 1e6],
+        [-0.1 - 0.2, -0.3],
+        [0.0, -0.0],
+        [0.0, 0.0],
+    ],
+)
+def test_rewards_that_are_equal_as_values_are_no_signal(rewards):
+    rewards_BG = torch.tensor([rewards, rewards[::-1]], dtype=torch.float64)
+    assert has_signal(rewards_BG, 0.0).tolist() == [False, False]
+
+
+@pytest.mark.parametrize(
+    "rewards", [[0.0, 1e-12], [1.0, 1.0 + 2e-9], [0.0, 1.0], [1e6, 1e6 + 0.01]]
+)
+def test_rewards_that_differ_as_values_are_a_signal(rewards):
+    assert has_signal(torch.tensor([rewards], dtype=torch.float64), 0.0).tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "eps_std", "use"),
+    [
+        ([0.1, 0.3], 0.1, True),  # a deviation of 0.09999999999999999 by rounding
+        ([0.1, 0.3], 0.1001, False),
+        ([0.7, 0.9], 0.1, True),
+        ([0.0, 1.0], 0.5, True),
+        ([0.0, 100.0], 50.0, True),  # in the reward's own unit
+        ([0.0, 100.0], 50.1, False),
+        ([0.0, 0.0, 0.0, 1.0], math.sqrt(3) / 4, True),
+    ],
+)
+def test_a_deviation_on_the_threshold_reaches_it_in_every_order(rewards, eps_std, use):
+    orders = torch.tensor(list(itertools.permutations(rewards)), dtype=torch.float64)
+    assert set(has_signal(orders, eps_std).tolist()) == {use}
+
+
+@given(BATCHES, st.floats(0, 1), st.randoms())
+def test_the_order_of_completions_decides_nothing(rewards, eps_std, random):
+    rows = torch.tensor(rewards, dtype=torch.float64)
+    order = random.sample(range(rows.shape[1]), rows.shape[1])
+    assert has_signal(rows[:, order], eps_std).tolist() == has_signal(rows, eps_std).tolist()
+
+
 @given(BATCHES, st.floats(0, 1))
 def test_signal_equals_the_naive_test(rewards, eps_std):
     found = has_signal(torch.tensor(rewards, dtype=torch.float64), eps_std)
     for row, use in zip(rewards, found.tolist(), strict=True):
         deviation = float(np.std(np.array(row)))
         if abs(deviation - eps_std) > 1e-9:
-            assert use == (deviation >= eps_std and max(row) > min(row))
+            spread = max(row) - min(row) > 1e-9 * max(map(abs, row))
+            assert use == (deviation >= eps_std and spread)

@@ -1,11 +1,13 @@
 """The template's grammar in training: where answers stand, and what may not be cut off."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from srl_data.prompts import get_template
-from srl_eval.generate import Completion
+from srl_eval.generate import Completion, Sampling
+from srl_eval.solvers import WholeSolver
 from srl_grpo.data.examples import Example
 from srl_grpo.heldout.examples import HeldOutExamples
 from srl_grpo.heldout.right import right
@@ -54,8 +56,11 @@ def test_held_out_answers_of_supervised_training_are_read_by_the_template(
         def decode(self, ids, **options):
             return text
 
-    example = Example("q", "", (5,), (6, 0), True, {"problem": "1+1=?", "answer": "2"})
-    held_out = HeldOutExamples([example], None, Decoder(), world, 0, get_template(name), "math")
+    columns = {"problem": "1+1=?", "answer": "2"}
+    example = Example("q", "1+1=? <think>", (5,), (6, 0), True, columns)
+    prompts = SimpleNamespace(template=get_template(name), tokenizer=Decoder())
+    solver = WholeSolver(prompts, Sampling(4, 0.0))  # type: ignore[arg-type]
+    held_out = HeldOutExamples([example], solver, world, 0, "math")
     completion = Completion((6, 0), (0.0, 0.0), "stop", 0)
     assert right([held_out.judged(example, completion)]) == [value]
     if in_form is None:

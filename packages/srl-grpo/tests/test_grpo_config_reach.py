@@ -25,11 +25,13 @@ from srl_data.records import SrlInstance
 from srl_eval.generate import seed_for
 from srl_grpo.config.algorithm import AlgorithmSection
 from srl_grpo.config.losses import CONSTANTS
+from srl_grpo.config.reward import RewardSection
 from srl_grpo.config.sections import LaunchSection
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.launch import torchrun_arguments
+from srl_grpo.rollout.rewards import make_rewards
 from srl_grpo.run.trackers import read_metrics
-from srl_reward import ratio, render_step_output, strip_step_number
+from srl_reward import R1ZeroReward, ratio, render_step_output, strip_step_number
 
 BUILT: dict[str, Any] = {
     "num_steps": 4,
@@ -397,6 +399,13 @@ def stream_rows(**errors: float) -> list[str]:
     )
 
 
+def zero_reward(**options: float) -> R1ZeroReward:
+    """The reward `r1_zero` as a run makes it."""
+    (part,) = make_rewards(RewardSection(reward=("r1_zero",), **options)).parts
+    assert isinstance(part.reward, R1ZeroReward)
+    return part.reward
+
+
 def expert_prompts() -> list[str]:
     """Problems of the synthetic training set, in its order."""
     return [p.problem for p in problems(7, 5, Difficulty(2, 3), "train")]
@@ -608,6 +617,8 @@ HELD: dict[str, Held] = {
         [True, True],
     ),
     "reward.grader": lambda r: ([row["reward"] for row in r.answered.records(1)], [1.0, 0.0] * 2),
+    "reward.format_weight": lambda _: (zero_reward(format_weight=0.5).format_weight, 0.5),
+    "reward.answer_weight": lambda _: (zero_reward(answer_weight=2).answer_weight, 2.0),
     "reward.autojunk": lambda r: (
         [row["reward"] for row in r.files.records(1)[:4]],
         similarity(r, autojunk=True),

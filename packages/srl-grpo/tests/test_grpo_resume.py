@@ -17,20 +17,8 @@ from srl_grpo.run.directory import RunDirectory, read_rollouts
 pytestmark = pytest.mark.slow
 
 STEPS = 12
-CONFIG = {
-    "num_steps": STEPS,
-    "model": {"build": {"hidden_size": 32, "num_layers": 1, "intermediate_size": 64}},
-    "data": {"template": "bare", "max_prompt_length": 96},
-    # Few prompts, so that epochs end while the run goes on.
-    "synthetic": {"num_problems": 3, "num_heldout": 3, "digits": [2, 2]},
-    "warm_start": {"steps": 20, "batch_size": 16},
-    "rollout": {"batch_size": 2, "group_size": 3, "max_new_tokens": 16, "chunk_size": 6},
-    "algorithm": {"ppo_steps": 2, "train_batch_size": 4, "beta": 0.05, "reference_every": 3},
-    "optimizer": {"learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 2},
-    "evaluation": {"eval_every": 3, "before_after": True},
-    "checkpoint": {"checkpoint_every": 4},
-    "tracking": {"tensorboard": False},
-}
+KILLED = Path(__file__).parent / "killed" / "train.yaml"
+CONFIG = yaml.safe_load(KILLED.read_text()) | {"checkpoint": {"checkpoint_every": 4}}
 PROGRAM = str(Path(sys.executable).with_name("srl-grpo"))
 
 

@@ -125,8 +125,11 @@ def test_the_reward_is_the_weighted_sum_of_those_that_apply(drawn) -> None:
         ({"reward_weights": 0}, "every one of reward_weights is 0"),
         ({"reward_weights": [float("nan")]}, "finite"),
         ({"reward": "format", "metric": "indel"}, "format has no such option"),
-        ({"reward": "aime", "grader": "math"}, "give --reward r1_zero or answer"),
+        ({"reward": "aime", "grader": "math"}, "give --reward r1_zero or question_only or"),
         ({"reward": "own.py:f", "max_chars": 5}, "reward.max_chars is 5"),
+        ({"reward": "exact", "format_weight": 0.5}, "give --reward r1_zero"),
+        ({"reward": "r1_zero", "format_weight": -0.5}, "greater than or equal to 0"),
+        ({"reward": "r1_zero", "answer_weight": float("inf")}, "finite"),
     ],
 )
 def test_what_cannot_be_rewarded_is_refused_with_the_config(options, message: str) -> None:

@@ -3,12 +3,21 @@
 import multiprocessing
 import os
 import pickle
+import re
 import threading
 import time
 
 import pytest
 
-from srl_reward import AnswerReward, BoxedThinkReward, FormatReward, R1ZeroReward, Reward, Verdict
+from srl_reward import (
+    AnswerReward,
+    BoxedThinkReward,
+    FormatReward,
+    QuestionOnlyReward,
+    R1ZeroReward,
+    Reward,
+    Verdict,
+)
 from srl_reward.grading import Grader, grade, grade_batch
 
 HOSTILE = "9^{9^{9^{9}}}"
@@ -81,10 +90,77 @@ def test_boxed_think_wants_thinking_then_exactly_the_answer() -> None:
     ],
 )
 def test_r1_zero_has_a_form_and_an_answer(output: str, value: float, reason: str | None) -> None:
-    (scored,) = R1ZeroReward().score([output], answer=["33"])
+    (scored,) = R1ZeroReward(format_weight=0.1).score([output], answer=["33"])
     assert scored is not None
     assert (scored.reward, scored.reason) == (pytest.approx(value), reason)
     assert scored.parts == {"format": float(value > 0), "answer": float(value > 1)}
+
+
+@pytest.mark.parametrize("grader", ["exact", "math", "drgrpo"])
+def test_r1_zero_is_worth_1_where_form_and_answer_are_right_and_0_elsewhere(grader: Grader) -> None:
+    outputs = [
+        "<think>a</think> <answer>33</answer>",
+        "<think>a</think> <answer>34</answer>",
+        "33",
+        "<think>a</think> 33",
+    ]
+    reward = R1ZeroReward(grader=grader)
+    assert reward(outputs, answer=["33"] * 4) == [1, 0, 0, 0]
+    assert reward(outputs[:1], answer=["33"], truncated=[True]) == [0]
+    former = R1ZeroReward(grader=grader, format_weight=0.1)
+    assert former(outputs, answer=["33"] * 4) == [1.1, 0.1, 0, 0]
+    shared = R1ZeroReward(grader=grader, format_weight=0.25, answer_weight=0.75)
+    assert shared(outputs, answer=["33"] * 4) == [1, 0.25, 0, 0]
+
+
+def test_r1_zero_asks_the_record_s_grader_and_else_math() -> None:
+    outputs = ["<think>a</think><answer>1/2</answer>"] * 3
+    graders = ["exact", "math", None]
+    assert R1ZeroReward()(outputs, answer=["0.5"] * 3, grader=graders) == [0, 1, 1]
+    assert R1ZeroReward()(outputs, answer=["0.5"] * 3) == [1, 1, 1]
+    assert R1ZeroReward(grader="math")(outputs, answer=["0.5"] * 3, grader=graders) == [1, 1, 1]
+    with pytest.raises(ValueError, match="grader is 'mth'"):
+        R1ZeroReward()(outputs, answer=["0.5"] * 3, grader=["mth"] * 3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"format_weight": -0.1}, "format_weight is -0.1, expected a finite number that is not"),
+        ({"answer_weight": float("nan")}, "answer_weight is nan"),
+        ({"answer_weight": float("inf")}, "answer_weight is inf"),
+        ({"answer_weight": 0.0}, "are both 0: every reward would be 0"),
+    ],
+)
+def test_r1_zero_refuses_weights_that_are_none(weights: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        R1ZeroReward(**weights)  # type: ignore[arg-type]  # a number each
+
+
+@pytest.mark.parametrize(
+    ("output", "value", "form"),
+    [
+        (r"so \boxed{33}", 1, 1),
+        (r"so \boxed{34}", 0, 1),
+        ("so 33", 0, 0),
+        ("#### 33", 0, 0),
+        (r"<think>\boxed{33}</think>", 0, 0),
+        (r"<think>\boxed{33}", 0, 0),
+        (r"<think>a</think>\boxed{33}", 1, 1),
+        (r"\boxed{}", 0, 0),
+    ],
+)
+@pytest.mark.parametrize("grader", ["exact", "gsm8k", "math", "aime", "boxed_integer"])
+def test_question_only_wants_a_box_and_no_other_form(
+    output: str, value: float, form: float, grader: Grader
+) -> None:
+    (scored,) = QuestionOnlyReward(grader=grader).score([output], answer=["33"])
+    assert scored is not None
+    assert (scored.reward, scored.exact) == (value, bool(value))
+    assert scored.parts == {"format": form, "answer": value}
+    (cut,) = QuestionOnlyReward(grader=grader).score([output], answer=["33"], truncated=[True])
+    assert cut is not None
+    assert (cut.reward, cut.reason, cut.parts["format"]) == (0, "truncated", 0)
 
 
 def test_r1_zero_takes_graders_prefilled_tags_and_missing_answers() -> None:

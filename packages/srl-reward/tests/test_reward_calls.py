@@ -10,6 +10,7 @@ from srl_reward import (
     AnswerReward,
     BoxedThinkReward,
     FormatReward,
+    QuestionOnlyReward,
     R1ZeroReward,
     Reward,
     StepReward,
@@ -20,7 +21,8 @@ GOOD = {
     FormatReward: ("<think>a</think>2. x", None, 1.0),
     AnswerReward: (r"<think>a</think>\boxed{5}", "5", 1.0),
     BoxedThinkReward: (r"<think>a</think>\boxed{5}", "5", 1.0),
-    R1ZeroReward: ("<think>a</think><answer>5</answer>", "5", 1.1),
+    QuestionOnlyReward: (r"<think>a</think>\boxed{5}", "5", 1.0),
+    R1ZeroReward: ("<think>a</think><answer>5</answer>", "5", 1.0),
 }
 REWARDS: list[Reward] = [
     StepReward("gold"),
@@ -28,7 +30,8 @@ REWARDS: list[Reward] = [
     FormatReward(),
     AnswerReward("gold", grader="exact"),
     BoxedThinkReward("gold"),
-    R1ZeroReward("gold"),
+    QuestionOnlyReward("gold", grader="exact"),
+    R1ZeroReward("gold", grader="exact"),
 ]
 every_reward = pytest.mark.parametrize("reward", REWARDS, ids=lambda each: type(each).__name__)
 WITH_GOLD = [reward for reward in REWARDS if not isinstance(reward, FormatReward)]
@@ -169,7 +172,7 @@ def test_numpys_flags_are_flags() -> None:
 def test_the_parts_of_a_reward_are_told_and_logged() -> None:
     logged: dict[str, float] = {}
     columns = {"answer": ["5", "5"], "log_metric": logged.__setitem__}
-    assert call(R1ZeroReward(), [GOOD[R1ZeroReward][0], "bad"], **columns) == [1.1, 0.0]
+    assert call(R1ZeroReward(), [GOOD[R1ZeroReward][0], "bad"], **columns) == [1.0, 0.0]
     assert logged["r1_zero_reward/format"] == logged["r1_zero_reward/answer"] == 0.5
     (boxed,) = BoxedThinkReward().score([r"<think>a</think>\boxed{6}"], answer=["5"])
     assert boxed is not None

@@ -16,7 +16,8 @@ def test_every_name_makes_its_reward() -> None:
     made = {name: make_reward(name) for name in REWARDS if name != "math"}
     assert isinstance(made["step"], StepReward)
     graders = {name: r.grader for name, r in made.items() if isinstance(r, AnswerReward)}
-    assert graders == {"answer": None, "exact": "exact", "aime": "aime", "gsm8k": "gsm8k"}
+    fixed = {"exact": "exact", "aime": "aime", "gsm8k": "gsm8k"}
+    assert graders == {"question_only": None, "answer": None, **fixed}
     assert [pickle.loads(pickle.dumps(r)).__name__ for r in made.values()] == [
         r.__name__ for r in made.values()
     ]
@@ -44,6 +45,8 @@ def test_the_column_that_a_reward_reads_is_its_constructors_default() -> None:
         ("stop", {}, "unknown reward 'stop'; did you mean 'step'?"),
         ("format", {"metric": "indel"}, "'format' takes no option metric"),
         ("aime", {"grader": "math"}, "'aime' takes no option grader"),
+        ("question_only", {"format_weight": 1.0}, "'question_only' takes no option format_weight"),
+        ("r1_zero", {"format_weight": -1.0}, "format_weight is -1.0"),
         ("step", {"metric": "cosine"}, "metric is 'cosine'"),
         ("nowhere:", {}, "expected module:name or file.py:name"),
         ("json:dumps", {"metric": "indel"}, "takes no option metric"),
@@ -156,7 +159,7 @@ def test_an_array_is_as_good_as_a_list() -> None:
 def test_required_columns_are_those_that_a_reward_is_constructed_with() -> None:
     assert make_reward("step", target="gold").required_columns == ("gold",)
     assert make_reward("format").required_columns == ()
-    for name in ("answer", "exact", "boxed_think", "r1_zero"):
+    for name in ("answer", "exact", "boxed_think", "r1_zero", "question_only"):
         assert make_reward(name, answer="key").required_columns == ("key",)
 
 

@@ -29,7 +29,7 @@ def test_the_data_source_or_extra_info_chooses_the_reward() -> None:
     boxed = {"reward": "boxed_think", "think_prefilled": True}
     assert compute_score("x", r"a</think>\boxed{5}", "5", boxed)["score"] == 1.0
     r1_zero = "<think>a</think><answer>5</answer>"
-    assert compute_score("x", r1_zero, "5", {"reward": "r1_zero"})["score"] == 1.1
+    assert compute_score("x", r1_zero, "5", {"reward": "r1_zero"})["score"] == 1.0
     assert compute_score("x", r"\boxed{033}", 33, {}, reward="aime", router=None)["score"] == 1.0
     cut = {"truncated": True}
     assert compute_score("x", "<think>a</think>x", "x", cut)["reason"] == "truncated"
@@ -38,14 +38,22 @@ def test_the_data_source_or_extra_info_chooses_the_reward() -> None:
 @pytest.mark.parametrize("name", sorted(REWARDS))
 def test_every_registered_reward_is_one_of_verls(name: str) -> None:
     """The gold text is `ground_truth`, whatever column the reward reads elsewhere."""
-    if name == "math" or name == "answer":
+    if name in ("math", "answer", "r1_zero", "question_only"):
         pytest.importorskip("math_verify")
     right = {"step": "1. 5", "format": "1. 5", "gsm8k": "#### 5"}.get(name, r"\boxed{5}")
     action = "<answer>5</answer>" if name == "r1_zero" else right
     gold = right if name == "step" else "5"
     good = compute_score("x", f"<think>a</think>{action}", gold, {"reward": name})
-    assert good["score"] in (1.0, 1.1)
+    assert good["score"] == 1.0
     assert compute_score("x", "<think>a", gold, {"reward": name})["score"] < good["score"]
+
+
+def test_extra_info_names_the_grader_of_a_reward_that_brings_none() -> None:
+    for name, text in (("r1_zero", "<think>a</think><answer>1/2</answer>"), ("question_only", "")):
+        output = text or r"\boxed{1/2}"
+        info = {"reward": name, "grader": "exact"}
+        assert compute_score("x", output, "0.5", info)["score"] == 0.0
+        assert compute_score("x", output, "0.5", {"reward": name})["score"] == 1.0
 
 
 def test_your_own_reward_is_named_as_elsewhere(tmp_path) -> None:

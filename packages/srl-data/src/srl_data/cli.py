@@ -7,7 +7,8 @@ from srl_data.command.flags import configured, print_plan
 from srl_data.command.frame import run
 from srl_data.grade import GradeConfig, grade
 from srl_data.inspection import InspectConfig, inspect
-from srl_data.stepify.command import StepifyConfig, stepify
+from srl_data.stepify.command import stepify
+from srl_data.stepify.config import StepifyConfig
 from srl_data.synth import SynthConfig, synth
 from srl_data.synth_chain import ChainConfig, synth_chain, template_files
 

@@ -51,8 +51,8 @@ class GradeConfig(Section):
     output: Path | None = None
     """Where the graded records go, with a manifest beside; default standard output."""
     reward: str = "step"
-    """step, format, boxed_think, r1_zero, answer, exact, aime, gsm8k, math; or your own function as
-    module:name or file.py:name."""
+    """step, format, boxed_think, r1_zero, question_only, answer, exact, aime, gsm8k, math; or your
+    own function as module:name or file.py:name."""
     mode: Literal["mark", "keep"] = "mark"
     """Write every record with its reward, or only those that are good enough."""
     min_reward: float | None = None
@@ -63,8 +63,13 @@ class GradeConfig(Section):
     """The field with the gold text; default target_step for step, answer for the others."""
     metric: Literal["ratio", "indel", "levenshtein", "token_set"] | None = None
     """Similarity of the step reward; default difflib's ratio."""
-    grader: Literal["exact", "aime", "boxed_integer", "gsm8k", "math"] | None = None
-    """How answer and r1_zero compare; default each record's own, or the reward's."""
+    grader: Literal["exact", "aime", "boxed_integer", "gsm8k", "math", "drgrpo"] | None = None
+    """How answer, question_only and r1_zero compare; default each record's own, else math. drgrpo
+    is Dr. GRPO's published rules, of form too."""
+    format_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """What r1_zero gives for the form; default 0."""
+    answer_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """What r1_zero gives for a right answer in good form; default 1."""
     autojunk: bool | None = None
     """difflib's popularity heuristic, for the step reward; default off."""
     strip_number: bool | None = None
@@ -78,7 +83,10 @@ class GradeConfig(Section):
     @property
     def reward_options(self) -> dict[str, object]:
         """The options that were given, by the names of the reward's constructor."""
-        names = ("metric", "grader", "autojunk", "strip_number", "max_chars", "think_prefilled")
+        names = (
+            *("metric", "grader", "autojunk", "strip_number", "max_chars", "think_prefilled"),
+            *("format_weight", "answer_weight"),
+        )
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 

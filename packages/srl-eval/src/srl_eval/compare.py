@@ -19,6 +19,8 @@ _TOLD_APART = (
 )
 """Parts of a run's identity in which runs that are compared should agree."""
 
+_LONGEST_VALUE = 40  # characters of a value: a hash is told apart by fewer
+
 RESAMPLES = 10_000
 
 
@@ -181,9 +183,12 @@ def comparison_notes(runs: Sequence[FinishedRun], names: Sequence[str], common: 
     if partial:
         notes.append(f"partial, a limit left problems out: {', '.join(partial)}")
     for key in _TOLD_APART:
-        values = {str(run.identity.get(key, 0)) for run in runs}
-        if len(values) > 1:
-            notes.append(f"the runs differ in {key}: {', '.join(sorted(values))}")
+        by_value: dict[str, list[str]] = {}
+        for run, name in zip(runs, names, strict=True):
+            by_value.setdefault(str(run.identity.get(key, "none")), []).append(name)
+        if len(by_value) > 1:
+            told = (f"{v[:_LONGEST_VALUE]} ({', '.join(whose)})" for v, whose in by_value.items())
+            notes.append(f"the runs differ in {key}: {', '.join(told)}")
     return notes + format_notes(runs, names)
 
 

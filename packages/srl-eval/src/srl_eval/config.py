@@ -63,15 +63,19 @@ class BackendSection(Section):
     """What runs the model."""
 
     backend: Backend = "hf"
-    """hf: transformers in this process; vllm: needs the extra; server: the one at --base-url."""
+    """hf: transformers in this process; vllm: a vLLM server at --base-url, or one on port 8000 of
+    this machine that lists the model, else vLLM in this process (an extra); server: any
+    OpenAI-compatible one at --base-url."""
     chunk_size: int = Field(default=32, ge=1)
     """Completions generated as one batch; also the unit of resuming."""
     gpu_memory_utilization: Annotated[float, Flag(aliases=("gpu-mem-util",))] = Field(
         default=0.9, gt=0.0, le=1.0
     )
-    """Share of the GPU's memory that vLLM takes."""
+    """Share of the GPU's memory that vLLM takes; on a CPU, of the free memory for its cache."""
     tensor_parallel_size: Annotated[int, Flag(aliases=("tp-size",))] = Field(default=1, ge=1)
     """GPUs that vLLM spreads the model over."""
+    max_model_len: int | None = Field(default=None, ge=1)
+    """Most tokens of prompt and answer together that vLLM makes room for; default the model's."""
     base_url: str | None = None
     """OpenAI-compatible server, http://HOST:PORT/v1; its key, if any, is SRL_EVAL_API_KEY."""
     served_model: str | None = None
@@ -100,8 +104,10 @@ class BackendSection(Section):
     def _server_has_a_url(self) -> "BackendSection":
         if self.backend == "server" and self.base_url is None:
             raise ValueError("--backend server needs --base-url http://HOST:PORT/v1")
-        if self.backend != "server" and self.base_url is not None:
-            raise ValueError(f"--base-url is for --backend server, not {self.backend}")
+        if self.backend == "hf" and self.base_url is not None:
+            raise ValueError("--base-url is for --backend server or vllm, not hf")
+        if self.backend != "vllm" and self.max_model_len is not None:
+            raise ValueError(f"--max-model-len is for --backend vllm, not {self.backend}")
         return self
 
 

@@ -113,7 +113,6 @@ def show_metrics(metrics: Metrics, console: Console) -> None:
     console.print(results_table(metrics))
     show_notes(footnotes(dict(named_scores(metrics))), console)
     console.print(format_table(metrics))
-    show_notes(footnotes(dict(named_scores(metrics))), console)
     counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in metrics.verdicts.items())
     console.print(f"samples: {counts}; {metrics.cut_off} cut off by a cap")
     console.print(

@@ -37,6 +37,7 @@ from srl_eval.generate.options import ServerOptions, VllmOptions
 from srl_eval.generate.stopping import stop_token_ids
 from srl_eval.generate.tokenizers import check_ids, check_marks, load_tokenizer, padding_id
 from srl_eval.generate.weights import load_generation_config, load_model
+from srl_eval.vllm_road import Road, find_road
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -59,6 +60,8 @@ class Subject:
     stop_token_ids: tuple[int, ...]
     identity: dict[str, object]
     start: Callable[[], Engine]
+    starting: str | None = None
+    """What `start` does, where it takes long enough to look like a hang."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -105,50 +108,66 @@ def open_subject(
     is not a model.
     """
     section, backend = config.model, config.backend
-    check_model(config)
-    if backend.backend == "vllm":
-        from srl_eval.generate.vllm import require_vllm
-
-        require_vllm()
+    road = check_model(config)
+    asked = backend.served_model or section.name
     notes: list[str] = []
     model_config, tokenizer = _load_head(config, notes)
-    device, dtype = ("", "") if backend.backend == "server" else _placement(section)
+    on_server = backend.backend == "server" or road.base_url is not None
+    device, dtype = ("", "") if on_server else _placement(section)
     prompts = _prompts(config, tokenizer, today, template, notes)
     identity = _identity(section) | {"backend": backend.backend}
-    if backend.backend == "server":
-        identity |= {"served_model": backend.served_model or section.name}
-    else:
-        identity |= {"device": device, "dtype": dtype}
+    if backend.backend == "vllm":
+        notes.append(road.note(asked))
+        identity |= {"vllm": road.name}
+    identity |= {"served_model": asked} if on_server else {"device": device, "dtype": dtype}
     return Subject(
         label=section.name,
         prompts=prompts,
-        window=window(model_config),
+        window=smallest(window(model_config), backend.max_model_len, road.window),
         stop_token_ids=stop_token_ids(
             [tokenizer, model_config, load_generation_config(source_of(section))],
             prompts.stop_token_ids,
         ),
         identity=identity,
-        start=lambda: _start(config, model_config, tokenizer, device, dtype),
+        start=lambda: _start(config, road, model_config, tokenizer, device, dtype),
+        starting=STARTING if backend.backend == "vllm" and not on_server else None,
         notes=tuple(notes),
     )
 
 
-def check_model(config: EvalConfig) -> None:
+STARTING = "starting vLLM: it loads the model and makes room for its cache (up to a minute)"
+
+
+def smallest(*limits: int | None) -> int | None:
+    """The least of the limits that there are."""
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def check_model(config: EvalConfig) -> Road:
     """See that there is a model that can be run, from its files and configuration alone.
+
+    Gives how vLLM is reached, where that is the backend.
 
     Raises as `open_subject` does, before data or a hub are asked.
     """
     if not config.model.name:
         raise ConfigError("no model given; name one with model.model or model.model_path")
     check_folder(config.model, config.backend.backend)
-    source = source_of(config.model)
+    source, road = source_of(config.model), Road()
     if config.backend.backend == "hf" and source.folder is not None:
         _check_generates(source, load_config(source))
+    if config.backend.backend == "vllm":
+        road = find_road(config)
+        check_files(source, weights=road.base_url is None, quantised=True)
+    return road
 
 
 def check_folder(section: ModelSection, backend: Backend) -> None:
-    """DataError in one line for a local path that is not a model folder for this backend."""
-    check_files(source_of(section), weights=backend != "server", quantised=backend != "hf")
+    """DataError in one line for a local path that is not a model folder for this backend.
+
+    Weights need not be there where a server may have them.
+    """
+    check_files(source_of(section), weights=backend == "hf", quantised=backend != "hf")
 
 
 def source_of(section: ModelSection) -> ModelSource:
@@ -231,15 +250,17 @@ def vllm_options(backend: BackendSection, dtype: str) -> VllmOptions:
         chunk_size=backend.chunk_size,
         gpu_memory_utilization=backend.gpu_memory_utilization,
         tensor_parallel_size=backend.tensor_parallel_size,
+        max_model_len=backend.max_model_len,
     )
 
 
-def server_options(config: EvalConfig) -> ServerOptions:
+def server_options(config: EvalConfig, road: Road) -> ServerOptions:
     """How the server of a config is asked, under the name that it gives the model."""
     backend = config.backend
-    assert backend.base_url is not None, "BackendSection asks for it"
+    base_url = road.base_url or backend.base_url
+    assert base_url is not None, "BackendSection asks for it"
     return ServerOptions(
-        base_url=backend.base_url,
+        base_url=base_url,
         model=backend.served_model or config.model.name,
         chunk_size=backend.chunk_size,
         concurrency=backend.concurrency,
@@ -250,19 +271,20 @@ def server_options(config: EvalConfig) -> ServerOptions:
 
 def _start(
     config: EvalConfig,
+    road: Road,
     model_config: "PreTrainedConfig",
     tokenizer: "PreTrainedTokenizerBase",
     device: str,
     dtype: str,
 ) -> Engine:
+    if config.backend.backend == "server" or road.base_url is not None:
+        from srl_eval.generate.server import start_server
+
+        return start_server(server_options(config, road), tokenizer)
     if config.backend.backend == "vllm":
         from srl_eval.generate.vllm import start_vllm
 
         return start_vllm(source_of(config.model), vllm_options(config.backend, dtype), tokenizer)
-    if config.backend.backend == "server":
-        from srl_eval.generate.server import start_server
-
-        return start_server(server_options(config), tokenizer)
     import torch
 
     from srl_eval.generate.transformers import TransformersEngine

@@ -45,6 +45,8 @@ class Runner:
         assert list(pairs) == [(item.doc, item.sample) for item in work], "lm-eval changed the work"
         kept = len(self._log.samples)
         if kept < len(work):
+            if self._plan.subject.starting:
+                say(self._plan.subject.starting)
             engine = self._plan.subject.start()
             label = self._plan.task.name + (f" (resumed at {kept})" if kept else "")
             with meter(label, total=len(work) - kept, unit="samples") as shown:
@@ -205,8 +207,13 @@ def publish(plan: Plan, metrics: Metrics, samples: Sequence[Sample]) -> None:
 
 
 def warn(message: str) -> None:
+    """A warning on standard error."""
+    say(f"warning: {message}")
+
+
+def say(message: str) -> None:
     """One line on standard error."""
-    print(f"srl-eval: warning: {message}", file=sys.stderr)  # noqa: T201
+    print(f"srl-eval: {message}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def evaluate(task: TaskSpec, config: EvalConfig, subject: Subject | None = None) -> Metrics:

@@ -67,9 +67,10 @@ class WholeSolver:
         """Solve a chunk."""
         prompts = [self.prompts.prompt(**columns) for columns in problems]
         completions = engine.generate([prompt.ids for prompt in prompts], self.sampling, seeds)
-        return [self._answer(*parts) for parts in zip(prompts, completions, strict=True)]
+        return [self.answer(*parts) for parts in zip(prompts, completions, strict=True)]
 
-    def _answer(self, prompt: Prompt, completion: Completion) -> Answer:
+    def answer(self, prompt: Prompt, completion: Completion) -> Answer:
+        """What a completion of a prompt comes to."""
         text = completion_text(completion, self.prompts.tokenizer)
         found = [place for end in self.ends if (place := text.find(end)) >= 0]
         reason: FinishReason = "stop" if found else completion.finish_reason

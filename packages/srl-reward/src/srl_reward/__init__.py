@@ -4,7 +4,7 @@ Everything named in `__all__` is the public API. Nothing here imports torch.
 """
 
 from srl_reward.answer import extract_aime_answer, extract_boxed, extract_gsm8k_answer
-from srl_reward.answer_reward import AnswerReward
+from srl_reward.answer_reward import AnswerReward, QuestionOnlyReward
 from srl_reward.custom import FunctionReward, load_reward
 from srl_reward.format_reward import BoxedThinkReward, FormatReward, R1ZeroReward
 from srl_reward.grading import Verdict
@@ -43,6 +43,7 @@ __all__ = [
     "NonConforming",
     "NonConformingReason",
     "ParsedOutput",
+    "QuestionOnlyReward",
     "R1ZeroReward",
     "RegisteredReward",
     "Reward",

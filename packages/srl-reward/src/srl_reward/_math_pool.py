@@ -25,12 +25,13 @@ class Worker:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
-    def ask(self, gold: str, prediction: str, seconds: float) -> str:
+    def ask(self, gold: str, prediction: str, seconds: float, rules: str = "math") -> str:
         """Return the child's verdict, "timeout" if it had to be killed, "crashed" if it died."""
         process = self._process or self._start()
         self._process = process
         killed = threading.Event()
-        line = self._exchange(process, json.dumps([gold, prediction]) + "\n", seconds, killed)
+        question = json.dumps([rules, gold, prediction])
+        line = self._exchange(process, f"{question}\n", seconds, killed)
         if killed.is_set() or line in ("", "crashed\n"):
             self.close()
         if line:
@@ -100,9 +101,11 @@ class Pool:
         for worker in self._workers:
             self._idle.put(worker)
 
-    def ask_all(self, pairs: Sequence[tuple[str, str]], seconds: float) -> list[str]:
-        """Return a verdict for each (gold, prediction)."""
-        ask = partial(self._ask, seconds=seconds)
+    def ask_all(
+        self, pairs: Sequence[tuple[str, str]], seconds: float, rules: str = "math"
+    ) -> list[str]:
+        """Return a verdict for each (gold, prediction), by the rules `math` or `drgrpo`."""
+        ask = partial(self._ask, seconds=seconds, rules=rules)
         if len(pairs) < 2:
             return [ask(pair) for pair in pairs]
         with ThreadPoolExecutor(min(len(pairs), len(self._workers))) as executor:
@@ -113,10 +116,10 @@ class Pool:
         for worker in self._workers:
             worker.close()
 
-    def _ask(self, pair: tuple[str, str], seconds: float) -> str:
+    def _ask(self, pair: tuple[str, str], seconds: float, rules: str) -> str:
         worker = self._idle.get()
         try:
-            return worker.ask(*pair, seconds)
+            return worker.ask(*pair, seconds, rules)
         finally:
             self._idle.put(worker)
 

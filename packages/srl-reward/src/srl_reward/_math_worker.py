@@ -1,5 +1,6 @@
 """The child process that compares answers: one JSON line in, one out, until standard input ends.
 
+A line holds the rules (`math` or `drgrpo`), the gold answer and the prediction.
 What our own reader reads is compared exactly (`srl_reward.expression`); math-verify is asked about
 the rest, and its yes is checked. Either may hang or die on hostile input: `_math_pool` kills it
 then. math-verify's own timeouts are signals that work in main threads only and may come late, so
@@ -22,7 +23,7 @@ MEMORY_BYTES = 4 << 30
 
 
 def main() -> None:
-    """Say that the libraries are loaded, then answer pairs of gold and prediction."""
+    """Say that the libraries are loaded, then answer questions."""
     _limit_memory()
     answers = _take_stdout()
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
@@ -30,7 +31,9 @@ def main() -> None:
     expressions = _Expressions()
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
-        verdict = expressions.verdict(*json.loads(line))
+        rules, gold, prediction = json.loads(line)
+        ask = published_verdict if rules == "drgrpo" else expressions.verdict
+        verdict = ask(gold, prediction)
         print(verdict, file=answers, flush=True)
         if verdict == "crashed":
             return
@@ -87,6 +90,18 @@ class _Expressions:
         boxed = f"\\boxed{{{text}}}"
         result: list[object] = self._library.parse(boxed, self._ways, parsing_timeout=None)
         return result
+
+
+def published_verdict(gold: str, prediction: str) -> str:
+    """One word for the pipe, by Dr. GRPO's rules (`srl_reward.drgrpo`)."""
+    from srl_reward.drgrpo.grade import is_right
+
+    try:
+        return "correct" if is_right(gold, prediction) else "wrong"
+    except MemoryError:
+        return "crashed"
+    except Exception:  # noqa: BLE001 - whatever is raised on a model's text is a verdict
+        return "unparsable"
 
 
 def _has_expression(parsed: list[object]) -> bool:

@@ -4,12 +4,13 @@ The answer is read after the thinking, where there is one. Left out: how answers
 (`srl_reward.grading`) and any form beyond the box.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, cast
+from typing import ClassVar
 
-from srl_reward.completions import Completion, Sample, read_answers, read_column, read_samples
-from srl_reward.grading import Grader, Verdict, check_grader, find_answer, grade_batch
+from srl_reward.completions import Completion, Sample, read_answers, read_samples
+from srl_reward.drgrpo.form import box_answer
+from srl_reward.graders import grade_each, read_graders
+from srl_reward.grading import Grader, Verdict, check_grader, find_answer
 from srl_reward.output import InvalidOutput, InvalidReason, after_thinking
 from srl_reward.reward import Reward, Scored
 
@@ -23,8 +24,8 @@ class AnswerReward(Reward):
 
     Args:
         answer: The column with the gold answer; where it is None, so is the reward.
-        grader: "exact", "aime", "boxed_integer", "gsm8k" or "math" (math-verify); None reads the
-            column `grader`, and takes "math" where that is absent or None.
+        grader: "exact", "aime", "boxed_integer", "gsm8k", "math" or "drgrpo"; None reads the column
+            `grader`, and takes "math" where that is absent or None.
         correct: The reward of a right answer.
         wrong: The reward of a wrong one, or none.
         seconds: Hard limit for comparing one pair of expressions.
@@ -67,37 +68,14 @@ class AnswerReward(Reward):
         """Score each completion; `action` is the answer found, `reason` why there is none."""
         samples = read_samples(completions, columns, self.think_prefilled)
         golds = read_answers(columns, self.answer, len(samples), type(self).__name__)
-        graders = self._graders(columns, len(samples))
-        answers = [_answer(sample, grader) for sample, grader in zip(samples, graders, strict=True)]
-        verdicts = self._verdicts(graders, golds, answers)
+        graders = read_graders(columns, self.grader, len(samples), type(self).__name__)
+        answers = [self._answer(*pair) for pair in zip(samples, graders, strict=True)]
+        texts = [answer.text for answer in answers]
+        verdicts = grade_each(graders, golds, texts, self.seconds)
         return [
             None if gold is None else self._score(answer, verdicts.get(index))
             for index, (gold, answer) in enumerate(zip(golds, answers, strict=True))
         ]
-
-    def _graders(self, columns: Mapping[str, object], count: int) -> list[Grader]:
-        if self.grader is not None:
-            return [self.grader] * count
-        if "grader" not in columns:
-            return ["math"] * count
-        names = read_column(columns, "grader", count, type(self).__name__)
-        graders = ["math" if name is None else str(name) for name in names]
-        for grader in set(graders):
-            check_grader(grader)
-        return [cast(Grader, grader) for grader in graders]
-
-    def _verdicts(
-        self, graders: Sequence[Grader], golds: Sequence[str | None], answers: Sequence["_Answer"]
-    ) -> dict[int, Verdict]:
-        by_grader: defaultdict[Grader, dict[int, tuple[str, str]]] = defaultdict(dict)
-        for index, (grader, gold, answer) in enumerate(zip(graders, golds, answers, strict=True)):
-            if gold is not None and answer.text is not None:
-                by_grader[grader][index] = (gold, answer.text)
-        verdicts: dict[int, Verdict] = {}
-        for grader, pairs in by_grader.items():
-            graded = grade_batch(grader, list(pairs.values()), seconds=self.seconds)
-            verdicts.update(zip(pairs, graded, strict=True))
-        return verdicts
 
     def _score(self, answer: "_Answer", verdict: Verdict | None) -> Scored:
         right = verdict is Verdict.CORRECT
@@ -105,7 +83,40 @@ class AnswerReward(Reward):
         if verdict not in (None, Verdict.CORRECT, Verdict.WRONG):
             reason = str(verdict)
         reward = self.correct if right else self.wrong
-        return Scored(reward, reason, right, None, answer.text, parts={"answer": float(right)})
+        return Scored(
+            reward, reason, right, None, answer.text, parts=self._parts(answer, float(right))
+        )
+
+    def _parts(self, _: "_Answer", right: float) -> Mapping[str, float]:
+        """What is logged beside the reward."""
+        return {"answer": right}
+
+    def _answer(self, sample: Sample, grader: Grader) -> "_Answer":
+        """The answer of one completion."""
+        return _answer(sample, grader)
+
+
+class QuestionOnlyReward(AnswerReward):
+    r"""`correct` for the right answer in a box, asked for or not, else `wrong`.
+
+    As `AnswerReward`, but a box alone is an answer, under every grader. The form, a box with
+    something in it, is logged and worth nothing. Parts: `format`, `answer`.
+
+    Under the grader "drgrpo" the box too is found by Dr. GRPO's rules (`srl_reward.drgrpo`): in the
+    whole output, thinking included, whose last `\boxed{` must close. An output that was cut off has
+    no answer, as in their trainer.
+    """
+
+    default_name: ClassVar[str] = "question_only_reward"
+
+    def _answer(self, sample: Sample, grader: Grader) -> "_Answer":
+        if grader != "drgrpo" or sample.truncated:
+            return _answer(sample, "exact")
+        text = box_answer(sample.text)
+        return _Answer(text) if text is not None else _Answer(reason="no_answer")
+
+    def _parts(self, answer: "_Answer", right: float) -> Mapping[str, float]:
+        return {"format": float(answer.text is not None), "answer": right}
 
 
 class _Answer:

@@ -4,13 +4,16 @@ Each reads an output strictly and names what is wrong with it. Left out: answers
 written otherwise, where a grader is not asked for.
 """
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
 from srl_reward.answer import extract_boxed
 from srl_reward.completions import Completion, Sample, read_answers, read_samples
-from srl_reward.grading import Grader, Verdict, check_grader, grade_batch
-from srl_reward.output import InvalidOutput, parse_step_output
+from srl_reward.drgrpo import form
+from srl_reward.graders import grade_each, read_graders
+from srl_reward.grading import Grader, Verdict, check_grader
+from srl_reward.output import InvalidOutput, InvalidReason, parse_step_output
 from srl_reward.reward import Reward, Scored
 from srl_reward.tagged import answer_in, parse_tagged_output, parse_thinking
 
@@ -118,19 +121,24 @@ class R1ZeroReward(Reward):
     r"""R1-zero's template: `<think>…</think> <answer>…</answer>` and nothing else.
 
     The reward is `format_weight` for the form plus `answer_weight` for a correct answer, which
-    counts in good form alone. The answer is the tag's last box, or else its whole content. Parts:
-    `format`, `answer`.
+    counts in good form alone: by default 1 where both are right and 0 everywhere else. The answer
+    is the tag's last box, or else its whole content. Parts: `format`, `answer`.
+
+    Under the grader "drgrpo" the form too is by Dr. GRPO's rules (`srl_reward.drgrpo`), which let
+    text before and behind the tags stand. An output that was cut off is in no form.
 
     Args:
         answer: The column with the gold answer; where it is None, so is the reward.
-        grader: "exact", "aime", "boxed_integer", "gsm8k" or "math".
-        format_weight: The value of the form.
-        answer_weight: The value of the answer.
+        grader: "exact", "aime", "boxed_integer", "gsm8k", "math" or "drgrpo"; None reads the column
+            `grader`, and takes "math" where that is absent or None.
+        format_weight: The value of the form, not negative.
+        answer_weight: The value of the answer, not negative.
+        seconds: Hard limit for comparing one pair of expressions.
         think_prefilled: As in `StepReward`.
         name: Under which TRL logs the reward.
 
     Raises:
-        ValueError: The grader is unknown.
+        ValueError: The grader is unknown, or a weight is no such number.
         ImportError: It needs the extra `[math]`.
     """
 
@@ -140,18 +148,23 @@ class R1ZeroReward(Reward):
         self,
         answer: str = "answer",
         *,
-        grader: Grader = "exact",
-        format_weight: float = 0.1,
+        grader: Grader | None = None,
+        format_weight: float = 0.0,
         answer_weight: float = 1.0,
+        seconds: float = 5.0,
         think_prefilled: bool | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(think_prefilled=think_prefilled, name=name)
-        check_grader(grader)
+        if grader is not None:
+            check_grader(grader)
         self.answer = answer
-        self.grader: Grader = grader
-        self.format_weight = format_weight
-        self.answer_weight = answer_weight
+        self.grader = grader
+        self.format_weight = check_weight("format_weight", format_weight)
+        self.answer_weight = check_weight("answer_weight", answer_weight)
+        if not format_weight and not answer_weight:
+            raise ValueError("format_weight and answer_weight are both 0: every reward would be 0")
+        self.seconds = seconds
 
     @property
     def required_columns(self) -> tuple[str, ...]:
@@ -162,13 +175,13 @@ class R1ZeroReward(Reward):
         """Score each completion; `action` is the answer tag's content."""
         samples = read_samples(completions, columns, self.think_prefilled)
         golds = read_answers(columns, self.answer, len(samples), type(self).__name__)
-        parsed = [_parse_tagged(sample) for sample in samples]
-        pairs = {
-            index: (gold, answer_in(output[1]))
-            for index, (output, gold) in enumerate(zip(parsed, golds, strict=True))
-            if not isinstance(output, str) and gold is not None
-        }
-        verdicts = dict(zip(pairs, grade_batch(self.grader, list(pairs.values())), strict=True))
+        graders = read_graders(columns, self.grader, len(samples), type(self).__name__)
+        parsed = [_tagged(*pair) for pair in zip(samples, graders, strict=True)]
+        answers = [
+            None if isinstance(output, str) else _answer_in_tag(output[1], grader)
+            for output, grader in zip(parsed, graders, strict=True)
+        ]
+        verdicts = grade_each(graders, golds, answers, self.seconds)
         return [
             None if gold is None else self._score(output, verdicts.get(index))
             for index, (output, gold) in enumerate(zip(parsed, golds, strict=True))
@@ -182,10 +195,33 @@ class R1ZeroReward(Reward):
         return Scored(reward, None, right, *output, parts=_parts(form=True, right=right))
 
 
-def _parse_tagged(sample: Sample) -> tuple[str, str] | str:
+def check_weight(name: str, value: float) -> float:
+    """The weight; ValueError where it is negative or not finite."""
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"{name} is {value!r}, expected a finite number that is not negative")
+    return float(value)
+
+
+def _tagged(sample: Sample, grader: Grader) -> tuple[str, str] | str:
+    """Thinking and the answer tag's content, by the form that belongs to the grader."""
+    if grader == "drgrpo":
+        return _published_form(sample)
     return parse_tagged_output(
         sample.text, think_prefilled=sample.think_prefilled, truncated=sample.truncated
     )
+
+
+def _published_form(sample: Sample) -> tuple[str, str] | str:
+    if sample.truncated:
+        return InvalidReason.TRUNCATED
+    if not form.is_in_form(sample.text):
+        return "missing_answer"
+    return sample.text.partition("</think>")[0], form.tag_content(sample.text)
+
+
+def _answer_in_tag(content: str, grader: Grader) -> str | None:
+    """The answer that a tag's content gives; None for Dr. GRPO's rules where its box is broken."""
+    return form.answer_of(content) if grader == "drgrpo" else answer_in(content)
 
 
 def _parts(*, form: bool, right: bool) -> dict[str, float]:

@@ -1,28 +1,35 @@
-r"""Whether a model's final answer is the gold one, by one of five graders.
+r"""Whether a model's final answer is the gold one, by one of six graders.
 
 `exact` compares strings, `aime` integers from 0 to 999, `boxed_integer` any integers, `gsm8k`
 numbers with what people write around them; `math` asks math-verify (extra `[math]`) whether two
-expressions are equal, in child processes that are killed at a hard limit. Its verdicts are cached
-by (gold, prediction). Nothing here raises on a model's text.
+expressions are equal, in child processes that are killed at a hard limit; `drgrpo` follows Dr.
+GRPO's published rules (`srl_reward.drgrpo`), there too. Verdicts of the children are cached by
+(gold, prediction). Nothing here raises on a model's text.
 """
 
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from fractions import Fraction
 from importlib.util import find_spec
 from typing import Literal, get_args
 
 from srl_reward.answer import extract_aime_answer, extract_boxed, extract_gsm8k_answer
+from srl_reward.drgrpo.form import answer_of
 from srl_reward.expression.reader import read
 from srl_reward.expression.tree import UnreadableError
 from srl_reward.notation import is_same_text, plain
 from srl_reward.numbers import parse_number, parse_quantity, read_integer
 
-Grader = Literal["exact", "aime", "boxed_integer", "gsm8k", "math"]
+Grader = Literal["exact", "aime", "boxed_integer", "gsm8k", "math", "drgrpo"]
+Pair = tuple[str, str]
+"""A gold answer and a prediction."""
 GRADERS: tuple[Grader, ...] = get_args(Grader)
+
+NEEDED = {"math": ("math_verify",), "drgrpo": ("math_verify", "pylatexenc")}
+"""Optional libraries of graders; that of `drgrpo` works in the same child processes."""
 
 CACHE_SIZE = 1 << 16
 MAX_CHARS = 2_000
@@ -43,7 +50,7 @@ class Verdict(StrEnum):
 
 
 def check_grader(grader: str) -> None:
-    """Refuse an unknown grader, and `math` where math-verify isn't installed.
+    """Refuse an unknown grader, and `math` and `drgrpo` where their libraries aren't installed.
 
     Raises:
         ValueError: The grader is unknown.
@@ -51,11 +58,13 @@ def check_grader(grader: str) -> None:
     """
     if grader not in GRADERS:
         raise ValueError(f"grader is {grader!r}, expected one of {GRADERS}")
-    if grader == "math" and find_spec("math_verify") is None:
-        raise ImportError(
-            "the grader 'math' needs math-verify: pip install 'srl-reward[math]'",
-            name="math_verify",
-        )
+    for library in NEEDED.get(grader, ()):
+        if find_spec(library) is None:
+            raise ImportError(
+                f"the grader {grader!r} needs {library.replace('_', '-')}: "
+                "pip install 'srl-reward[math]'",
+                name=library,
+            )
 
 
 def find_answer(grader: Grader, text: str) -> str | None:
@@ -97,7 +106,7 @@ def grade_batch(
     """Grade pairs of (gold answer, predicted answer), both without box or marks.
 
     Args:
-        grader: Which of the five.
+        grader: Which of the six.
         pairs: Gold first.
         seconds: Hard limit for one pair under `math`.
 
@@ -108,6 +117,8 @@ def grade_batch(
     check_grader(grader)
     if grader == "math":
         return _grade_math(pairs, seconds)
+    if grader == "drgrpo":
+        return _grade_published(pairs, seconds)
     return [_grade_plain(grader, gold.strip(), prediction.strip()) for gold, prediction in pairs]
 
 
@@ -125,8 +136,18 @@ def unreadable(grader: Grader, text: str) -> str | None:
     text = text.strip()
     if grader == "math":
         return _unread_expression(text)
+    if grader == "drgrpo":
+        return _unread_published(text)
     known = {"aime": _aime_value, "boxed_integer": read_integer, "gsm8k": _gsm8k_gold}.get(grader)
     return None if known is None or known(text) is not None else "it is no number of this grader's"
+
+
+def _unread_published(text: str) -> str | None:
+    if len(text) > MAX_CHARS:
+        return f"it has more than {MAX_CHARS} characters"
+    if "####" in text:
+        return "these rules know no ####: give the number behind it alone"
+    return None if answer_of(text) is not None else "its box is not closed"
 
 
 def _unread_expression(text: str) -> str | None:
@@ -189,23 +210,42 @@ class _Cache:
                 self._verdicts.popitem(last=False)
 
 
-_cache = _Cache()
+_cache, _published = _Cache(), _Cache()
 
 
-def _grade_math(pairs: Sequence[tuple[str, str]], seconds: float) -> list[Verdict]:
+def _grade_math(pairs: Sequence[Pair], seconds: float) -> list[Verdict]:
     keys = [(gold.strip(), prediction.strip()) for gold, prediction in pairs]
     verdicts = {key: _known(key) for key in keys}
-    unknown = [key for key, verdict in verdicts.items() if verdict is None]
-    if unknown:
-        # Imported late: only this grader starts processes.
-        from srl_reward._math_pool import shared_pool
+    unknown = {
+        key: (plain(key[0]), plain(key[1])) for key, verdict in verdicts.items() if verdict is None
+    }
+    asked = _ask_children("math", unknown, seconds, _cache)
+    return [asked.get(key) or verdicts[key] or Verdict.UNPARSABLE for key in keys]
 
-        questions = [(plain(gold), plain(prediction)) for gold, prediction in unknown]
-        for key, answer in zip(unknown, shared_pool().ask_all(questions, seconds), strict=True):
-            verdicts[key] = Verdict(answer)
-            if verdicts[key] not in (Verdict.TIMEOUT, Verdict.CRASHED):
-                _cache.put(key, Verdict(answer))
-    return [verdicts[key] or Verdict.UNPARSABLE for key in keys]
+
+def _grade_published(pairs: Sequence[Pair], seconds: float) -> list[Verdict]:
+    """By Dr. GRPO's rules; an answer that is too long to be one is not asked about."""
+    known = {pair: _published.get(pair) for pair in pairs if max(map(len, pair)) <= MAX_CHARS}
+    unknown = {pair: pair for pair, verdict in known.items() if verdict is None}
+    asked = _ask_children("drgrpo", unknown, seconds, _published)
+    return [asked.get(pair) or known.get(pair) or Verdict.UNPARSABLE for pair in pairs]
+
+
+def _ask_children(
+    rules: str, questions: Mapping[Pair, Pair], seconds: float, cache: _Cache
+) -> dict[Pair, Verdict]:
+    """The verdict on each question, under its key, and in the cache where it may be kept."""
+    if not questions:
+        return {}
+    # Imported late: only these graders start processes.
+    from srl_reward._math_pool import shared_pool
+
+    answers = shared_pool().ask_all(list(questions.values()), seconds, rules)
+    found = dict(zip(questions, map(Verdict, answers), strict=True))
+    for key, verdict in found.items():
+        if verdict not in (Verdict.TIMEOUT, Verdict.CRASHED):
+            cache.put(key, verdict)
+    return found
 
 
 def _known(pair: tuple[str, str]) -> Verdict | None:

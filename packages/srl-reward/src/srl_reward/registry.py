@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from srl_reward.answer_reward import AnswerReward
+from srl_reward.answer_reward import AnswerReward, QuestionOnlyReward
 from srl_reward.custom import load_reward
 from srl_reward.format_reward import BoxedThinkReward, FormatReward, R1ZeroReward
 from srl_reward.reward import Reward
@@ -47,6 +47,7 @@ REWARDS: Mapping[str, RegisteredReward] = {
     "format": RegisteredReward(FormatReward, None),
     "boxed_think": RegisteredReward(BoxedThinkReward, "answer"),
     "r1_zero": RegisteredReward(R1ZeroReward, "answer"),
+    "question_only": RegisteredReward(QuestionOnlyReward, "answer"),
     "answer": RegisteredReward(AnswerReward, "answer"),
     "exact": RegisteredReward(AnswerReward, "answer", {"grader": "exact"}),
     "aime": RegisteredReward(AnswerReward, "answer", {"grader": "aime"}),

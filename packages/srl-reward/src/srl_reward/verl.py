@@ -31,7 +31,7 @@ def compute_score(
         solution_str: The response, without the prompt.
         ground_truth: The expert's step or the gold answer.
         extra_info: May hold `reward` (one of `srl_reward.REWARDS`, or your own as `module:name`),
-            `truncated` and `think_prefilled`.
+            `truncated` and `think_prefilled`, and a `grader` for rewards that bring none.
         reward: The reward for samples that name none, from verl's `reward_kwargs`.
         _: What else verl passes, as its reward router's address.
 
@@ -44,7 +44,8 @@ def compute_score(
     info = extra_info or {}
     name = str(info.get("reward") or reward or _for_source(data_source))
     flags = {flag: [bool(info[flag])] for flag in ("truncated", "think_prefilled") if flag in info}
-    (scored,) = _reward(name).score([solution_str], **{COLUMN: [ground_truth]}, **flags)
+    grader = {"grader": [info["grader"]]} if "grader" in info else {}
+    (scored,) = _reward(name).score([solution_str], **{COLUMN: [ground_truth]}, **flags, **grader)
     if scored is None:
         raise ValueError(
             f"ground_truth is {ground_truth!r}, expected what the reward {name!r} can compare with"

@@ -6,128 +6,31 @@ Beside the output stand its manifest, with the reasons of what was left out, and
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, model_validator
-
-from srl_data.command.config import Flag, Section
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.command.progress import track
 from srl_data.files import write_json
-from srl_data.manifest import Manifest, write_manifest
-from srl_data.records import OnError, Record, Unicode, write_records
-from srl_data.records import Text as NotBlank
+from srl_data.manifest import write_manifest
+from srl_data.records import write_records
 from srl_data.sources import RowSource
 from srl_data.splits import open_source
-from srl_data.stepify.cut import By, Cut, CutOptions, Text, cut_solution, own_steps
+from srl_data.stepify.config import StepifyConfig
+from srl_data.stepify.cut import Cut
+from srl_data.stepify.cutting import cut_all, numbered
 from srl_data.stepify.measures import Measures
+from srl_data.stepify.outcome import Outcome, SteppedSolution
 from srl_data.stepify.reasons import REASONS
 from srl_data.stepify.render import Refused
 from srl_data.stepify.solution_text import (
     PROBLEM_COLUMNS,
     SOLUTION_COLUMNS,
     Columns,
-    From,
     Given,
-    given_solutions,
 )
 
 COMMAND = "srl-data stepify"
-
-
-class SteppedSolution(Record):
-    """A problem and its solution in numbered steps, as `build` reads it."""
-
-    problem: NotBlank
-    solution: NotBlank
-    answer: Unicode | None = None
-
-
-class StepifyConfig(Section):
-    """Config of `srl-data stepify`."""
-
-    source: str
-    """A file (.json, .jsonl, .parquet), a folder saved by `datasets`, or a data set on the hub."""
-    output: Path | None = None
-    """Where the solutions in steps go; may be left out with --preview."""
-    revision: str | None = None
-    """Commit, branch or tag of a hub data set."""
-    field: str | None = None
-    """The column with the solution, or with a list of them. Default: solution, answer,
-    deepseek_attempt, response or output, the first that there is."""
-    problem_field: str | None = None
-    """The column with the problem. Default: problem, question, prompt or instruction."""
-    answer_field: str | None = None
-    """The column with the final answer. Default: what the solution's last box holds."""
-    by: By = "auto"
-    """What solutions are cut at. auto takes the author's headings, else paragraphs, lines,
-    sentences: the coarsest that give enough steps."""
-    cut_from: Annotated[From, Flag("from")] = "solution"
-    """What is cut: the solution without its thinking, or (an experiment) the thinking itself."""
-    corrections: bool = False
-    """Cut before self-corrections (Wait, Alternatively), an experiment for --from thinking."""
-    rows: bool = False
-    """Let rows of aligned LaTeX blocks be steps: the one exception to no cut inside LaTeX."""
-    min_chars: int | None = Field(default=None, ge=0)
-    """Shorter steps are joined to a neighbour. Default: 12 for text without headings, equations
-    aside; an author's own steps stay."""
-    max_chars: int | None = Field(default=None, ge=1)
-    """Longer steps are cut at finer boundaries, where they have any. Default: 1200 for text
-    without headings; an author's own steps stay."""
-    min_steps: int = Field(default=2, ge=2)
-    """Solutions with fewer steps are left out."""
-    max_steps: int = Field(default=100, ge=2)
-    """Solutions with more steps are left out."""
-    limit: int | None = Field(default=None, ge=1)
-    """Read only the first so many rows."""
-    preview: int = Field(default=0, ge=0)
-    """Show so many records as a model will see them; without --output nothing is written."""
-    seed: int = 42
-    """Decides which solutions the report compares."""
-    on_error: OnError = "fail"
-
-    @model_validator(mode="after")
-    def _lengths_in_order(self) -> "StepifyConfig":
-        if self.max_chars is not None and (self.min_chars or 0) > self.max_chars:
-            raise ValueError(f"min_chars {self.min_chars} exceeds max_chars {self.max_chars}")
-        if self.max_steps < self.min_steps:
-            raise ValueError(f"min_steps {self.min_steps} exceeds max_steps {self.max_steps}")
-        if self.output is None and not self.preview:
-            raise ValueError("give --output FILE, or --preview N to look without writing")
-        return self
-
-    def options(self) -> CutOptions:
-        """How a solution is cut."""
-        return CutOptions(
-            by=self.by,
-            min_chars=self.min_chars,
-            max_chars=self.max_chars,
-            min_steps=self.min_steps,
-            max_steps=self.max_steps,
-            corrections=self.corrections,
-            rows=self.rows,
-        )
-
-
-@dataclass
-class Outcome:
-    """What a run did, for the command to show."""
-
-    columns: Columns
-    measures: Measures
-    rows: int = 0
-    solutions: int = 0
-    excluded: dict[str, list[str]] = field(default_factory=dict)
-    """Ids of solutions that were left out, by reason."""
-    shown: list[SteppedSolution] = field(default_factory=list)
-    manifest: Manifest | None = None
-
-    def exclude(self, reason: str, name: str) -> None:
-        """Note a solution that was left out."""
-        self.excluded.setdefault(reason, []).append(name)
 
 
 def find_columns(config: StepifyConfig, source: RowSource) -> Columns:
@@ -168,49 +71,20 @@ def column(
     raise DataError(f"{config.source} has no column {missing} (--{flag}); its columns: {columns}")
 
 
-def name_of_solution(source: RowSource, row: int, part: int | None) -> str:
-    """The id of a solution: its file's name and its row, e.g. `train-00017`."""
-    stem = Path(source.origin.name).name.split(".")[0] or "row"
-    name = f"{stem}-{row:05d}"
-    return name if part is None else f"{name}.{part}"
-
-
-def cut_given(given: Given, options: CutOptions) -> Cut | Refused:
-    """A solution's steps by rule; GSM8K's lines are steps where they have no headings."""
-    if given.lines is None:
-        return cut_solution(given.text, options)
-    by_lines = options.by in ("auto", "lines") and options.min_chars is options.max_chars is None
-    if not by_lines or own_steps(Text(given.text, options)) is not None:
-        return cut_solution(given.text, options)
-    count = len(given.lines.steps)
-    if count > options.max_steps:
-        return Refused("too_many_steps")
-    return Cut("gsm8k", given.lines) if count >= options.min_steps else Refused("too_few_steps")
-
-
 def stepped(
     config: StepifyConfig, source: RowSource, outcome: Outcome
 ) -> Iterator[SteppedSolution]:
     """The records, in the source's order; what is left out is noted in `outcome`."""
-    options = config.options()
-    rows = source.read(config.on_error, lambda reason: outcome.exclude("malformed_row", reason))
-    for index, row in islice(rows, config.limit):
-        outcome.rows += 1
-        for part, given in enumerate(
-            given_solutions(row, outcome.columns, config.cut_from), start=1
-        ):
-            outcome.solutions += 1
-            several = isinstance(given, Given) and given.part is not None
-            name = name_of_solution(source, index, part if several else None)
-            cut = given if isinstance(given, Refused) else cut_given(given, options)
-            if isinstance(cut, Refused) or isinstance(given, Refused):
-                outcome.exclude(cut.reason if isinstance(cut, Refused) else "", name)
-                continue
-            outcome.measures.add(cut.rule, cut.rendered.steps)
-            record = record_of(name, index, given, cut)
-            if len(outcome.shown) < config.preview:
-                outcome.shown.append(record)
-            yield record
+    for each, cut in cut_all(config, numbered(config, source, outcome), outcome):
+        if isinstance(cut, Refused):
+            outcome.exclude(cut.reason, each.name)
+            continue
+        assert isinstance(each.given, Given), "only what is given is cut"
+        outcome.measures.add(cut.rule, cut.rendered.steps)
+        record = record_of(each.name, each.row, each.given, cut)
+        if len(outcome.shown) < config.preview:
+            outcome.shown.append(record)
+        yield record
 
 
 def record_of(name: str, row: int, given: Given, cut: Cut) -> SteppedSolution:
@@ -294,6 +168,8 @@ def nothing_left(config: StepifyConfig, outcome: Outcome) -> str:
         "too_many_steps": "raise --max-steps, or join short steps with --min-chars",
         "only_thinking": "cut the thinking with --from thinking",
         "no_thinking": "leave --from thinking out",
+        "teacher_failed": "see to the server and run it again: it goes on where it was",
+        "teacher_numbers": "try another --model",
     }.get(common, "choose another --field")
     return (
         f"none of the {outcome.solutions} solutions in column {outcome.columns.solution!r} of "

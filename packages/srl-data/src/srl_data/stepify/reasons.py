@@ -15,5 +15,11 @@ REASONS = {
     "answer_first": "the answer's box stands before the reasoning: only a last step is left",
     "empty_step": "a heading without text",
     "ambiguous_numbers": "its own lists cannot be told from the steps in any style",
+    "teacher_numbers": "the teacher's steps were not 1. **Title** …, 2. …, as many as asked",
+    "teacher_length": "the teacher's steps were much shorter or longer than the solution",
+    "teacher_answer": "the teacher's last step did not box the solution's answer",
+    "teacher_lost": "a number or formula of the solution's result was not in the teacher's steps",
+    "teacher_titles": "the teacher's titles were not one for each step",
+    "teacher_failed": "the teacher's server failed to the last attempt",
     "not_original": "the steps' texts, joined, would not be the original",
 }

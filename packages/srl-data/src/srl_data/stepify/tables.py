@@ -7,8 +7,8 @@ from rich.text import Text
 
 from srl_data.instances import step_instance
 from srl_data.prompts import get_template, with_roles
-from srl_data.stepify.command import Outcome, SteppedSolution
 from srl_data.stepify.measures import Measures, quartiles
+from srl_data.stepify.outcome import Outcome, SteppedSolution
 from srl_data.stepify.reasons import REASONS
 from srl_data.tables import new_console, new_table
 from srl_reward import split_steps
@@ -22,6 +22,8 @@ def print_outcome(outcome: Outcome, output: str | None) -> None:
     if outcome.excluded:
         console.print(left_out(outcome))
     console.print(measures_table(outcome.measures))
+    if outcome.asked:
+        console.print(f"The teacher was asked {outcome.asked} times.")
     for line in outcome.measures.warnings():
         console.print(Text(f"warning: {line}"), soft_wrap=True)
     for record in outcome.shown:

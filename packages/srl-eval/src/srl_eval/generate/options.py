@@ -4,7 +4,7 @@ Plain values, so that an engine can be started by whoever has them: `srl_eval`'s
 trainer's, or a script.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
@@ -31,14 +31,20 @@ class VllmOptions:
     """How vLLM runs a model in this process.
 
     `dtype` is vLLM's name of a precision, or "auto"; `gpu_memory_utilization` the share of the
-    GPU's memory that it takes; `tensor_parallel_size` the GPUs that the model is spread over;
-    `chunk_size` the completions of one call.
+    GPU's memory that it takes, on a CPU of the free memory that its cache may take;
+    `tensor_parallel_size` the GPUs that the model is spread over; `chunk_size` the completions of
+    one call; `max_model_len` the most tokens of prompt and completion together, None for the
+    model's window. `in_process` keeps the engine in the caller's process on GPUs too; `extra` are
+    further arguments of `vllm.LLM`.
     """
 
     dtype: str = "auto"
     chunk_size: int = 256
     gpu_memory_utilization: float = 0.9
     tensor_parallel_size: int = 1
+    max_model_len: int | None = None
+    in_process: bool = False
+    extra: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,13 +61,15 @@ class _CompletionReply(_Reply):
     usage: _Usage | None = None
 
 
-class _ServedModel(_Reply):
+class ServedModel(_Reply):
+    """A model that a server lists."""
+
     id: str
     max_model_len: int | None = None
 
 
 class _ModelsReply(_Reply):
-    data: list[_ServedModel]
+    data: list[ServedModel]
 
 
 def start_server(options: ServerOptions, decoder: Decoder | None = None) -> "ServerEngine":
@@ -82,21 +84,8 @@ def start_server(options: ServerOptions, decoder: Decoder | None = None) -> "Ser
         timeout=min(address.timeout, _FIRST_SECONDS),
         attempts=min(address.attempts, _FIRST_ATTEMPTS),
     )
-    try:
-        with Client(first) as client:
-            reply = client.call("/models")
-        served = _ModelsReply.model_validate(reply).data
-    except ServerError as error:
-        raise DataError(f"no server answers: {error}") from error
-    except ValidationError as error:
-        raise DataError(f"{options.base_url}/models: {short_reason(error)}; {_EXPECTED}") from error
-    found = next((each for each in served if each.id == options.model), None)
-    if found is None:
-        names = ", ".join(repr(each.id[:100]) for each in served[:10]) or "none"
-        raise DataError(
-            f"{options.base_url} does not serve {options.model!r} but {names}; "
-            "name it with --served-model"
-        )
+    served = served_models(first)
+    found = find_served(served, options.model, options.base_url)
     return ServerEngine(
         address,
         found.id,
@@ -105,6 +94,29 @@ def start_server(options: ServerOptions, decoder: Decoder | None = None) -> "Ser
         max_length=found.max_model_len,
         decoder=decoder,
     )
+
+
+def served_models(address: ServerAddress) -> list[ServedModel]:
+    """The models that a server lists; DataError where none answers, or without such a list."""
+    try:
+        with Client(address) as client:
+            reply = client.call("/models")
+        return _ModelsReply.model_validate(reply).data
+    except ServerError as error:
+        raise DataError(f"no server answers: {error}") from error
+    except ValidationError as error:
+        raise DataError(f"{address.base_url}/models: {short_reason(error)}; {_EXPECTED}") from error
+
+
+def find_served(served: Sequence[ServedModel], model: str, base_url: str) -> ServedModel:
+    """The model of that name; DataError naming those that there are."""
+    found = next((each for each in served if each.id == model), None)
+    if found is None:
+        names = ", ".join(repr(each.id[:100]) for each in served[:10]) or "none"
+        raise DataError(
+            f"{base_url} does not serve {model!r} but {names}; name it with --served-model"
+        )
+    return found
 
 
 def api_key() -> str | None:

@@ -1,67 +1,164 @@
 """The engine over vLLM in this process: token ids in and out, one seed per row.
 
 vLLM batches continuously, so a row's neighbours, and with them the last bits of its logits, are up
-to its scheduler: equal seeds give equal draws up to such near-ties. Its own defaults from a
-checkpoint's `generation_config` are switched off.
+to its scheduler: equal seeds give equal draws up to such near-ties. Prompts share their beginnings
+within a chunk and not beyond it, so that a chunk that is redone gives what it gave. A checkpoint's
+`generation_config` plays no part. min-p acts there before top-k and top-p, not after them. How it
+is set up is in `vllm_settings.py`.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srl_data.command.errors import ConfigError
+from srl_data.command.errors import CommandError, ConfigError, DataError
+from srl_eval.generate.architectures import load_config
 from srl_eval.generate.engine import ChunkedEngine, Prompt
 from srl_eval.generate.folders import ModelSource
 from srl_eval.generate.options import VllmOptions
 from srl_eval.generate.sampling import Completion, FinishReason, Sampling
 from srl_eval.generate.stop_text import ended
 from srl_eval.generate.text import Decoder
+from srl_eval.generate.vllm_host import (
+    EngineLog,
+    engine_log,
+    set_environment,
+    uncompiled,
+    untouched_process,
+)
+from srl_eval.generate.vllm_settings import (
+    INSTALL,
+    check_on_cpu,
+    check_versions,
+    cpu_arguments,
+    installed_version,
+    llm_arguments,
+    shape_of,
+)
 
 if TYPE_CHECKING:
     from vllm import LLM
-    from vllm.outputs import RequestOutput
+    from vllm.outputs import CompletionOutput, RequestOutput
 
 _SIGNED = 1 << 63
 
 
+class EngineError(CommandError):
+    """vLLM failed while it generated."""
+
+
+def is_installed() -> bool:
+    """Whether there is a vLLM of either build."""
+    return find_spec("vllm") is not None
+
+
 def require_vllm() -> None:
-    """ConfigError saying which extra gives vLLM, where it is not installed."""
-    if find_spec("vllm") is None:
-        raise ConfigError("backend vllm is not installed: `uv sync --extra vllm`, or --backend hf")
+    """ConfigError where vLLM is not installed, or does not go with torch and transformers."""
+    found = installed_version()
+    if not is_installed() or found is None:
+        raise ConfigError(f"backend vllm is not installed: {INSTALL}; or --backend hf")
+    others = {name: version(name) for name in ("torch", "transformers")}
+    check_versions({"vllm": found, **others})
 
 
 def start_vllm(
     source: ModelSource, options: VllmOptions, decoder: Decoder | None = None
 ) -> "VllmEngine":
-    """Load a model into vLLM."""
+    """Load a model into vLLM, on the GPUs, or on the CPU where there are none.
+
+    Raises ConfigError for options that it cannot follow, DataError for a model that it cannot run.
+    """
     require_vllm()
+    log = engine_log()
+    config = load_config(source, quantised=True)
+    shape = shape_of(source, config, options)
+    with log.catching(), untouched_process():
+        on_cpu = _is_cpu()
+        arguments = llm_arguments(source, options) | options.extra
+        if on_cpu:
+            check_on_cpu(source, shape, options, _head_sizes())
+            arguments |= cpu_arguments(shape, options, _free_memory())
+        set_environment(in_process=on_cpu or options.in_process)
+        llm = _load(source, arguments, log)
+    return VllmEngine(llm, options.chunk_size, decoder, log=log, on_cpu=on_cpu)
+
+
+def _is_cpu() -> bool:
+    """Whether vLLM runs on the CPU; ConfigError where its build finds nothing to run on."""
+    try:
+        from vllm.platforms import current_platform
+    except ImportError as error:
+        raise ConfigError(f"vLLM cannot be imported here ({error}): {INSTALL}") from error
+    if current_platform.is_unspecified():
+        raise ConfigError(f"vLLM finds no GPU, and this is not its build for CPU: {INSTALL}")
+    return bool(current_platform.is_cpu())
+
+
+def _head_sizes() -> list[int]:
+    from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
+
+    return list(CPUAttentionBackend.get_supported_head_sizes())
+
+
+def _free_memory() -> int:
+    """Bytes of memory that can be had without swapping."""
+    lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+    (kilobytes,) = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+    return int(kilobytes) << 10
+
+
+def _load(source: ModelSource, arguments: dict[str, object], log: EngineLog) -> "LLM":
     from vllm import LLM
 
-    llm = LLM(
-        model=source.name,
-        revision=source.revision,
-        download_dir=str(source.cache_dir) if source.cache_dir else None,
-        dtype=options.dtype,
-        trust_remote_code=False,
-        generation_config="vllm",
-        gpu_memory_utilization=options.gpu_memory_utilization,
-        tensor_parallel_size=options.tensor_parallel_size,
-        logprobs_mode="processed_logprobs",
-    )
-    return VllmEngine(llm, chunk_size=options.chunk_size, decoder=decoder)
+    log.take_logger()
+    try:
+        return LLM(**arguments)
+    except Exception as error:  # whatever a foreign model or a full GPU brings about
+        raise DataError(f"vLLM cannot run model {source.name!r}: {log.reason(error)}") from error
 
 
 class VllmEngine(ChunkedEngine):
     """Completions from a `vllm.LLM` made with `logprobs_mode="processed_logprobs"`."""
 
-    def __init__(self, llm: "LLM", chunk_size: int = 256, decoder: Decoder | None = None) -> None:
+    def __init__(
+        self,
+        llm: "LLM",
+        chunk_size: int = 256,
+        decoder: Decoder | None = None,
+        *,
+        log: EngineLog | None = None,
+        on_cpu: bool = False,
+    ) -> None:
         super().__init__(chunk_size, decoder)
         self.llm = llm
+        self.on_cpu = on_cpu
+        self._log = log
 
     @property
     def max_length(self) -> int | None:
         """vLLM's `max_model_len`, which may be below the model's own window."""
         return int(self.llm.llm_engine.model_config.max_model_len)
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Around every call into vLLM: the process stays as it is, errors become one line."""
+        try:
+            with untouched_process(), uncompiled() if self.on_cpu else nullcontext():
+                yield
+        except CommandError:
+            raise
+        except Exception as error:
+            reason = self._log.reason(error) if self._log else str(error)
+            raise EngineError(f"vLLM failed: {reason}") from error
+
+    def close(self) -> None:
+        """End the engine and free its memory; it is not used again."""
+        with self.inside():
+            self.llm.llm_engine.engine_core.shutdown()
 
     def run_chunk(
         self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
@@ -79,6 +176,7 @@ class VllmEngine(ChunkedEngine):
                 seed=seed % _SIGNED,
                 stop_token_ids=list(sampling.stop_token_ids),
                 stop=list(sampling.stop) or None,
+                include_stop_str_in_output=True,
                 ignore_eos=True,
                 logprobs=0,
                 detokenize=bool(sampling.stop),
@@ -87,15 +185,48 @@ class VllmEngine(ChunkedEngine):
             for seed in seeds
         ]
         requests = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
-        outputs = self.llm.generate(requests, params, use_tqdm=False)
+        with self.inside():
+            self.llm.reset_prefix_cache()  # a chunk's last bits depend on nothing before it
+            outputs = self.llm.generate(requests, params, use_tqdm=False)
         return [self._completion(output, sampling) for output in outputs]
 
     def _completion(self, output: "RequestOutput", sampling: Sampling) -> Completion:
+        """One row, cut after its end by the rule of all engines.
+
+        Raises FloatingPointError where the model's numbers are not finite, EngineError for a row
+        that ended before its time.
+        """
         (best,) = output.outputs
         tokens = tuple(int(token) for token in best.token_ids)
+        steps = zip(tokens, best.logprobs, strict=True)
+        logprobs = [float(step[token].logprob) for token, step in steps]
+        _check_finite(logprobs)
         end, text = ended(tokens, sampling, self.decoder)
-        tokens = tokens[:end]
+        if end is None and len(tokens) < sampling.max_new_tokens:
+            text = _ended_by_text(best, len(tokens), sampling)
+            end = len(tokens)
         reason: FinishReason = "length" if end is None else "stop"
-        steps = zip(tokens, best.logprobs[: len(tokens)], strict=True)
-        logprobs = tuple(float(step[token].logprob) for token, step in steps)
-        return Completion(tokens, logprobs, reason, self.weights_version, text)
+        return Completion(tokens[:end], tuple(logprobs[:end]), reason, self.weights_version, text)
+
+
+def _check_finite(logprobs: Sequence[float]) -> None:
+    """FloatingPointError for the first log-probability that is no number."""
+    for place, value in enumerate(logprobs):
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"the model gave a log-probability of {value} at new token {place}: "
+                "its weights or activations are not finite"
+            )
+
+
+def _ended_by_text(best: "CompletionOutput", length: int, sampling: Sampling) -> str:
+    """The stop string that vLLM found and we did not: it decodes token by token.
+
+    EngineError where it is none.
+    """
+    if isinstance(best.stop_reason, str) and best.stop_reason in sampling.stop:
+        return best.stop_reason
+    raise EngineError(
+        f"vLLM ended a completion ({best.finish_reason!r}, {best.stop_reason!r}) after {length} of "
+        f"{sampling.max_new_tokens} tokens, at none of the stop tokens and strings"
+    )

@@ -12,7 +12,10 @@ from srl_data.command.config import Section
 from srl_reward import REWARDS
 from srl_reward.registry import unknown_reward
 
-OPTIONS = ("metric", "max_chars", "autojunk", "strip_number", "grader")
+OPTIONS = (
+    *("metric", "max_chars", "autojunk", "strip_number", "grader"),
+    *("format_weight", "answer_weight"),
+)
 """Fields that are constructor arguments of rewards, by the same names."""
 
 
@@ -27,8 +30,9 @@ class RewardSection(Section):
     reward: Annotated[tuple[str, ...], BeforeValidator(one_as_several), Field(min_length=1)] = (
         "step",
     )
-    """step, format, boxed_think, r1_zero, answer, exact, aime, gsm8k, math; or your own function as
-    module:name or file.py:name. --reward again for another: their weighted sum is trained on."""
+    """step, format, boxed_think, r1_zero, question_only, answer, exact, aime, gsm8k, math; or your
+    own function as module:name or file.py:name. --reward again for another: their weighted sum is
+    trained on."""
     reward_weights: Annotated[tuple[float, ...], BeforeValidator(one_as_several)] = ()
     """Weight of each --reward, in their order (--reward-weights again for the next); default 1."""
     metric: Literal["ratio", "indel", "levenshtein", "token_set"] = "ratio"
@@ -39,8 +43,13 @@ class RewardSection(Section):
     """difflib's popularity heuristic, which distorts steps of 200 characters and more."""
     strip_number: bool = True
     """Compare steps without their leading numbers."""
-    grader: Literal["exact", "aime", "boxed_integer", "gsm8k", "math"] | None = None
-    """How answer and r1_zero compare; default each record's own for answer, exact for r1_zero."""
+    grader: Literal["exact", "aime", "boxed_integer", "gsm8k", "math", "drgrpo"] | None = None
+    """How answer, question_only and r1_zero compare; default each record's own, else math. drgrpo
+    is Dr. GRPO's published rules, of form too."""
+    format_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """What r1_zero gives for the form."""
+    answer_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    """What r1_zero gives for a right answer in good form."""
 
     @property
     def weights(self) -> tuple[float, ...]:

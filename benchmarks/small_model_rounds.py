@@ -115,12 +115,11 @@ def figure(name: str, value: float) -> str:
 def page(work: Path) -> str:
     """The page with commands and figures."""
     (row,) = map(json.loads, (work / "ei/metrics.jsonl").read_text().splitlines())
-    chunks = len(list(RunDirectory(work / "ei").samples(1).glob("*.zst")))
     before = json.loads((work / "stopped.json").read_text())
     heads = [f"head -n {count} GSM8K/{name} > gsm8k/{name}" for name, count in TAKEN.items()]
     stopped = (
-        f"Stopped by SIGTERM inside the round, when {before} of its {chunks} chunks of 32 answers "
-        "were on disk (those of the evaluation after it among them), then resumed: those were read."
+        f"Stopped by SIGTERM inside the round, when {before} of its 4 chunks of 32 answers without "
+        "a hint were on disk, then resumed: those were read and not asked for again."
     )
     made = (
         "`python benchmarks/small_model_rounds.py`: SmolLM2-135M-Instruct, de-quantised from Q4_1 "
@@ -128,12 +127,17 @@ def page(work: Path) -> str:
         f"{processor()}, one thread, float32, torch {version('torch')}, transformers "
         f"{version('transformers')}."
     )
+    meaning = (
+        "What is shown is that a round runs, stops and resumes with a real model, not that it "
+        "learns: one of the 32 questions is answered right, by chance as its text shows, and the "
+        "others that are kept repeat the hint."
+    )
     figures = [f"| {words} | {figure(name, row[name])} |" for name, words in ROWS.items()]
     title = "# A small pretrained model: one round of expert iteration"
-    shown = ["```bash", MODEL, *heads, ROUND, "```"]
+    shown = ["```bash", MODEL, *heads, "```", "", "```text", ROUND, "```"]
     template = ["The template `short.txt`:", "", "```text", TEMPLATE.strip(), "```", ""]
     reward = ["The reward `last_number.py`:", "", "```python", REWARD.strip(), "```"]
-    table = ["| of the round | |", "|---|--:|", *figures, ""]
+    table = ["| of the round | |", "|---|--:|", *figures, "", meaning, ""]
     return "\n".join([title, "", made, "", *shown, "", *template, *reward, "", stopped, "", *table])
 
 

@@ -125,11 +125,14 @@ def taught(call, model: Path, out: str, step: int, *flags) -> Path:
     return Path(f"taught_{step}/final")
 
 
-def test_a_round_is_supervised_fine_tuning_on_what_it_kept(expert, call, start, tmp_path):
-    code, _, err = expert("--model", start, "--optimizer-state", "fresh", model=None, rollout=ENDS)
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_a_round_is_supervised_fine_tuning_on_what_it_kept(expert, call, start, tmp_path, stage):
+    zero = ("--zero-stage", stage)
+    flags = ("--model", start, "--optimizer-state", "fresh", *zero)
+    code, _, err = expert(*flags, model=None, rollout=ENDS)
     assert code == 0, err
-    assert same(tmp_path / "out/ei_step_1", taught(call, start, "out", 1))
-    assert same(tmp_path / "out/final", taught(call, tmp_path / "out/ei_step_1", "out", 2))
+    assert same(tmp_path / "out/ei_step_1", taught(call, start, "out", 1, *zero))
+    assert same(tmp_path / "out/final", taught(call, tmp_path / "out/ei_step_1", "out", 2, *zero))
     (first, _) = rows(tmp_path / "out")
     losses = [row["train/loss"] for row in rows(Path("taught_1"))]
     assert first["ei/sft_steps"] == len(losses)
@@ -144,13 +147,16 @@ def test_the_optimizer_s_state_is_carried_where_it_is_not_asked_to_be_fresh(
     assert not same(tmp_path / "out/final", taught(call, tmp_path / "out/ei_step_1", "out", 2))
 
 
-@pytest.mark.parametrize("stage", [0, 2, 3])
-def test_a_round_from_the_base_forgets_the_rounds_before(expert, call, start, tmp_path, stage):
-    flags = ("--model", start, "--start-from", "base", "--zero-stage", stage)
-    code, _, err = expert(*flags, model=None, rollout=ENDS)
+@pytest.mark.parametrize(("stage", "dtype"), [(0, "float32"), (3, "float32"), (1, "bfloat16")])
+def test_a_round_from_the_base_forgets_the_rounds_before(
+    expert, call, start, tmp_path, stage, dtype
+):
+    engine = ("--zero-stage", stage, "--dtype", dtype)
+    code, _, err = expert(
+        "--model", start, "--start-from", "base", *engine, model=None, rollout=ENDS
+    )
     assert code == 0, err
-    zero = ("--zero-stage", stage)
-    assert same(tmp_path / "out/final", taught(call, start, "out", 2, *zero))
+    assert same(tmp_path / "out/final", taught(call, start, "out", 2, *engine))
     assert not same(tmp_path / "out/ei_step_1", tmp_path / "out/final")
 
 

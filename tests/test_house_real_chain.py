@@ -1,7 +1,7 @@
 """From a pretrained model that does not know the format to one that learns from its own steps.
 
 SmolLM2-135M-Instruct, de-quantised from Q4_1, on problems of GSM8K (of our own, in its form, where
-`SRL_TEST_DATA` is not set): lines as numbered steps → `sft` on the format → `final/` → `train`. A
+`SRL_TEST_DATA` is not set): `stepify`, `build`, `sft` on the format → `final/` → `train`. A
 handful of steps; what sixty give is in docs/benchmarks/small-model.md.
 """
 
@@ -19,7 +19,8 @@ import pytest
 pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 
 CHAIN = """\
-srl-data build s1k --source problems.jsonl --steps gsm8k --field answer --targets all \
+srl-data stepify --source problems.jsonl --output solutions.jsonl
+srl-data build s1k --source solutions.jsonl --field solution --targets all \
 --val-size 20 --output steps.jsonl
 srl-grpo sft --model {model} --data steps.jsonl --max-seq-len 230 --batch-size 2 \
 --gradient-accumulation-steps 1 --num-steps 6 --lr 2e-4 --val-data steps.val.jsonl --eval-limit 5 \

@@ -1,6 +1,8 @@
 """`srl-data stepify`: columns, reasons, thinking, GSM8K's lines, the report and the preview."""
 
 import json
+import os
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,29 @@ def test_the_lines_of_gsm8k_are_its_steps(tmp_path: Path) -> None:
     )
     assert found["answer"] == "4"
     assert found["meta"]["cut_by"] == "gsm8k"  # type: ignore[index]
+
+
+def test_gsm8k_comes_out_as_build_numbers_it(tmp_path: Path) -> None:
+    data = os.environ.get("SRL_TEST_DATA")
+    text = "He has 2*3=<<2*3=6>>6 cards.\nHe loses 2, so 6-2=<<6-2=4>>4 are left.\n#### 4"
+    source = tmp_path / "train.jsonl"
+    source.write_text(json.dumps({"question": "How many?", "answer": text}) + "\n", "utf-8")
+    if data is not None:
+        with Path(data, "gsm8k", "train.jsonl").open(encoding="utf-8") as lines:
+            source.write_text("".join(islice(lines, 300)), "utf-8")
+    steps = tmp_path / "steps.jsonl"
+    stepify(StepifyConfig(source=str(source), output=steps))
+    built = {}
+    for name, config in {
+        "stepify": {"source": str(steps), "field": "solution"},
+        "build": {"source": str(source), "field": "answer", "steps": "gsm8k"},
+    }.items():
+        output = tmp_path / f"{name}.jsonl"
+        build(BuildConfig(**config, output=output, val_size=0, targets="all"))
+        records = read_records(output, SrlInstance)
+        built[name] = [(each.problem, each.target_step, each.meta["answer"]) for each in records]
+    assert built["stepify"] == built["build"]
+    assert len(built["build"]) >= 3
 
 
 def test_headings_win_over_the_lines_of_gsm8k(tmp_path: Path) -> None:

@@ -159,3 +159,12 @@ def test_a_row_that_ends_for_no_reason_is_an_error() -> None:
 def test_numbers_that_are_not_finite_are_an_error(bad: float) -> None:
     with pytest.raises(FloatingPointError, match="at new token 1"):
         complete(row([5, 6], [-1.0, bad]), Sampling(2))
+
+
+def test_a_temperature_that_vllm_would_change_is_refused() -> None:
+    llm = SimpleNamespace(llm_engine=SimpleNamespace(model_config=SimpleNamespace(max_model_len=9)))
+    engine = VllmEngine(llm)  # type: ignore[arg-type]
+    for fine in (0.0, 0.01, 1.0):
+        engine.check([[1]], Sampling(2, temperature=fine))
+    with pytest.raises(ConfigError, match=r"temperature 0.005 is below what vLLM samples at"):
+        engine.check([[1]], Sampling(2, temperature=0.005))

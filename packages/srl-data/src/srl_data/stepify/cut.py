@@ -37,6 +37,8 @@ from srl_reward import NonConforming, parse_solution, strip_step_number
 By = Literal["auto", "headings", "paragraphs", "lines", "sentences"]
 PROSE_LEAST, PROSE_MOST = 12, 1200
 """Characters of a step that is no author's own, by default."""
+ENOUGH = 3
+"""Steps from which no finer boundaries are looked for in text without headings."""
 PART_TEXT = 300
 """Characters of a part's heading and what follows it that belong to the part's first step."""
 OWN_NUMBER = re.compile(r"^1\.\s", re.MULTILINE)
@@ -199,25 +201,32 @@ def ordinal_starts(source: Text) -> list[int] | None:
     behind = places[bisect_right(places, first) :]
     later = list(units.openings(text, behind, units.STARTS_LATER))
     parts = len(source.places("paragraphs")) + 1
-    if not later or 2 * (len(later) + 1) < parts:
+    ordered = any(True for _ in units.openings(text, later, units.STARTS_ORDERED))
+    if not ordered or 2 * (len(later) + 1) < parts:
         return None
     return [start, *later]
 
 
 def prose_steps(source: Text) -> tuple[str, list[Piece]]:
     """The steps of a text without headings: by the coarsest boundaries that give enough."""
-    by = source.options.by
-    levels = list(LEVELS) if by in ("auto", "headings") else [by]
-    pieces: list[Piece] = []
-    for level in levels:
-        pieces = pieces_at(source, level)
-        if len(end_with_box(source.text, pieces)) >= max(source.options.min_steps, 2):
-            return level, pieces
-    return levels[-1], pieces
+    options, by = source.options, source.options.by
+    if by not in ("auto", "headings"):
+        return by, pieces_at(source, by, shorter=True)
+    found: dict[str, list[Piece]] = {}
+    for enough in (max(options.min_steps, ENOUGH), options.min_steps):
+        for level in LEVELS:
+            if level not in found:
+                found[level] = pieces_at(source, level)
+            if len(end_with_box(source.text, found[level])) >= enough:
+                return level, found[level]
+    return level, pieces_at(source, level, shorter=True)
 
 
-def pieces_at(source: Text, level: str) -> list[Piece]:
-    """Pieces by the boundaries of a level, fitted to the lengths asked for."""
+def pieces_at(source: Text, level: str, *, shorter: bool = False) -> list[Piece]:
+    """Pieces by the boundaries of a level, fitted to the lengths asked for.
+
+    With `shorter` the usual least length gives way where it leaves too few steps.
+    """
     text, options, start = source.text, source.options, beginning(source.text)
     places = source.within(level, start, len(text))
     fixed: frozenset[int] = frozenset()
@@ -231,7 +240,7 @@ def pieces_at(source: Text, level: str) -> list[Piece]:
     if options.min_chars is not None:
         return join_short(text, parts, options.min_chars)
     least, pieces = PROSE_LEAST, join_short(text, parts, PROSE_LEAST, equations=True)
-    while least and len(pieces) < len(parts) and len(pieces) < max(options.min_steps, 2):
+    while shorter and least and len(pieces) < min(options.min_steps, len(parts)):
         least //= 2  # a short solution of short steps
         pieces = join_short(text, parts, least, equations=True)
     return pieces

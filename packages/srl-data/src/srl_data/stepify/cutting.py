@@ -7,8 +7,10 @@ from pathlib import Path
 
 from srl_data.sources import RowSource
 from srl_data.stepify.config import StepifyConfig
-from srl_data.stepify.cut import Cut, CutOptions, Text, cut_solution, own_steps
+from srl_data.stepify.cut import Cut, CutOptions, cut_solution
+from srl_data.stepify.headings import chosen_family
 from srl_data.stepify.outcome import Outcome
+from srl_data.stepify.protected import Protected, protected_spans
 from srl_data.stepify.render import Refused
 from srl_data.stepify.solution_text import Given, given_solutions
 
@@ -25,12 +27,19 @@ def cut_given(given: Given, options: CutOptions) -> Cut | Refused:
     if given.lines is None:
         return cut_solution(given.text, options)
     by_lines = options.by in ("auto", "lines") and options.min_chars is options.max_chars is None
-    if not by_lines or own_steps(Text(given.text, options)) is not None:
+    if not by_lines or has_longer_steps(given.text, len(given.lines.steps) - 1):
         return cut_solution(given.text, options)
     count = len(given.lines.steps)
     if count > options.max_steps:
         return Refused("too_many_steps")
     return Cut("gsm8k", given.lines) if count >= options.min_steps else Refused("too_few_steps")
+
+
+def has_longer_steps(text: str, lines: int) -> bool:
+    """Whether an author numbered the steps of so many lines, some of more than one line."""
+    family = chosen_family(text, Protected(protected_spans(text)))
+    numbered_by_author = family is not None and family.headings[0].number is not None
+    return numbered_by_author and family is not None and len(family.headings) < lines
 
 
 @dataclass(frozen=True)

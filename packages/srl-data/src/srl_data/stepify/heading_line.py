@@ -39,14 +39,15 @@ _N = r"\d{1,3}(?!\d)"
 _AFTER = r"(?=[\s*_}<$\\\"“(]|[^\W\d_]|$)"
 
 MARKUP = re.compile(
-    rf"(?P<indent>[ \t\u3000]*)(?P<bullet>[-*+•·▪►–][ \t]+)?(?P<hash>\#{{1,6}}[ \t]*)?"
+    rf"(?P<indent>[ \t\u3000]*)(?P<bullet>[-*+•·▪►–][ \t]+)?"
+    rf"(?P<hash>\#{{1,6}}(?:[ \t]+|(?=[^\s\d\#]))|\#{{2,6}}(?=\d))?"
     rf"(?P<open>(?:{_OPENERS}){{0,2}})[ \t]*(?P<emoji>[^\w\s\x00-\x7f]{{1,3}}[ \t]+)?"
 )
 LABEL = re.compile(
     rf"""
-      (?P<word>{STEP_WORDS}|{PART_WORDS})
+      (?:[(（\[【][ \t]*)?(?P<word>{STEP_WORDS}|{PART_WORDS})
       [ \t]*(?:n[°º.]|no\.|[\#№(\[（:])?[ \t]*
-      (?P<wn>{_N}|{_CHINESE_NUMBER}|(?:{_CARDINAL}|{_ROMAN}|[a-l])\b){_OF}[)\]）]?
+      (?P<wn>{_N}|{_CHINESE_NUMBER}|(?:{_CARDINAL}|{_ROMAN}|[a-l])\b){_OF}[)\]）】]?
     | 第[ \t]*(?P<dn>{_N}|{_CHINESE_NUMBER})[ \t]*(?P<dw>步骤|步驟|步|阶段|階段|部分|ステップ|段階)
     | 제?[ \t]*(?P<kn>{_N})[ \t]*(?P<kw>단계|(?<!제)步)
     | (?P<sn>{_N})(?:\.|st|nd|rd|th|º|ª|er|e|ème|-й|-ий|번째)?[ \t]*(?P<sw>{STEP_WORDS})\b
@@ -55,7 +56,8 @@ LABEL = re.compile(
       [ \t]*[)）\]】〕］]
     | (?P<cn>[①-⑳⑴-⒇⒈-⒛❶-❿➀-➓㈠-㈩㊀-㊉Ⅰ-Ⅻⅰ-ⅻ])[.、．:：)]?
     | (?P<en>\d)\ufe0f?\u20e3
-    | (?P<n>{_N})(?P<nd>[.)、．）:：。]|[°º]\)?|[ \t]+[-–—](?=[ \t]+[^\W\d]{{2}}))(?![\d=])
+    | (?P<n>{_N})(?P<nd>[.)、．）:：。]|[°º]\)?|/(?=[ \t])|
+      [ \t]+[-–—](?=[ \t]+[^\W\d]{{2}}))(?![\d=])
     | \#[ \t]?(?P<hn>{_N})(?P<hd>[.):：]?)(?!\w)
     | (?P<r>{_ROMAN})(?P<rd>[.)、．:：）]){_AFTER}
     | (?P<z>{_CHINESE_NUMBER})(?P<zd>[、．.:：，)）])
@@ -66,6 +68,7 @@ LABEL = re.compile(
 SEPARATOR = re.compile(r"[ \t]*(?:[:：.)\]】>、，,．。]|[-–—]{1,2}(?=\s))?[ \t]*")
 UNNUMBERED = re.compile(
     r"(?P<indent>[ \t]*)(?:(?P<hash>\#{1,6})[ \t]+(?P<htitle>[^\n]+)"
+    r"|\\(?:sub)*section\*?\{(?P<stitle>[^{}\n]{1,100})\}"
     r"|(?P<bold>\*\*|__)(?P<btitle>[^\n*_]{1,100})(?P=bold)"
     r"|(?P<bullet>[-*+•▪])[ \t]+(?=\S)|\\item\b[ \t]*|(?P<tag><step>|<li>)[ \t]*)"
 )
@@ -169,7 +172,10 @@ def read(
     style = (kind, hashes, openers.lower(), bool(markup["bullet"]), len(markup["indent"]) > 1)
     title, body = title_of(text, end, close if not closed else None, hashes)
     if kind[0] == "word" and strength == PART:
-        title, body = whole_label(start, markup.end(), title, body)
+        named = (markup.end(), label.end()) if closed else None
+        while named and text[body - 1] in " \t":
+            body -= 1  # stays between title and text
+        title, body = whole_label(start, markup.end(), title or named, body)
     level = ("marked", hashes) if hashes else ("bold", openers) if openers else ()
     return Heading(start, style, value, strength, body, title, inline, level, bold_title)
 
@@ -321,6 +327,9 @@ def unnumbered_at(text: str, start: int) -> Heading | None:
     if match is None:
         return None
     indented = len(match["indent"]) > 1
+    if match["stitle"]:
+        title = trimmed(text, match.start("stitle"), match.end("stitle"))
+        return Heading(start, ("section",), None, PLAIN, match.end(), title, level=("section",))
     if match["hash"]:
         level = len(match["hash"])
         title = trimmed(text, match.start("htitle"), match.end("htitle"), " \t\r#*")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from srl_data.stepify.protected import Protected
-from srl_data.stepify.vocabulary import ABBREVIATIONS, CORRECTIONS, FIRST, LAST, NEXT
+from srl_data.stepify.vocabulary import ABBREVIATIONS, CORRECTIONS, FIRST, LAST, NEXT, WEAK
 
 PARAGRAPH = re.compile(r"\n(?:[ \t\r\u3000]*\n)+[ \t]*")
 LINE = re.compile(r"\n[ \t]*(?=[^\s])")
@@ -27,6 +27,14 @@ RELATION = re.compile(
 )
 DISPLAY = re.compile(r"\$\$|\\\[|\\begin\{")
 DISPLAY_END = re.compile(r"[.!?][\s}]*(?:\\\\)?\s*(?:\$\$|\\\]|\\end\{[^{}\n]{1,30}\})\Z")
+ASIDE = re.compile(r"\((?!(?:[ivx]+|[a-z])\))[a-z]{2,}")
+"""A remark in brackets, no number of a list."""
+LEADS_ON = re.compile(
+    r"\b(?:have|has|get|gets|obtain|obtains|is|are|that|by|and|or|where|then|thus|so|find|give|"
+    r"gives|yield|yields|as|to|of|with|for|since|because|let|if|when)\Z",
+    re.IGNORECASE,
+)
+"""Words after which a sentence goes on, be there a blank line."""
 WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}[,;]?[ \t]+[A-Za-z]{2,}")
 LONGEST_WORD, LONGEST_ROW = 24, 300
 
@@ -37,6 +45,7 @@ def pattern_of(words: str) -> re.Pattern[str]:
 
 
 STARTS_FIRST, STARTS_LATER = pattern_of(FIRST), pattern_of(f"{NEXT}|{LAST}")
+STARTS_ORDERED = pattern_of(f"(?!(?:{WEAK})\\b)(?:{NEXT}|{LAST})")
 STARTS_CORRECTION = pattern_of(CORRECTIONS)
 
 
@@ -50,6 +59,8 @@ def before(text: str, at: int) -> int:
 def continues(text: str, at: int) -> bool:
     """Whether what begins at `at` goes on with the sentence before it."""
     char = text[at : at + 1]
+    if char == "(":
+        return ASIDE.match(text, at) is not None
     return char.islower() or char in ",;.)]}%&=+" or (char == "-" and text[at + 1 : at + 2] != " ")
 
 
@@ -66,7 +77,9 @@ def paragraphs(text: str, protected: Protected) -> list[int]:
 def paragraph_ends(text: str, end: int, at: int) -> bool:
     """Whether the paragraph that ends at `end` is complete, and not going on at `at`."""
     last = text[before(text, end) - 1 : before(text, end)]
-    return not (last in ":：,，" or continues(text, at) or DISPLAY.match(text, at))
+    if last in ":：,，" or continues(text, at) or DISPLAY.match(text, at):
+        return False
+    return LEADS_ON.search(text, max(before(text, end) - 12, 0), before(text, end)) is None
 
 
 def lines(text: str, protected: Protected) -> list[int]:
@@ -76,7 +89,7 @@ def lines(text: str, protected: Protected) -> list[int]:
         places = [match.end() for match in LINE.finditer(text, start, end)]
         wrapped = is_wrapped(text, start, places)
         free = (at for at in places if not protected.inside(at))
-        found += [at for at in free if line_ends(text, at, wrapped=wrapped)]
+        found += [at for at in free if line_ends(text, at, protected, wrapped=wrapped)]
     return found
 
 
@@ -94,12 +107,15 @@ def is_wrapped(text: str, start: int, places: Sequence[int]) -> bool:
     )
 
 
-def line_ends(text: str, at: int, *, wrapped: bool) -> bool:
+def line_ends(text: str, at: int, protected: Protected, *, wrapped: bool) -> bool:
     """Whether the line before `at` is complete, and not going on there."""
     end = before(text, at)
     last = text[end - 1 : end]
-    if last in ":：,，" or DISPLAY.match(text, at) or not last:
+    if last in ":：,，" or not last:
         return False
+    if DISPLAY.match(text, at):  # rows of a derivation, each a display
+        before_it = protected.span_ending(end)
+        return before_it is not None and DISPLAY.match(text, before_it[0]) is not None
     if is_row(text, at) and is_row(text, text.rfind("\n", max(end - LONGEST_ROW, 0), end) + 1):
         return True
     return not continues(text, at) and (not wrapped or last in ENDED)

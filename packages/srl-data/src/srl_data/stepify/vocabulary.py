@@ -112,6 +112,9 @@ NEXT = (
 )
 """How a later one begins."""
 
+WEAK = "then|now|dann|nun|dan|nu|entonces|então|pak"
+"""Those of them that any sentence may begin with."""
+
 LAST = (
     r"finally|lastly|last|at last|in the end|"
     r"to finish|schließlich|abschließend|zum [Ss]chluss|"

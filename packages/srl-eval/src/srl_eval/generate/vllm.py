@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from vllm.outputs import CompletionOutput, RequestOutput
 
 _SIGNED = 1 << 63
+_COLDEST = 0.01
+"""vLLM raises lower temperatures to it, with a warning in its log."""
 
 
 class EngineError(CommandError):
@@ -142,6 +144,15 @@ class VllmEngine(ChunkedEngine):
     def max_length(self) -> int | None:
         """vLLM's `max_model_len`, which may be below the model's own window."""
         return int(self.llm.llm_engine.model_config.max_model_len)
+
+    def check(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
+        """As for every engine, and ConfigError for a temperature that vLLM would change."""
+        if 0.0 < sampling.temperature < _COLDEST:
+            raise ConfigError(
+                f"temperature {sampling.temperature} is below what vLLM samples at: expected 0 "
+                f"(greedy) or {_COLDEST} and above"
+            )
+        super().check(prompts, sampling)
 
     @contextmanager
     def inside(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ from srl_data.command.errors import CommandError
 from srl_eval.generate import Sampling, TransformersEngine
 from srl_grpo.config.algorithm import AlgorithmSection
 from srl_grpo.config.sections import EngineSection, OptimizerSection
-from srl_grpo.learner.agreement import LIMITS, limit_of
+from srl_grpo.learner.agreement import LIMITS, limit_of, unhealthy
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.model import cast_parameters
 from srl_grpo.learner.policy import Policy
@@ -97,6 +97,23 @@ def test_another_model_is_stopped_before_its_weights_change(tiny_model, world, f
 def test_the_limit_is_the_users(tiny_model, world, limit):
     metrics = sampled_and_trained(tiny_model(), tiny_model(seed=1), world, limit=limit)
     assert metrics["sampling/logprob_difference"] > 0.1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "p01", "p99", "told"),
+    [
+        (torch.float32, 0.9995, 1.0005, False),
+        (torch.float32, 0.998, 1.0, True),
+        (torch.float32, 1.0, 1.002, True),
+        (torch.bfloat16, 0.75, 1.35, False),
+        (torch.bfloat16, 0.69, 1.0, True),
+        (torch.bfloat16, 1.0, 1.41, True),
+    ],
+)
+def test_either_end_of_the_ratios_may_leave_their_healthy_range(dtype, p01, p99, told):
+    found = unhealthy({"sampling/ratio_p01": p01, "sampling/ratio_p99": p99}, dtype)
+    assert (found is not None) == told
+    assert unhealthy({}, dtype) is None  # nothing was compared
 
 
 def test_limits():

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rapidfuzz.distance import Levenshtein
@@ -145,6 +146,7 @@ WEIGHED: dict[str, Any] = {
         "metric": "levenshtein",
         "max_chars": 12,
     },
+    "algorithm": {"aggregation": "normalize_then_sum"},
 }
 """Two rewards of SRL instances."""
 
@@ -155,6 +157,7 @@ ANSWERED: dict[str, Any] = {
     "data": {"template": "question_only", "max_prompt_length": 96},
     "rollout": {"batch_size": 2, "group_size": 2, "max_new_tokens": 60, "stop": []},
     "reward": {"reward": "answer", "grader": "exact"},
+    "algorithm": {},
 }
 """The reward of an answer, whose records name a more lenient grader."""
 
@@ -399,6 +402,22 @@ def stream_rows(**errors: float) -> list[str]:
     )
 
 
+def trained_rows(runs: Runs) -> list[dict[str, Any]]:
+    """The records of the first batch of two rewards that were trained on."""
+    return [row for row in runs.weighed.records(1) if row["kept"]]
+
+
+def advantages_of(runs: Runs, step: float, form: float) -> list[float]:
+    """What normalising both rewards of groups of four and then their weighted sum gives."""
+    rows = trained_rows(runs)
+    total = np.zeros((len(rows) // 4, 4))
+    for name, weight in (("step", step), ("format", form)):
+        values = np.array([row["rewards"][name] for row in rows]).reshape(-1, 4)
+        centred = values - values.mean(axis=1, keepdims=True)
+        total += weight * centred / (values.std(axis=1, ddof=1, keepdims=True) + 1e-4)
+    return list(((total - total.mean()) / (total.std(ddof=1) + 1e-4)).flatten())
+
+
 def zero_reward(**options: float) -> R1ZeroReward:
     """The reward `r1_zero` as a run makes it."""
     (part,) = make_rewards(RewardSection(reward=("r1_zero",), **options)).parts
@@ -627,6 +646,10 @@ HELD: dict[str, Held] = {
         [row["reward"] for row in r.files.records(1)[:4]]
         != similarity(r, autojunk=True, strip_number=True),
         True,
+    ),
+    "algorithm.aggregation": lambda r: (
+        [row["advantage"] for row in trained_rows(r)],
+        pytest.approx(advantages_of(r, 0.5, 2.0)),
     ),
     "algorithm.loss": lambda r: (r.files.metrics[0]["loss"] != 0.0, True),
     "algorithm.use_base_kl": lambda _: (

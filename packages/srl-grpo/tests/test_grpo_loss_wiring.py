@@ -1,5 +1,6 @@
 """What a config's loss and its options become in a run, and which of them are refused."""
 
+import math
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -111,6 +112,20 @@ def test_the_samplers_weights_are_cut_or_count_nothing(
     assert corrected.metrics[0]["sampler_weight/mean"] == pytest.approx(weight, rel=1e-4)
     assert corrected.metrics[0]["sampler_weight/beyond"] == pytest.approx(1.0)
     assert plain.metrics[0]["sampling/ratio_p50"] == pytest.approx(0.970446, rel=1e-4)
+
+
+def test_a_ratio_that_leaves_its_healthy_range_is_told_once(watched, tmp_path, capsys) -> None:
+    tree = {**TINY, "num_steps": 2, "algorithm": {"max_logprob_difference": 0}}
+    for shift, told in ((0.0, 0), (0.0005, 0), (0.002, 1), (-0.002, 1)):
+        capsys.readouterr()
+        watched(tree, tmp_path / str(shift), shift=shift)
+        shown = capsys.readouterr().out
+        assert shown.count("a healthy run in float32 stays within 0.999 to 1.001") == told
+        if told:
+            ratio = f"{math.exp(-shift):.4g}"
+            assert "step 1: the trainer's over the sampler's probability" in shown
+            assert f"below {ratio}, another above {ratio};" in shown
+            assert "--sampler-cap 2" in shown
 
 
 def test_the_kl_term_is_the_estimator_of_the_config(watched, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 Field docstrings are the flags' help. What a loss computes is `srl_grpo.objective`'s.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
@@ -11,6 +12,7 @@ from srl_data.command.config import ConfigTree, Flag, Section
 from srl_grpo.config.losses import (
     CONSTANTS,
     PUBLISHED,
+    Aggregation,
     Baseline,
     Correction,
     Estimator,
@@ -90,6 +92,11 @@ class AlgorithmSection(Section):
     advantage_scale: Annotated[Scale, Flag(aliases=("scale-rewards",))] | None = None
     """What a reward less its baseline is divided by: the standard deviation of its group, that of
     all rewards of the batch, or nothing. Default none for dr_grpo, else group."""
+    aggregation: Annotated[Aggregation, Flag(aliases=("multi-objective-aggregation",))] = (
+        "sum_then_normalize"
+    )
+    """Several rewards are summed and their sum is normalised in its group, or each is normalised in
+    its group before they are summed, and the sum over the batch (GDPO)."""
     advantage_eps: Annotated[float, Field(gt=0)] = 1e-4
     """Added to that standard deviation of rewards."""
     ppo_steps: Positive = 1
@@ -236,6 +243,28 @@ class AlgorithmSection(Section):
                 f"{self.overlong_length}, of which it is the last part"
             )
         return self
+
+    def check_aggregation(self, rewards: Sequence[str]) -> None:
+        """ValueError where rewards that are each normalised would be too few, or not the whole."""
+        if self.aggregation == "sum_then_normalize":
+            return
+        asked = "algorithm.aggregation normalize_then_sum"
+        if len(rewards) < 2:
+            raise ValueError(
+                f"{asked} normalises each of several rewards, and {rewards[0]} is the only one; "
+                "give another --reward, or leave it out"
+            )
+        if self.compares_with == "none":
+            raise ValueError(
+                f"{asked} compares each reward with its group, and there is no baseline; leave it "
+                "out, or give --baseline group"
+            )
+        if self.kl_in_reward or self.overlong_buffer is not None:
+            flag = "--kl-in-reward" if self.kl_in_reward else "--overlong-buffer"
+            raise ValueError(
+                f"{asked} normalises the rewards alone, and what {flag} takes off their sum would "
+                "be lost; leave one of them out"
+            )
 
     @model_validator(mode="after")
     def _corrections_fit(self) -> "AlgorithmSection":

@@ -21,6 +21,7 @@ LossName = Literal[
     "no_baseline",
 ]
 Baseline = Literal["group", "none"]
+Aggregation = Literal["sum_then_normalize", "normalize_then_sum"]
 Scale = Literal["group", "batch", "none"]
 Estimator = Literal["k1", "k2", "k3"]
 Correction = Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]

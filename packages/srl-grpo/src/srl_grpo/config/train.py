@@ -144,6 +144,7 @@ class TrainConfig(SampledConfig):
                 f"rollout.group_size = {self.rollout.group_size}: a completion is compared with "
                 "the others of its prompt; give --group-size 2 or more, or --baseline none"
             )
+        self.algorithm.check_aggregation(self.reward.reward)
         longest, buffer = self.overlong_length, self.algorithm.overlong_buffer
         if buffer is not None and not buffer <= longest <= self.rollout.max_new_tokens:
             raise ValueError(

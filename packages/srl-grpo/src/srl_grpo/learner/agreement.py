@@ -21,6 +21,10 @@ DIFFERENCE = "sampling/logprob_difference"
 
 QUANTILES = {"p01": 0.01, "p50": 0.5, "p99": 0.99}
 
+HEALTHY = {torch.float32: (0.999, 1.001), torch.bfloat16: (0.7, 1.4)}
+"""Where all but a hundredth of a batch's ratios lie on either side in a healthy run: what rounding
+makes of `benchmarks/sampler_ratio.py`'s models, with room."""
+
 
 def difference_metrics(log_ratios_N: Tensor, shares_N: Tensor) -> dict[str, Tensor]:
     """How far the sampler's log-probabilities lie from the policy that sampled, as sums.
@@ -47,6 +51,24 @@ def ratio_metrics(log_ratios_N: Tensor) -> dict[str, float]:
         **dict(zip(QUANTILES, quantiles, strict=True)),
     }
     return {f"sampling/ratio_{name}": float(value) for name, value in found.items()}
+
+
+def unhealthy(metrics: dict[str, float], dtype: torch.dtype) -> str | None:
+    """What to say of a batch whose ratios leave `HEALTHY`; None of one whose ratios do not.
+
+    The batch is trained on all the same: it is `check_agreement` that stops a run.
+    """
+    low, high = HEALTHY.get(dtype, HEALTHY[torch.bfloat16])
+    ends = [metrics.get(f"sampling/ratio_{name}", 1.0) for name in ("p01", "p99")]
+    if low <= ends[0] and ends[1] <= high:
+        return None
+    name = str(dtype).removeprefix("torch.")
+    return (
+        f"the trainer's over the sampler's probability of a token: a hundredth of the tokens lies "
+        f"below {ends[0]:.4g}, another above {ends[1]:.4g}; a healthy run in {name} stays within "
+        f"{low:g} to {high:g}. --sampler-cap 2 weighs tokens back; docs/guides/losses.md says "
+        "more (said once)"
+    )
 
 
 def limit_of(option: float | None, dtype: torch.dtype) -> float:

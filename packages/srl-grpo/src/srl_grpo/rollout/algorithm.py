@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
+
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.learner.batch import Sample
 from srl_grpo.objective.advantage import Scale, group_advantages, has_signal
-from srl_grpo.rollout.groups import Group, rewards_of
+from srl_grpo.objective.decoupled import decoupled_advantages, has_decoupled_signal
+from srl_grpo.rollout.groups import Group, parts_of, rewards_of
 
 
 class Algorithm(Protocol):
@@ -63,6 +66,46 @@ class GroupRelative:
 
 
 @dataclass(frozen=True)
+class Decoupled:
+    """GDPO with dynamic sampling: each of several rewards is normalised within its group.
+
+    A group is left out where every reward is flat, each in its own unit, or where they cancel.
+    Source: arXiv 2601.05242.
+    """
+
+    weights: tuple[float, ...]
+    """Of each reward, in the order of the config."""
+    group_size: int = 4
+    eps_std: float = 1e-4
+    """See `has_decoupled_signal`."""
+    advantage_eps: float = 1e-4
+    """See `decoupled_advantages`."""
+    scale: Scale = "group"
+    """See `decoupled_advantages`."""
+
+    def usable(self, groups: Sequence[Group]) -> list[bool]:
+        """Groups in which some reward differs and the rewards do not cancel."""
+        if not groups:
+            return []
+        parts_KBG, weights_K = parts_of(groups), self._weights()
+        usable_B = has_decoupled_signal(parts_KBG, weights_K, self.eps_std, self.scale)
+        found: list[bool] = usable_B.tolist()
+        return found
+
+    def advantages(self, groups: Sequence[Group]) -> list[list[float]]:
+        """See `decoupled_advantages`; the batch is these groups."""
+        if not groups:
+            return []
+        options = (self.advantage_eps, self.scale, self.eps_std)
+        advantages_BG = decoupled_advantages(parts_of(groups), self._weights(), *options)
+        found: list[list[float]] = advantages_BG.tolist()
+        return found
+
+    def _weights(self) -> torch.Tensor:
+        return torch.tensor(self.weights, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
 class NoBaseline:
     """REINFORCE: the reward is the advantage, every completion is trained on, also a single one."""
 
@@ -107,8 +150,10 @@ def algorithm_of(config: TrainConfig) -> Algorithm:
     size, options = config.rollout.group_size, config.algorithm
     found: Algorithm = NoBaseline(size)
     if options.compares_with == "group":
-        eps_std = config.rollout.eps_std
-        found = GroupRelative(size, eps_std, options.advantage_eps, options.scales_by)
+        common = (size, config.rollout.eps_std, options.advantage_eps, options.scales_by)
+        found = GroupRelative(*common)
+        if options.aggregation == "normalize_then_sum":
+            found = Decoupled(config.reward.weights, *common)
     return FinishedOnly(found) if options.mask_truncated_completions else found
 
 

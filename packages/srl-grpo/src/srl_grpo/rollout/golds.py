@@ -1,4 +1,4 @@
-"""Gold answers that the rewards cannot compare with, named before a run starts.
+"""Gold answers that rewards cannot compare with and graders that they do not ask, named first.
 
 No completion could be right by them: a run trained on such answers alone would be worth nothing.
 """
@@ -8,12 +8,16 @@ from collections.abc import Iterator, Sequence
 from srl_data.command.errors import DataError
 from srl_grpo.data.prompts import Note, TrainingPrompt
 from srl_grpo.rollout.rewards import Rewards
-from srl_reward import AnswerReward, R1ZeroReward
+from srl_reward import AnswerReward, BoxedThinkReward, R1ZeroReward, Reward
 from srl_reward.grading import Grader, unreadable
 
 
 def check_golds(prompts: Sequence[TrainingPrompt], rewards: Rewards, note: Note) -> None:
-    """A note that names the first gold answer that cannot be read; DataError where none can."""
+    """A note that names the first gold answer that cannot be read; DataError where none can.
+
+    Before it a note where records name other graders than the rewards'.
+    """
+    note_other_graders(prompts, rewards, note)
     found = list(unreadable_golds(prompts, rewards))
     if not found:
         return
@@ -24,6 +28,31 @@ def check_golds(prompts: Sequence[TrainingPrompt], rewards: Rewards, note: Note)
             "another --reward or --grader, or mend the data"
         )
     note(f"{share} cannot be read by their grader, so no completion is right; the first: {first}")
+
+
+def note_other_graders(prompts: Sequence[TrainingPrompt], rewards: Rewards, note: Note) -> None:
+    """A note where records name a grader and a reward compares by another, with the first of them.
+
+    The reward's goes before the record's: it was chosen for this run.
+    """
+    for part in rewards.parts:
+        used = grader_of(part.reward)
+        named = [p for p in prompts if p.columns.get("grader") not in (None, used)]
+        if used is None or not named:
+            continue
+        first = named[0]
+        note(
+            f"{len(named)} of {len(prompts)} records name another grader than the reward "
+            f"{part.spec!r}, which compares by {used!r}; the first: record {first.id!r}, "
+            f"{first.columns['grader']!r}"
+        )
+
+
+def grader_of(reward: Reward) -> Grader | None:
+    """The grader that a reward brings; None where it asks the records', or compares no answers."""
+    if isinstance(reward, BoxedThinkReward):
+        return "exact"
+    return reward.grader if isinstance(reward, AnswerReward | R1ZeroReward) else None
 
 
 def unreadable_golds(prompts: Sequence[TrainingPrompt], rewards: Rewards) -> Iterator[str]:

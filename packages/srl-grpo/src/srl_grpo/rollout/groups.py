@@ -114,6 +114,21 @@ def rewards_of(groups: Sequence[Group]) -> torch.Tensor:
     return torch.tensor([group.rewards for group in groups], dtype=torch.float64)
 
 
+def parts_of(groups: Sequence[Group]) -> torch.Tensor:
+    """The K rewards of B groups of G, unweighted and float64; NaN where one does not apply."""
+    rows = [
+        [[value_of(member, name) for member in group.members] for group in groups]
+        for name in groups[0].members[0].rewards
+    ]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def value_of(member: Scored, name: str) -> float:
+    """One reward of a completion; NaN where it does not apply."""
+    value = member.rewards[name]
+    return math.nan if value is None else float(value)
+
+
 def mean_spread(rewards_BG: torch.Tensor) -> float:
     """Mean over groups of their standard deviation (divisor G - 1); NaN for groups of one."""
     if rewards_BG.shape[1] < 2:

@@ -12,6 +12,7 @@ from pydantic import Field
 from srl_grpo.config.run import RunConfig
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.heldout.evaluation import HeldOut, Values
+from srl_grpo.learner.agreement import unhealthy
 from srl_grpo.learner.batch import Sample
 from srl_grpo.learner.finite import check_update
 from srl_grpo.learner.updater import Metrics, Updater
@@ -50,6 +51,8 @@ class RLStage:
     """What is subtracted from rewards before advantages."""
     reference: MovingReference | None = None
     """Of the KL term, in the loss or in the reward."""
+    warned: bool = False
+    """Whether the user knows that the sampler's probabilities are not the trainer's."""
 
     def step(self, session: Session[RunConfig], step: int) -> StepResult:
         """One batch, from drawing prompts to keeping what was written."""
@@ -96,6 +99,9 @@ class RLStage:
         with session.clock("update"):
             metrics = self.updater(samples, step, rate)
         check_update(metrics, step, session.saved_step)
+        if not self.warned and (told := unhealthy(metrics, session.engine.dtype)):
+            session.display.note(f"step {step + 1}: {told}")
+            self.warned = True
         with session.clock("sync"):
             self.source.rollout.sync_weights()
         return metrics

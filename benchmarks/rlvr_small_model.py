@@ -111,7 +111,7 @@ def table(lines: Sequence[dict[str, float]]) -> list[str]:
 def times(work: Path) -> list[str]:
     """What each command took."""
     lines = ["| command | CPU time | wall time | load of the machine |", "|---|--:|--:|--:|"]
-    for name in ROAD:
+    for name in ("train", "resume"):
         found = json.loads((work / f"{name}.time.json").read_text())
         cpu, wall = (f"{found[key] / 60:.1f} min" for key in ("cpu", "wall"))
         lines.append(f"| {name} | {cpu} | {wall} | {found['load']:.1f} |")
@@ -126,7 +126,7 @@ def page(work: Path, commands: Mapping[str, str]) -> str:
         f"tokens on GSM8K. {processor()}, one thread, float32, torch {version('torch')}, "
         f"transformers {version('transformers')}. The run was ended on the way and resumed."
     )
-    words = ["```bash", *commands.values(), "```"]
+    words = ["```text", *commands.values(), "```"]
     parts = [
         ["# Reinforcement learning on answers with a small pretrained model"],
         [intro],

@@ -179,10 +179,11 @@ def write_page(
         for folder in folders:
             text = (folder / "compare.md").read_text("utf-8")
             lines += [f"## {folder.name.removeprefix(mode + '.')}: {mode}", "", shifted(text)]
-    lines += ["## Commands of one seed", "", "```bash", *commands(arms, work, seeds[0]), "```"]
+    lines += ["## Commands of one seed", "", "```text", *commands(arms, work, seeds[0]), "```"]
     write_text(output, "\n".join(lines) + "\n")
 
 
 def shifted(text: str) -> str:
-    """A page as a part of another: without its heading."""
-    return text.partition("\n")[2].strip() + "\n"
+    """A page as a part of another: its tables and notes, without heading and lists of problems."""
+    lines = text.partition("\n")[2].strip().splitlines()
+    return "\n".join(line for line in lines if not line.startswith("- ")) + "\n"

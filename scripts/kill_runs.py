@@ -34,6 +34,18 @@ import os, signal, sys
 from pathlib import Path
 limit, count = int(sys.argv.pop(1)), [0]
 log = sys.argv.pop(1)
+if sys.argv[1] == "expert-iteration":
+    import srl_grpo.rollout.stored_engine as stored
+    from srl_eval.generate import TransformersEngine as Engine
+    def told(plain, line):
+        def call(*arguments, **keywords):
+            done = plain(*arguments, **keywords)
+            with open(log + ".chunks", "a") as file:
+                file.write(line(arguments) + chr(10))
+            return done
+        return call
+    stored.write_rollouts = told(stored.write_rollouts, lambda found: found[0].name)
+    Engine.run_chunk = told(Engine.run_chunk, lambda _: "generated")
 def hooked(plain):
     def call(*arguments, **keywords):
         count[0] += 1
@@ -47,13 +59,16 @@ from srl_grpo.cli import main
 try:
     main()
 finally:
-    Path(log).write_text(str(count[0]))
+    Path(log + '.count').write_text(str(count[0]))
 """
-"""Runs the command, killed before its n-th write call; 0 kills never. The count is written down."""
+"""Runs the command, killed before its n-th write call; 0 kills never. The count is written down, of
+expert iteration also each chunk that is generated or kept."""
 
 SAME = ("config.json", "generation_config.json", "tokenizer.json", "srl_template.json")
 """Files of `final/` beside the weights; transformers writes into tokenizer_config.json whether the
 tokenizer came from a folder, and the state names the run's own."""
+KINDS = ("step_*", "ei_step_*")
+"""Names of checkpoints."""
 NOT_COMPARED = ("time", "seconds", "per_second")
 
 
@@ -71,8 +86,8 @@ class Runner:
 
     def start(self, name: str, limit: int = 0) -> "subprocess.Popen[bytes]":
         """Begin or resume the run called `name`."""
-        count, stage = str(self.folder / "count"), COMMANDS.get(self.stage, self.stage)
-        command = [sys.executable, "-c", HOOK, str(limit), count, stage]
+        told, stage = str(self.folder / name), COMMANDS.get(self.stage, self.stage)
+        command = [sys.executable, "-c", HOOK, str(limit), told, stage]
         options = ["--config", STAGES[self.stage].name, "--output-dir", name, "--resume", "auto"]
         environment = {**os.environ, "OMP_NUM_THREADS": self.threads}
         log = (self.folder / f"{name}.log").open("ab")
@@ -87,8 +102,8 @@ class Runner:
             raise SystemExit((self.folder / f"{name}.log").read_text()[-3000:])
 
     def write_calls(self) -> int:
-        """Write calls of the last run that ended by itself."""
-        return int((self.folder / "count").read_text())
+        """Write calls of the unbroken run."""
+        return int((self.folder / "unbroken").with_suffix(".count").read_text())
 
 
 def killed_by_clock(runner: Runner, name: str, after: float) -> bool:
@@ -123,8 +138,33 @@ def comparable(run: Path) -> dict[str, object]:
         for path in sorted((run / "final").rglob("*"))
         if path.suffix == ".safetensors" or path.name in SAME
     }
-    checkpoints = sorted(path.name for path in run.glob("step_*"))
-    return {"metrics": kept, "rollouts": rollouts, "final": final, "checkpoints": checkpoints}
+    checkpoints = sorted(path.name for kind in KINDS for path in run.glob(kind))
+    chosen = {
+        path.relative_to(run).as_posix(): path.read_bytes()
+        for folder in ("samples", "kept")
+        for path in sorted((run / folder).rglob("*.*"))
+    }
+    return {
+        "metrics": kept,
+        "rollouts": rollouts,
+        "final": final,
+        "checkpoints": checkpoints,
+        "samples and pairs": chosen,
+    }
+
+
+def check_asked_once(folder: Path, name: str, kills: int) -> None:
+    """AssertionError where expert iteration asked again for a chunk that was kept.
+
+    A chunk that is generated when the kill comes, and not yet on the disk, is all that may be lost.
+    """
+    log = folder / f"{name}.chunks"
+    lines = log.read_text().splitlines() if log.is_file() else []
+    kept = [line for line in lines if line != "generated"]
+    assert len(set(kept)) == len(kept), f"a chunk was kept twice, see {log}"
+    generated = len(lines) - len(kept)
+    whole = len(list((folder / name / "samples").rglob("*.zst")))
+    assert generated <= whole + kills, f"{generated} chunks generated for {whole}, see {log}"
 
 
 def kill_and_compare(stage: str, kills: int, seed: int, folder: Path) -> list[str]:
@@ -158,6 +198,7 @@ def compare(folder: Path, name: str, kills: int) -> None:
     expected, found = comparable(folder / "unbroken"), comparable(folder / name)
     for part, value in expected.items():
         assert found[part] == value, f"{part} differ after {kills} kills, see {folder / name}"
+    check_asked_once(folder, name, kills)
 
 
 def main() -> None:

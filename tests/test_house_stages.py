@@ -187,3 +187,14 @@ def test_a_command_does_not_outlive_the_table_that_runs_it(
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "child").read_text()), 0)
     assert list(tmp_path.glob("*.json")) == []
+
+
+def test_a_comparison_on_the_page_has_its_tables_without_lists_of_problems(
+    recipe: ModuleType,
+) -> None:
+    from stages_page import shifted
+
+    text = (
+        "# chain: 3 problems\n\n| run |\n|---|\n| a |\n\n- a better than b on 1: p0\n\nIntervals.\n"
+    )
+    assert shifted(text) == "| run |\n|---|\n| a |\n\n\nIntervals.\n"

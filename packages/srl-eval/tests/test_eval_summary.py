@@ -76,6 +76,8 @@ def test_the_command_writes_it_also_for_a_run_that_is_finished(
     ("place", "reason"),
     [
         ("folder", "is a folder; name a file, such as"),
+        ("out", "is a folder; name a file, such as"),
+        ("out/results.jsonl/summary.json", "is a file of the run itself"),
         ("out/metrics.json", "is a file of the run itself"),
         ("out/../out/results.jsonl", "is a file of the run itself"),
         ("../../../../../../../../../dev/null", "is a device or a pipe"),

@@ -12,6 +12,14 @@ from transformers import AutoModelForCausalLM
 
 from srl_data.arithmetic import problems
 from srl_data.records import write_records
+from srl_eval.generate import Completion
+from srl_grpo.config.expert import SelectionSection
+from srl_grpo.config.reward import RewardSection
+from srl_grpo.learner.updater import Updater
+from srl_grpo.rollout.correct import fates_of
+from srl_grpo.rollout.groups import Group, Scored
+from srl_grpo.rollout.questions import final_answer
+from srl_grpo.rollout.rewards import make_rewards
 from srl_grpo.run.checkpoint import verify
 from srl_grpo.run.directory import RunDirectory
 from srl_grpo.run.trackers import read_metrics
@@ -117,11 +125,14 @@ def taught(call, model: Path, out: str, step: int, *flags) -> Path:
     return Path(f"taught_{step}/final")
 
 
-def test_a_round_is_supervised_fine_tuning_on_what_it_kept(expert, call, start, tmp_path):
-    code, _, err = expert("--model", start, "--optimizer-state", "fresh", model=None, rollout=ENDS)
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_a_round_is_supervised_fine_tuning_on_what_it_kept(expert, call, start, tmp_path, stage):
+    zero = ("--zero-stage", stage)
+    flags = ("--model", start, "--optimizer-state", "fresh", *zero)
+    code, _, err = expert(*flags, model=None, rollout=ENDS)
     assert code == 0, err
-    assert same(tmp_path / "out/ei_step_1", taught(call, start, "out", 1))
-    assert same(tmp_path / "out/final", taught(call, tmp_path / "out/ei_step_1", "out", 2))
+    assert same(tmp_path / "out/ei_step_1", taught(call, start, "out", 1, *zero))
+    assert same(tmp_path / "out/final", taught(call, tmp_path / "out/ei_step_1", "out", 2, *zero))
     (first, _) = rows(tmp_path / "out")
     losses = [row["train/loss"] for row in rows(Path("taught_1"))]
     assert first["ei/sft_steps"] == len(losses)
@@ -136,13 +147,16 @@ def test_the_optimizer_s_state_is_carried_where_it_is_not_asked_to_be_fresh(
     assert not same(tmp_path / "out/final", taught(call, tmp_path / "out/ei_step_1", "out", 2))
 
 
-@pytest.mark.parametrize("stage", [0, 2, 3])
-def test_a_round_from_the_base_forgets_the_rounds_before(expert, call, start, tmp_path, stage):
-    flags = ("--model", start, "--start-from", "base", "--zero-stage", stage)
-    code, _, err = expert(*flags, model=None, rollout=ENDS)
+@pytest.mark.parametrize(("stage", "dtype"), [(0, "float32"), (3, "float32"), (1, "bfloat16")])
+def test_a_round_from_the_base_forgets_the_rounds_before(
+    expert, call, start, tmp_path, stage, dtype
+):
+    engine = ("--zero-stage", stage, "--dtype", dtype)
+    code, _, err = expert(
+        "--model", start, "--start-from", "base", *engine, model=None, rollout=ENDS
+    )
     assert code == 0, err
-    zero = ("--zero-stage", stage)
-    assert same(tmp_path / "out/final", taught(call, start, "out", 2, *zero))
+    assert same(tmp_path / "out/final", taught(call, start, "out", 2, *engine))
     assert not same(tmp_path / "out/ei_step_1", tmp_path / "out/final")
 
 
@@ -220,7 +234,16 @@ def test_a_run_in_which_no_round_trained_is_no_success(expert, tmp_path):
     assert not (tmp_path / "out/final").exists()
 
 
-def test_questions_never_solved_are_asked_with_their_answer_as_a_hint(expert, tmp_path):
+def test_questions_never_solved_are_asked_with_their_answer_as_a_hint(
+    expert, tmp_path, monkeypatch
+):
+    taught_prompts, real = [], Updater.__call__
+
+    def update(self, samples, *options):
+        taught_prompts.extend(sample.prompt_ids for sample in samples)
+        return real(self, samples, *options)
+
+    monkeypatch.setattr(Updater, "__call__", update)
     code, _, err = expert("--rationalise", "--n-ei-steps", 1, reward={"reward": "own.py:hinted"})
     assert code == 0, err
     records = written(tmp_path / "out", 1)
@@ -233,6 +256,7 @@ def test_questions_never_solved_are_asked_with_their_answer_as_a_hint(expert, tm
     assert pairs
     assert {pair["meta"]["rationalised"] for pair in pairs} == {True}
     assert all("answer is" not in pair["prompt"] for pair in pairs)
+    assert {len(ids) for ids in taught_prompts} == {len("22+95=?")}
     (row,) = rows(tmp_path / "out")
     assert row["ei/rationalised"] == row["ei/filtered_samples"] == len(pairs)
     assert row["ei/avg_reward"] == 0.0  # hints do not count
@@ -289,3 +313,70 @@ def test_without_held_out_data_no_round_is_evaluated_and_it_is_said(expert, ques
     code, _, err = expert(*flags, "--eval-every", 1, out="asked", synthetic=None)
     assert code == 3
     assert "no held-out split, which evaluation needs" in err
+
+
+def group(*members: tuple[str, str, bool]) -> Group:
+    """A group of completions by text, finish reason and whether they are right."""
+    return Group(
+        0,
+        (1,),
+        tuple(
+            Scored(Completion((2,), (-1.0,), reason, 0), text, float(right), right=right)
+            for text, reason, right in members
+        ),
+    )
+
+
+STOP, CUT = "stop", "length"
+
+
+def test_what_becomes_of_a_completion():
+    members = group(
+        ("a", STOP, True),
+        ("b", STOP, False),
+        (" a ", STOP, True),
+        ("c", CUT, True),
+        ("  ", STOP, True),
+        ("d", STOP, True),
+        ("a", STOP, True),
+    )
+    one = SelectionSection(max_per_question=1)
+    assert fates_of(members, SelectionSection()) == (
+        ["kept", "wrong", "duplicate", "cut_off", "wrong", "kept", "duplicate"]
+    )
+    assert fates_of(members, one) == (
+        ["kept", "wrong", "duplicate", "cut_off", "wrong", "over_cap", "duplicate"]
+    )
+    assert fates_of(members, SelectionSection(deduplicate=False)).count("kept") == 4
+    assert fates_of(members, SelectionSection(min_reward=2.0)).count("wrong") == 7
+
+
+@pytest.mark.parametrize(
+    ("weights", "text", "right"),
+    [
+        ((1.0, 1.0), "<think>x</think>1. \\boxed{3}", True),
+        ((1.0, 1.0), "<think>x</think>1. \\boxed{4}", False),
+        ((1.0, 1.0), "\\boxed{3}", False),
+        ((0.0, 1.0), "\\boxed{3}", True),
+        ((1.0, 0.0), "<think>x</think>1. \\boxed{4}", True),
+    ],
+)
+def test_every_reward_that_judges_has_to_be_content(weights, text, right):
+    section = RewardSection(reward=("format", "answer"), reward_weights=weights)
+    (judged,) = make_rewards(section).score([text], answer=["3"], grader=["exact"])
+    assert judged is not None
+    assert judged.right is right
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [("72", "72"), ("48/2 = <<48/2=24>>24\n#### 72", "72"), ("so \\boxed{x+1}", "x+1"), ("a", "a")],
+)
+def test_a_hint_shows_the_final_answer_and_no_solution(answer, shown):
+    assert final_answer(answer) == shown
+
+
+def test_rounds_shuffle_by_seeds_of_their_own():
+    seeds = [round_seed(seed, step) for seed in (1, 2) for step in (0, 1)]
+    assert len(set(seeds)) == 4
+    assert all(0 <= seed < 2**63 for seed in seeds)

@@ -1,12 +1,15 @@
 """Expert iteration that is stopped inside a round, and what it asks again: nothing."""
 
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
-from srl_eval.generate import TransformersEngine
+from srl_eval.generate import Completion, Sampling, TransformersEngine
+from srl_grpo.learner.fingerprint import checksum, fingerprint
+from srl_grpo.rollout.stored_engine import StoredEngine
 from srl_grpo.run.checkpoint import steps_of
 from srl_grpo.run.directory import RunDirectory
 from srl_grpo.run.trackers import read_metrics
@@ -106,6 +109,27 @@ def test_a_run_stopped_at_every_piece_of_work_asks_for_nothing_twice(expert, chu
     assert comparable(tmp_path / "stopped") == comparable(tmp_path / "unbroken")
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_change_of_any_value_changes_the_checksum(tiny_model, dtype):
+    model = tiny_model().to(dtype)
+    before = checksum(model)
+    assert checksum(tiny_model().to(dtype)) == before
+    weight = model.model.layers[0].mlp.up_proj.weight
+    values = weight.detach().flatten()
+    place = 3  # between those that a fingerprint reads
+    values[place] = torch.nextafter(values[place], values[place] + 1)
+    assert fingerprint(model) == fingerprint(tiny_model().to(dtype))
+    assert checksum(model) != before
+
+
+def test_files_that_a_kill_cut_short_are_removed(expert, tmp_path):
+    assert expert("out", stop_at=3)[0] == 130
+    left = RunDirectory(tmp_path / "out").samples(1) / ".abc.jsonl.zst.17.tmp"
+    left.write_bytes(b"half")
+    assert expert("out", "--resume", "auto", "--n-ei-steps", 1)[0] == 0
+    assert not left.exists()
+
+
 def test_other_sampling_is_asked_for_anew(expert, chunks, tmp_path):
     assert expert("out", stop_at=3)[0] == 130
     assert len(chunks) == 2
@@ -140,4 +164,41 @@ def test_the_base_goes_along_where_a_run_is_continued_elsewhere(expert, tmp_path
     code, told, _ = expert("other", "--resume", tmp_path / "out/ei_step_1")
     assert code == 0, told
     assert (tmp_path / "other/final/model.safetensors").read_bytes() == whole
-    (tmp_path / "config.json").write_text(json.dumps({}))
+
+
+class Counting:
+    """An engine that numbers what it is asked."""
+
+    chunk_size = 2
+    weights_version = 3
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def generate(self, prompts, sampling, seeds):
+        self.calls += 1
+        return [Completion((self.calls, 0), (-0.5, -0.25), "stop", 3, "x") for _ in prompts]
+
+
+def test_a_chunk_is_known_by_all_that_decides_it(tmp_path):
+    engine = Counting()
+    store = StoredEngine(engine, tmp_path, "one")
+    asked = ([(1, 2), (3,), (4,)], Sampling(4), [7, 8, 9])
+    first = store.generate(*asked)
+    assert engine.calls == 2
+    engine.weights_version = 5
+    again = store.generate(*asked)
+    assert engine.calls == 2
+    assert again == [replace(each, weights_version=5) for each in first]
+    others = (
+        ([(1, 2), (3, 3), (4,)], Sampling(4), [7, 8, 9]),
+        ([(1, 2), (3,), (4,)], Sampling(4, temperature=0.5), [7, 8, 9]),
+        ([(1, 2), (3,), (4,)], Sampling(4), [7, 6, 9]),
+    )
+    for number, other in enumerate(others, 1):
+        before = engine.calls
+        store.generate(*other)
+        assert engine.calls > before, number
+    before, store.weights = engine.calls, "two"
+    store.generate(*asked)
+    assert engine.calls == before + 2

@@ -27,7 +27,7 @@ def kill_runs() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("stage", ["rlvr", "sft", "train"])
+@pytest.mark.parametrize("stage", ["rlvr", "sft", "train", "expert-iteration"])
 def test_a_run_killed_again_and_again_ends_as_the_unbroken_one(kill_runs, stage, tmp_path):
     told = kill_runs.kill_and_compare(stage, 3, seed=5, folder=tmp_path)
     assert len(told) == 4

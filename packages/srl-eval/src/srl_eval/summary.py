@@ -11,18 +11,22 @@ from srl_data.command.errors import ConfigError
 from srl_data.files import write_json
 from srl_eval.metrics import CATEGORIES, Metrics
 
-_OWN_FILES = ("run.json", "problems.jsonl", "results.jsonl", "metrics.json", "timing.json")
+_OWN_FILES = (
+    *("run.json", "problems.jsonl", "results.jsonl"),
+    *("metrics.json", "timing.json", "report.html"),
+)
 
 
 def check_summary(path: Path | None, folder: Path) -> None:
     """ConfigError where a summary cannot be written to `path`, before anything is generated."""
     if path is None:
         return
-    if path.is_dir():
+    place, run = path.resolve(), folder.resolve()
+    if path.is_dir() or run.is_relative_to(place):
         raise ConfigError(f"--summary {path} is a folder; name a file, such as {path}/summary.json")
     if path.exists() and not path.is_file():
         raise ConfigError(f"--summary {path} is a device or a pipe; give the name of a file")
-    if path.parent.resolve() == folder.resolve() and path.name in (*_OWN_FILES, "report.html"):
+    if any(place.is_relative_to(run / name) for name in _OWN_FILES):
         raise ConfigError(f"--summary {path} is a file of the run itself; choose another name")
     above = next(each for each in path.absolute().parents if each.exists())
     if not above.is_dir():

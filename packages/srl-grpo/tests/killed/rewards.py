@@ -12,3 +12,8 @@ def digits(completions: list[str], answer: list[str], **_: object) -> list[float
         sum(character in gold for character in text) / max(1, len(text))
         for text, gold in zip(completions, answer, strict=True)
     ]
+
+
+def plain(completions: list[str], **_: object) -> list[float]:
+    """1 for some text without marks, which an untrained model writes now and then."""
+    return [float(text.strip() != "" and not set("<|") & set(text)) for text in completions]

@@ -8,82 +8,12 @@ from pathlib import Path
 
 import yaml
 
+from srl_grpo.report.chart_list import CHARTS, ELSEWHERE, MAX_OTHER, QUIET
 from srl_grpo.report.charts import Chart, Drawn, Line, draw, spark, steps_range
 from srl_grpo.report.series import Kind, Series, ends, mean, say, span, thin
 from srl_grpo.run.directory import RunDirectory
 
 Data = Mapping[str, Series]
-
-CHARTS = (
-    Chart(
-        "Reward",
-        (Line("reward", "sampled"), Line("eval/reward", "held out", "held")),
-        band="reward_std",
-        hero=True,
-    ),
-    Chart(
-        "Exact and invalid",
-        (
-            Line("reward/exact", "exact"),
-            Line("reward/invalid", "invalid", "b"),
-            Line("eval/exact", "held-out exact", "held"),
-        ),
-        kind="share",
-        from_zero=True,
-        hero=True,
-    ),
-    Chart(
-        "Loss",
-        (Line("loss", ""), Line("train/loss", "trained on"), Line("eval/loss", "held out", "held")),
-    ),
-    Chart(
-        "Held-out answers",
-        (
-            Line("eval/format_reward", "in form", "b"),
-            Line("eval/accuracy", "right", "held"),
-        ),
-        kind="share",
-        from_zero=True,
-    ),
-    Chart(
-        "Completion length",
-        (
-            Line("completions/mean_length", "mean"),
-            Line("completions/max_length", "longest", "b"),
-        ),
-        kind="count",
-        from_zero=True,
-    ),
-    Chart("Cut off by length", (Line("completions/clipped_ratio", ""),), "share", from_zero=True),
-    Chart("Groups without signal", (Line("frac_reward_zero_std", ""),), "share", from_zero=True),
-    Chart("Entropy", (Line("entropy", "nats"),), from_zero=True),
-    Chart("Gradient norm", (Line("grad_norm", ""),), from_zero=True),
-    Chart("KL to the reference", (Line("kl", ""),), "small", from_zero=True),
-    Chart(
-        "Clipped ratios",
-        (Line("clip_ratio/low_mean", "below"), Line("clip_ratio/high_mean", "above", "b")),
-        kind="share",
-        from_zero=True,
-    ),
-    Chart(
-        "Learning rate",
-        (Line("learning_rate", ""), Line("train/learning_rate", "")),
-        "small",
-        from_zero=True,
-        exact=True,
-    ),
-    Chart("Tokens a second", (Line("tokens_per_second", ""),), "count", from_zero=True),
-    Chart(
-        "Prompts sampled for a kept group",
-        (Line("sampling/prompts_per_kept_group", ""),),
-        from_zero=True,
-    ),
-    Chart("Rounds of sampling", (Line("sampling/rounds", ""),), from_zero=True),
-)
-ELSEWHERE = ("time/", "reward/invalid/", "time")
-QUIET = {"num_tokens", "step_time", "clip_ratio/region_mean", "sampling/tokens_per_kept_group"}
-MAX_OTHER = 24
-"""Most charts of metrics that no chart above names."""
 
 KEY_NUMBERS: tuple[tuple[str, str, Kind, bool | None], ...] = (
     ("reward", "Reward", "number", False),
@@ -92,6 +22,9 @@ KEY_NUMBERS: tuple[tuple[str, str, Kind, bool | None], ...] = (
     ("eval/reward", "Held-out reward", "number", False),
     ("eval/exact", "Held-out exact", "share", False),
     ("eval/final_answer", "Held-out final answer", "share", False),
+    ("ei/correct", "Right", "share", False),
+    ("ei/filtered_samples", "Kept", "count", None),
+    ("ei/sft_loss", "Loss on what was kept", "number", True),
     ("loss", "Loss", "number", True),
     ("train/loss", "Loss", "number", True),
     ("eval/loss", "Held-out loss", "number", True),
@@ -105,6 +38,7 @@ FACTS = (
     ("model", ("model.path", "model", "model.build.hidden_size")),
     ("data", ("data.path", "data", "synthetic.num_problems")),
     ("steps", ("num_steps",)),
+    ("rounds", ("n_ei_steps",)),
     ("epochs", ("num_epochs",)),
     ("batch", ("rollout.batch_size", "batch_size")),
     ("group", ("rollout.group_size", "group_size")),

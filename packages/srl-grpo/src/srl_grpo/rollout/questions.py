@@ -23,6 +23,7 @@ from srl_grpo.rollout.engines import (
 )
 from srl_grpo.rollout.groups import Group
 from srl_grpo.run.clock import Stopwatch
+from srl_reward.grading import find_answer
 
 Between = Callable[[int, int], None]
 """Called as questions are answered, with how many are and of how many. Collective."""
@@ -93,11 +94,16 @@ class Questions:
         return found
 
 
+def final_answer(answer: str) -> str:
+    """What an answer comes to: of a whole solution, such as GSM8K's column holds, its last line."""
+    return find_answer("gsm8k", answer) or answer
+
+
 def with_hint(prompt: TrainingPrompt, hint: str, prompts: PromptFormat) -> TrainingPrompt:
     """A question with its answer as a hint; what the rewards read stays.
 
     DataError where the rendered text does not come out.
     """
-    shown = hint.replace(ANSWER, str(prompt.columns["answer"]))
+    shown = hint.replace(ANSWER, final_answer(str(prompt.columns["answer"])))
     columns = {**prompt.columns, "problem": f"{prompt.columns['problem']}{shown}"}
     return make_prompt(prompt.index, prompt.id, columns, prompts, prompt.meta)

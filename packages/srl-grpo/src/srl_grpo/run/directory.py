@@ -124,12 +124,16 @@ class RunDirectory:
     def rewind(self, step: int) -> None:
         """Remove rollouts of steps after `step`: a run resumed there writes them again.
 
-        Chunks in `samples/` stay: they are known by the weights that wrote them.
+        Chunks in `samples/` stay: they are known by the weights that wrote them. What was being
+        written when a kill came goes.
         """
         for later, path in self.rollout_files().items():
             if later > step:
                 path.unlink()
                 self.kept(later).unlink(missing_ok=True)
+        for folder in ("rollouts", "samples", "kept"):
+            for cut_short in (self.path / folder).rglob(".*.tmp"):  # by a kill while it was written
+                cut_short.unlink()
 
 
 def utc_stamp() -> str:

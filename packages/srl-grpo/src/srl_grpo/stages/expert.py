@@ -18,7 +18,7 @@ from srl_grpo.config.run import RunConfig
 from srl_grpo.data.examples import Example
 from srl_grpo.data.prompts import TrainingPrompt
 from srl_grpo.heldout.evaluation import HeldOut, Values
-from srl_grpo.learner.fingerprint import fingerprint
+from srl_grpo.learner.fingerprint import checksum
 from srl_grpo.learner.updater import Metrics, Updater
 from srl_grpo.rollout.correct import Sifted, sift
 from srl_grpo.rollout.groups import completion_metrics
@@ -155,7 +155,7 @@ class ExpertStage:
         """Keep what is generated from now on with `step`, by the present weights. Collective."""
         engine = session.engine
         self.store.folder = session.directory.samples(step)
-        self.store.weights = fingerprint(engine.policy.model, engine.gathered)
+        self.store.weights = checksum(engine.policy.model, engine.gathered)
 
     def evaluate(self) -> Values:
         """Held-out values of the present weights. Collective."""

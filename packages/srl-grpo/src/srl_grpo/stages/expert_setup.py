@@ -15,7 +15,7 @@ from srl_grpo.data.prompts import (
 )
 from srl_grpo.data.record_kinds import OF_ROUNDS, RecordKind, kind_of_run
 from srl_grpo.heldout.evaluation import HeldOut
-from srl_grpo.learner.fingerprint import fingerprint
+from srl_grpo.learner.fingerprint import checksum
 from srl_grpo.rollout.correct import Right
 from srl_grpo.rollout.engines import PolicyRollout, transformers_rollout
 from srl_grpo.rollout.golds import check_golds
@@ -124,6 +124,6 @@ def stored_rollout(session: Session[ExpertConfig]) -> tuple[StoredEngine, Policy
         engine, model.pad_id, options.completions_per_chunk, model.tokenizer
     )
     plain.sync_weights()
-    weights = fingerprint(engine.policy.model, engine.gathered)
+    weights = checksum(engine.policy.model, engine.gathered)
     store = StoredEngine(plain.engine, session.directory.samples(session.state.step), weights)
     return store, PolicyRollout(store, plain.sync)

@@ -15,6 +15,7 @@ from srl_grpo.config.sft import SftConfig
 from srl_grpo.config.train import TrainConfig
 
 TRAIN = {
+    "multi-objective-aggregation": ("algorithm.aggregation", "sum_then_normalize"),
     "lr": ("optimizer.learning_rate", "0.5"),
     "sft-checkpoint": ("model.path", "m"),
     "sampling-temperature": ("rollout.temperature", "0.5"),

@@ -35,7 +35,7 @@ def decoupled_advantages(
         Tensor of shape B x G. Standard deviations are sample ones.
     """
     sum_BG = weighted_sum(rewards_KBG, weights_K, eps, scale, eps_std)
-    if scale == "none":
+    if scale not in ("group", "batch"):
         return sum_BG
     deviation = sum_BG.std(correction=1) if sum_BG.numel() > 1 else 0.0
     return (sum_BG - sum_BG.mean()) / (deviation + eps)
@@ -53,7 +53,7 @@ def weighted_sum(
     if scale == "group":
         variance_KB1 = centred_KBG.square().sum(dim=2, keepdim=True) / (count_KB1 - 1).clamp(min=1)
         normalised_KBG = centred_KBG / (variance_KB1.sqrt() + eps)
-    elif scale == "batch":
+    elif scale != "none":
         deviations = [reward[~reward.isnan()].std(correction=1) for reward in rewards_KBG]
         normalised_KBG = centred_KBG / (torch.stack(deviations)[:, None, None] + eps)
     differs_KB1 = parts_with_signal(rewards_KBG, eps_std)[:, :, None]
@@ -88,7 +88,7 @@ def has_decoupled_signal(
     """
     weighs_K1 = (weights_K != 0)[:, None]
     differs_B = (parts_with_signal(rewards_KBG, eps_std) & weighs_K1).any(dim=0)
-    if scale == "batch":
+    if scale not in ("group", "none"):
         return differs_B
     sum_BG = weighted_sum(rewards_KBG, weights_K, 0.0, scale, eps_std)
     spread_B = sum_BG.amax(dim=1) - sum_BG.amin(dim=1)

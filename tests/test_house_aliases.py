@@ -83,7 +83,7 @@ def resolved(cli, args, capsys) -> dict[str, object]:
 
 
 WITH_BETA = {
-    "overlong-filtering": ("algorithm.mask_truncated_completions", True, ()),
+    "mask-truncated-completions": ("algorithm.mask_truncated", True, ()),
     "use-kl-in-reward": ("algorithm.kl_in_reward", True, ()),
     "ref-model-sync-steps": ("algorithm.reference_every", 512, ("512",)),
 }

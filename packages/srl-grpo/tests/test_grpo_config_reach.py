@@ -752,7 +752,7 @@ ELSEWHERE = {
     "algorithm.kl_corrected",
     "algorithm.kl_in_reward",
     "algorithm.reference_every",
-    "algorithm.mask_truncated_completions",
+    "algorithm.mask_truncated",
     "algorithm.overlong_buffer",
     "algorithm.overlong_length",
     "algorithm.overlong_penalty",

@@ -31,7 +31,7 @@ RUNS: dict[str, dict[str, Any]] = {
             "ppo_steps": 2,
             "sampler_cap": 2.0,
             "overlong_buffer": 20,
-            "mask_truncated_completions": True,
+            "mask_truncated": True,
         },
         "evaluation": {"eval_every": 1},
         "checkpoint": {"checkpoint_every": 1},

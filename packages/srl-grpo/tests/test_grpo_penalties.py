@@ -211,7 +211,7 @@ def test_groups_are_chosen_by_rewards_and_not_by_what_is_taken_off(watched, tmp_
 def test_truncated_completions_count_in_their_group_and_in_no_denominator(
     watched, tmp_path: Path, name: str
 ) -> None:
-    algorithm = {"loss": name, "mask_truncated_completions": True}
+    algorithm = {"loss": name, "mask_truncated": True}
     seen = watched({**TINY, "algorithm": algorithm}, tmp_path / "run", script=one_of_each_length)
     kept = [row for row in seen.records(1) if row["kept"]]
     finished = [row for row in kept if row["finish_reason"] != "length"]
@@ -250,7 +250,7 @@ def test_a_group_of_truncated_completions_alone_is_not_used(make_group) -> None:
 def test_a_run_of_truncated_completions_alone_makes_no_update(watched, tmp_path: Path) -> None:
     tree = {**TINY, "reward": {"reward": "format"}}
     rollout = {**TINY["rollout"], "max_starved_steps": 1}
-    options = {"mask_truncated_completions": True, "baseline": "none"}
+    options = {"mask_truncated": True, "baseline": "none"}
     from srl_grpo.stages.starvation import StarvedError
 
     seen = watched(

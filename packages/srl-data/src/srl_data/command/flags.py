@@ -105,9 +105,8 @@ def option(leaf: Leaf) -> Callable[[Callable[..., None]], Callable[..., None]]:
             help=help_text(leaf),
         )
     is_bool = without_none(leaf.annotation) is bool
-    names = [
-        f"--{name}/--no-{name}" if is_bool else f"--{name}" for name in (leaf.flag, *leaf.aliases)
-    ]
+    off = f"/--no-{leaf.flag}" if is_bool else ""  # one spelling is enough: aliases widen the help
+    names = [f"--{leaf.flag}{off}", *(f"--{alias}" for alias in leaf.aliases)]
     panel = " ".join(leaf.path[:-1]).replace("_", " ").capitalize() or "Options"
     return click.option(
         *names,

@@ -119,7 +119,7 @@ class AlgorithmSection(Section):
     reference_every: Annotated[Positive | None, Flag(aliases=("ref-model-sync-steps",))] = None
     """Bring the KL term's reference to the policy every so many training steps; default it stays
     the policy that the run began with."""
-    mask_truncated_completions: Annotated[bool, Flag(aliases=("overlong-filtering",))] = False
+    mask_truncated: Annotated[bool, Flag(aliases=("mask-truncated-completions",))] = False
     """Do not train on completions that were cut off at --max-new-tokens. Their rewards count in
     their group's mean and deviation, their tokens in no denominator."""
     overlong_buffer: Annotated[Positive | None, Flag(aliases=("soft-punish-cache",))] = None

@@ -154,7 +154,7 @@ def algorithm_of(config: TrainConfig) -> Algorithm:
         found = GroupRelative(*common)
         if options.aggregation == "normalize_then_sum":
             found = Decoupled(config.reward.weights, *common)
-    return FinishedOnly(found) if options.mask_truncated_completions else found
+    return FinishedOnly(found) if options.mask_truncated else found
 
 
 def samples_of(groups: Sequence[Group], algorithm: Algorithm) -> list[Sample]:

@@ -87,7 +87,7 @@ class RLStage:
     @property
     def masks(self) -> bool:
         """Whether truncated completions are not trained on."""
-        return self.config.algorithm.mask_truncated_completions
+        return self.config.algorithm.mask_truncated
 
     def update(
         self, session: Session[RunConfig], samples: Sequence[Sample], step: int, rate: float

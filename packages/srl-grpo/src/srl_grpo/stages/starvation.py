@@ -133,8 +133,8 @@ def remedies(found: Findings, config: TrainConfig) -> list[str]:
 def lines(found: Findings, step: int, count: int, config: TrainConfig) -> Iterator[str]:
     """The diagnosis of `count` steps without an update, without the command that resumes."""
     cut = (
-        " in a group with a completion that came to its end, as --mask-truncated-completions asks"
-        if config.algorithm.mask_truncated_completions
+        " in a group with a completion that came to its end, as --mask-truncated asks"
+        if config.algorithm.mask_truncated
         else ""
     )
     yield (

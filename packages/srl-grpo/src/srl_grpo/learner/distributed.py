@@ -5,6 +5,7 @@ DeepSpeed's. A process started alone is a world of one and opens no port.
 """
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TypeVar, cast
@@ -105,6 +106,15 @@ def start() -> World:
 
 
 def stop() -> None:
-    """Leave the run."""
-    if dist.is_initialized():
+    """Leave the run; the process may begin another one.
+
+    DeepSpeed keeps the groups that it made, and would use them in the next run: it has to end what
+    it joined itself.
+    """
+    if not dist.is_initialized():
+        return
+    joined = sys.modules.get("deepspeed.comm")  # not imported here: not every run came that far
+    if joined is not None and joined.is_initialized():
+        joined.destroy_process_group()
+    else:
         dist.destroy_process_group()

@@ -5,12 +5,14 @@ Greedy answers of the three backends are one: in process, through the server, an
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -46,7 +48,9 @@ def server(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", smollm2]
     command += ["--logprobs-mode", "processed_logprobs", "--port", str(port), *options.split()]
     with log.open("w") as told:
-        process = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT, env=UNBOUND)
+        process = subprocess.Popen(
+            command, stdout=told, stderr=subprocess.STDOUT, env=UNBOUND, start_new_session=True
+        )
     try:
         wait(f"http://127.0.0.1:{port}/v1/models", process, log)
         yield f"http://127.0.0.1:{port}/v1"
@@ -55,12 +59,13 @@ def server(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
+    """End the server; where it has to be killed, its engine's process with it."""
     process.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(30)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(30)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(30)
 
 
 def wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -2,8 +2,10 @@
 
 import json
 import os
-import signal
+import re
+import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ from srl_eval.compare import compare
 from srl_eval.grading import Verdict
 from srl_eval.samples import Sample, encode_sample
 
+InRecipe = Callable[[str], str]
 Run = Callable[[str | Sequence[str]], CompletedProcess[str]]
 CORRECT = [[True, False], [True, True], [False, False]]
 """Of two seeds, whether each of three problems is right."""
@@ -33,6 +36,32 @@ def recipe(root: Path) -> Iterator[ModuleType]:
         yield compare_stages
     finally:
         sys.path.remove(str(root / "recipes"))
+
+
+@pytest.fixture
+def in_recipe(root: Path, tmp_path: Path) -> InRecipe:
+    """Runs lines that fail, with `recipe` at hand, in a process of their own; what it said at last.
+
+    The recipe forks, and this process may be too large for that when many tests have run.
+    """
+
+    def run(lines: str) -> str:
+        head = (
+            "import os, signal, time\nfrom pathlib import Path\nimport compare_stages as recipe\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", head + textwrap.dedent(lines)],
+            env={**os.environ, "PYTHONPATH": str(root / "recipes")},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode
+        return done.stderr
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -136,26 +165,31 @@ def test_seeds_are_samples_of_a_problem_so_that_intervals_are_over_problems(
 
 
 def test_what_is_done_is_not_done_again_and_another_command_is_refused(
-    recipe: ModuleType, tmp_path: Path
+    in_recipe: InRecipe, tmp_path: Path
 ) -> None:
-    words = ("srl-data", "synth", "chain", "--num-problems", "2", "--output")
-    command = recipe.Command((*words, str(tmp_path / "data" / "a.jsonl")))
-    made = tmp_path / "data"
-    recipe.do(command, made, "data")
-    assert len((made / "a.answers.jsonl").read_text().splitlines()) == 2
-    (made / "a.answers.jsonl").unlink()
-    recipe.do(command, made, "data")
-    assert not (made / "a.answers.jsonl").exists()
-    with pytest.raises(SystemExit, match="is of another command"):
+    words = ["srl-data", "synth", "chain", "--num-problems", "2", "--output", "data/a.jsonl"]
+    told = in_recipe(f"""
+        command = recipe.Command({tuple(words)!r})
+        made = Path("data")
+        recipe.do(command, made, "data")
+        answers = made / "a.answers.jsonl"
+        assert len(answers.read_text().splitlines()) == 2
+        answers.unlink()
+        recipe.do(command, made, "data")
+        assert not answers.exists()
         recipe.do(recipe.Command((*command.words, "--seed", "1")), made, "data")
+    """)
+    assert "is of another command" in told
 
 
 def test_a_command_that_fails_ends_the_table_with_its_line_and_is_not_done(
-    recipe: ModuleType, tmp_path: Path
+    in_recipe: InRecipe, tmp_path: Path
 ) -> None:
-    command = recipe.Command(("srl-data", "synth", "chain", "--output", "a", "--operations", "0"))
-    with pytest.raises(SystemExit, match=r"(?s)operations = 0.*failed: srl-data synth chain"):
-        recipe.do(command, tmp_path / "data", "data")
+    told = in_recipe("""
+        words = ("srl-data", "synth", "chain", "--output", "a", "--operations", "0")
+        recipe.do(recipe.Command(words), Path("data"), "data")
+    """)
+    assert re.search(r"(?s)operations = 0.*failed: srl-data synth chain", told)
     assert list(tmp_path.glob("*.json")) == []
 
 
@@ -171,18 +205,20 @@ def test_two_processes_never_work_on_one_seed(recipe: ModuleType, tmp_path: Path
 
 
 def test_a_command_does_not_outlive_the_table_that_runs_it(
-    recipe: ModuleType, tmp_path: Path
+    in_recipe: InRecipe, tmp_path: Path
 ) -> None:
-    class Interrupting(recipe.Command):
-        def main(self) -> None:
-            time.sleep(0.5)
-            (tmp_path / "child").write_text(str(os.getpid()))
-            os.kill(os.getppid(), signal.SIGINT)
-            time.sleep(120)
-
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        recipe.do(Interrupting(("srl-grpo", "train")), tmp_path / "run", "run")
+    told = in_recipe("""
+        class Interrupting(recipe.Command):
+            def main(self):
+                time.sleep(0.5)
+                Path("child").write_text(str(os.getpid()))
+                os.kill(os.getppid(), signal.SIGINT)
+                time.sleep(120)
+
+        recipe.do(Interrupting(("srl-grpo", "train")), Path("run"), "run")
+    """)
+    assert "KeyboardInterrupt" in told
     assert time.monotonic() - began < 60
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "child").read_text()), 0)

@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from srl_data.stepify.cut import Cut, CutOptions, cut_solution
@@ -47,14 +47,22 @@ def letters(text: str) -> str:
     return "".join(text.split())
 
 
-def subsequence_without(whole: str, parts: list[str]) -> str:
-    """What is left of `whole` when the parts are taken out in order."""
-    rest, at = [], 0
-    for part in parts:
-        found = whole.index(part, at)
-        rest.append(whole[at:found])
-        at = found + len(part)
-    return "".join([*rest, whole[at:]])
+def leaves(whole: str, parts: list[str], kept: str, without: str) -> bool:
+    """Whether taking the parts out of `whole`, in order and somewhere, leaves `kept`.
+
+    White space does not count, and neither does `without`. A part may stand in the text that is
+    kept as well, so that each place is tried.
+    """
+    if not parts:
+        return letters(whole).replace(without, "") == kept
+    at = whole.find(parts[0])
+    while at >= 0:
+        head = letters(whole[:at]).replace(without, "")
+        rest = whole[at + len(parts[0]) :]
+        if kept.startswith(head) and leaves(rest, parts[1:], kept[len(head) :], without):
+            return True
+        at = whole.find(parts[0], at + 1)
+    return False
 
 
 def bare(step: str, number: int, style: str) -> str:
@@ -69,6 +77,7 @@ def bare(step: str, number: int, style: str) -> str:
 
 
 @given(TEXTS, OPTIONS)
+@example('Step 1: "Q. R"Step 1: **Step 3:** Step 1: **Step 3:** ', CutOptions())
 def test_the_texts_of_the_steps_joined_are_the_original_but_for_its_headings(
     text: str, options: CutOptions
 ) -> None:
@@ -81,11 +90,8 @@ def test_the_texts_of_the_steps_joined_are_the_original_but_for_its_headings(
         assert made.text == text.strip()
         return
     written = "".join(letters(bare(step, n, made.style)) for n, step in enumerate(made.steps, 1))
-    if made.style == "titled":
-        written = written.replace("**", "")
-        assert letters(subsequence_without(text, list(made.removed))).replace("**", "") == written
-    else:
-        assert letters(subsequence_without(text, list(made.removed))) == written
+    without = "**" if made.style == "titled" else " "
+    assert leaves(text, list(made.removed), written.replace(without, ""), without)
 
 
 @given(TEXTS, OPTIONS)
@@ -189,7 +195,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("unit", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_text_takes_work_in_proportion_to_its_length(unit: str) -> None:
-    text = unit * (100_000 // len(unit))
+    text = unit * (200_000 // len(unit))
     begun = time.monotonic()
     cut = cut_solution(text)
     assert isinstance(cut, Refused), "a text of one unit has no steps to learn from"

@@ -172,7 +172,10 @@ def test_numpys_flags_are_flags() -> None:
 def test_the_parts_of_a_reward_are_told_and_logged() -> None:
     logged: dict[str, float] = {}
     columns = {"answer": ["5", "5"], "log_metric": logged.__setitem__}
-    assert call(R1ZeroReward(), [GOOD[R1ZeroReward][0], "bad"], **columns) == [1.0, 0.0]
+    assert call(R1ZeroReward(grader="exact"), [GOOD[R1ZeroReward][0], "bad"], **columns) == [
+        1.0,
+        0.0,
+    ]
     assert logged["r1_zero_reward/format"] == logged["r1_zero_reward/answer"] == 0.5
     (boxed,) = BoxedThinkReward().score([r"<think>a</think>\boxed{6}"], answer=["5"])
     assert boxed is not None

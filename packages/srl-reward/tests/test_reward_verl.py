@@ -29,7 +29,8 @@ def test_the_data_source_or_extra_info_chooses_the_reward() -> None:
     boxed = {"reward": "boxed_think", "think_prefilled": True}
     assert compute_score("x", r"a</think>\boxed{5}", "5", boxed)["score"] == 1.0
     r1_zero = "<think>a</think><answer>5</answer>"
-    assert compute_score("x", r1_zero, "5", {"reward": "r1_zero"})["score"] == 1.0
+    exact = {"reward": "r1_zero", "grader": "exact"}
+    assert compute_score("x", r1_zero, "5", exact)["score"] == 1.0
     assert compute_score("x", r"\boxed{033}", 33, {}, reward="aime", router=None)["score"] == 1.0
     cut = {"truncated": True}
     assert compute_score("x", "<think>a</think>x", "x", cut)["reason"] == "truncated"
@@ -49,6 +50,7 @@ def test_every_registered_reward_is_one_of_verls(name: str) -> None:
 
 
 def test_extra_info_names_the_grader_of_a_reward_that_brings_none() -> None:
+    pytest.importorskip("math_verify")
     for name, text in (("r1_zero", "<think>a</think><answer>1/2</answer>"), ("question_only", "")):
         output = text or r"\boxed{1/2}"
         info = {"reward": name, "grader": "exact"}

@@ -75,11 +75,20 @@ def test_columns_and_options_reach_the_reward(tmp_path, capfdbinary):
     ],
 )
 def test_every_reward_is_reached_by_its_name(tmp_path, capfdbinary, reward, completion, gold):
+    if reward in ("r1_zero", "question_only"):
+        pytest.importorskip("math_verify")
     right = {"completion": completion, "answer": gold}
     wrong = {"completion": completion, "answer": "7"}
     name = write(tmp_path / "in.jsonl", right, wrong)
     _, rows, _ = run(capfdbinary, name, "--reward", reward)
     assert [row["exact"] for row in rows] == [True, False]
+
+
+def test_a_grader_whose_library_is_missing_is_one_line(tmp_path, capfdbinary, monkeypatch):
+    monkeypatch.setattr("srl_reward.grading.find_spec", lambda _name: None)
+    name = write(tmp_path / "in.jsonl", {"completion": r"\boxed{x}", "answer": "x"})
+    assert execute(cli, "srl-data", ["grade", str(name), "--reward", "question_only"]) == 1
+    assert b"the grader 'math' needs math-verify" in capfdbinary.readouterr().err
 
 
 def test_keep_writes_only_what_is_good_enough(tmp_path, capfdbinary):

@@ -170,6 +170,8 @@ class Grader:
         lines = [line for line in batch if self._is_complete(line, skipped)]
         try:
             yield from zip(lines, self._score(lines), strict=True)
+        except ImportError as error:  # a record's own grader may ask for it, too
+            raise CommandError(str(error)) from error
         except (TypeError, ValueError) as error:
             if len(lines) > 1:  # find the line
                 for line in lines:

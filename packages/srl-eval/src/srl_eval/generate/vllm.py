@@ -162,7 +162,7 @@ class VllmEngine(ChunkedEngine):
                 yield
         except CommandError:
             raise
-        except Exception as error:
+        except Exception as error:  # as above: its engine may raise anything
             reason = self._log.reason(error) if self._log else str(error)
             raise EngineError(f"vLLM failed: {reason}") from error
 

@@ -161,7 +161,7 @@ class _LinearLogprobs(torch.autograd.Function):
         saved = (hidden_NH, weight_VH, bias_V, targets_N, normaliser_N)
         ctx.save_for_backward(*saved)  # type: ignore[arg-type]  # None is allowed, the stub says no
         ctx.temperature = temperature  # type: ignore[attr-defined]  # torch's way to keep constants
-        ctx.kept = kept  # type: ignore[attr-defined]
+        ctx.kept = kept  # type: ignore[attr-defined]  # as above
         ctx.mark_non_differentiable(entropy_N)
         return logprobs_N, entropy_N
 
@@ -171,7 +171,7 @@ class _LinearLogprobs(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor | None, None, None, None]:
         hidden_NH, weight_VH, bias_V, targets_N, normaliser_N = ctx.saved_tensors  # type: ignore[attr-defined]
         temperature: float = ctx.temperature  # type: ignore[attr-defined]
-        kept: Kept | None = ctx.kept  # type: ignore[attr-defined]
+        kept: Kept | None = ctx.kept  # type: ignore[attr-defined]  # as above
         scale_N = wide(gradients[0]) / temperature
         full_NH = wide(hidden_NH)
         grad_hidden_NH = torch.zeros_like(full_NH)

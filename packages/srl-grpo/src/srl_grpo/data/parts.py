@@ -9,9 +9,9 @@ from typing import Literal, Protocol
 from srl_data.command.errors import DataError
 from srl_data.records import open_data
 from srl_data.sources import RowSource
+from srl_data.split_names import TRAIN
 from srl_data.splits import (
     HUB_NAME,
-    TRAIN,
     heldout_split,
     may_have_splits,
     open_splits,

@@ -76,8 +76,7 @@ def open_one(path: Path, subset: str | None = None) -> Splits:
 
 def open_glob(pattern: str) -> Splits:
     """The files that a pattern names, in order, as one table; manifests among them are no data."""
-    found = sorted(Path(each) for each in glob(pattern, recursive=True))  # noqa: PTH207 - absolute too
-    files = [path for path in found if path.is_file() and not is_manifest(path)]
+    files = [path for path in matches(pattern) if path.is_file() and not is_manifest(path)]
     if not files:
         raise DataError(f"no file matches {pattern!r}; expected {FORMATS}")
     twins: dict[Path, Path] = {}
@@ -105,6 +104,17 @@ def may_have_splits(name: Path | str) -> bool:
 def is_glob(name: Path | str) -> bool:
     """Whether a name that is no file's is a pattern of files."""
     return GLOB.search(str(name)) is not None
+
+
+def is_local(name: Path | str) -> bool:
+    """Whether a name is that of data on this machine: a file, a folder, a glob with matches."""
+    path = Path(name)
+    return path.exists() or (is_glob(path) and bool(matches(str(path))))
+
+
+def matches(pattern: str) -> list[Path]:
+    """What a glob names, in order; hidden files are not among it."""
+    return sorted(Path(each) for each in glob(pattern, recursive=True))  # noqa: PTH207 - absolute too
 
 
 def open_source(

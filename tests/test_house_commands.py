@@ -34,8 +34,11 @@ def walk(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[
 COMMANDS = dict(found for name, group in GROUPS.items() for found in walk(group, (name,)))
 DRY = {
     ("srl-data", "build", "s1k"): ["--output", "a.jsonl"],
+    ("srl-data", "dedupe"): ["--source", "a.jsonl", "--output", "b.jsonl"],
     ("srl-data", "grade"): ["a.jsonl"],
     ("srl-data", "inspect"): ["a.jsonl"],
+    ("srl-data", "pairs"): ["--source", "a.jsonl", "--output", "b.jsonl"],
+    ("srl-data", "split"): ["--source", "a.jsonl", "--output", "b.jsonl"],
     ("srl-data", "stepify"): ["--source", "a.jsonl", "--output", "b.jsonl"],
     ("srl-data", "synth", "arithmetic"): ["--output", "a.jsonl"],
     ("srl-data", "synth", "chain"): ["--output", "a.jsonl"],

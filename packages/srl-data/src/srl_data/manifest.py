@@ -40,7 +40,7 @@ class Manifest(BaseModel):
     reasons: dict[str, int] = Field(default_factory=dict)
     """Excluded items by typed reason."""
     excluded: dict[str, list[str]] = Field(default_factory=dict)
-    """The ids of the excluded items, by the same reasons."""
+    """The ids of the excluded items, by the same reasons; of long lists the first ones."""
     headings: dict[str, int] = Field(default_factory=dict)
     """How solutions excluded as `other_headings` spell their steps, and how many do."""
     file: str
@@ -80,16 +80,20 @@ def write_manifest(
     counts: Mapping[str, int],
     records: int,
     excluded: Mapping[str, list[str]] | None = None,
+    reasons: Mapping[str, int] | None = None,
     headings: Mapping[str, int] | None = None,
 ) -> Manifest:
-    """Describe the finished file `data` in the manifest beside it."""
+    """Describe the finished file `data` in the manifest beside it.
+
+    `reasons` counts what was excluded where `excluded` names only the first of each reason.
+    """
     excluded = dict(excluded or {})
     manifest = Manifest(
         command=command,
         source=source,
         options=dict(options),
         counts=dict(counts),
-        reasons={reason: len(ids) for reason, ids in excluded.items()},
+        reasons=dict(reasons or {reason: len(ids) for reason, ids in excluded.items()}),
         excluded=excluded,
         headings=dict(headings or {}),
         file=data.name,

@@ -2,9 +2,9 @@
 
     python -m srl_data.loopback solutions.jsonl --port 8123
 
-answers each question of the file with its solution, after `--delay` seconds, and fails a share of the
-requests (`--faults 0.2`) in the ways in which servers fail. A test gives `answer` and `faults` of its
-own. Left out: models. What it says is what it was told.
+answers each question of the file with its solution, after `--delay` seconds, and fails a share of
+the requests (`--faults 0.2`) in the ways in which servers fail. A test gives `answer` and `faults`
+of its own. Left out: models. What it says is what it was told.
 """
 
 import argparse
@@ -121,7 +121,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
 
     def chat(self, content: str | None, **message: str) -> None:
         """A chat's answer."""
-        self.reply(chat_reply(content, **message))
+        self.reply(chat_reply(content, None, **message))
 
     def do_GET(self) -> None:
         """The models."""
@@ -133,7 +133,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         """Count, wait, answer."""
         server = self.server
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        fault = server.met(self.path, body, self.headers)
+        fault = server.met(self.path, body, dict(self.headers))
         try:
             server.over.wait(server.delay)
             if fault is not None:
@@ -234,7 +234,7 @@ def main() -> None:
         port=options.port,
     )
     with server.running():
-        print(f"answering at {server.url}; Ctrl-C ends it", flush=True)
+        print(f"answering at {server.url}; Ctrl-C ends it", flush=True)  # noqa: T201
         try:
             threading.Event().wait()
         except KeyboardInterrupt:

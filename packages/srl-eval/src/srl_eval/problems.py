@@ -2,7 +2,7 @@ r"""Benchmark files of several makers, read into one form, and refused where an 
 
 Known fields: `problem`, `question` or `prompt` for the text (the last with its request for a box
 taken off, since the prompt template asks for it), `answer` for the gold, `id` for the name, else
-the place in the file. Local files are JSON Lines or one JSON list.
+the place in the file. Local data are what `srl_data.splits` opens.
 """
 
 import hashlib
@@ -15,11 +15,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from srl_data.command.errors import DataError
-from srl_data.files import sha256_file
+from srl_data.file_formats import split_name
 from srl_data.records import PromptAnswer, short_reason
 from srl_data.solutions import ExpertSolution, read_steps
 from srl_eval.grading import get_grader
-from srl_eval.rows import Row, hub_rows, read_rows
+from srl_eval.rows import Row, hub_rows, open_rows, read_rows
 from srl_eval.tasks import TaskSpec
 from srl_reward.answer import extract_boxed
 from srl_reward.numbers import parse_number
@@ -63,7 +63,7 @@ def load_problems(
     if path is not None:
         rows, source = list(read_rows(path)), str(path)
         problems = to_problems(task, rows)
-        sha256 = sha256_file(path)
+        sha256 = open_rows(path).origin.sha256 or content_digest(problems)
     elif task.hub is None:
         raise DataError(f"task {task.name} is on no hub; name its file with --data-path")
     else:
@@ -124,7 +124,8 @@ def file_task(path: Path, grader: str | None) -> TaskSpec:
                 f"{path} names several graders ({', '.join(names)}); choose by --grader"
             )
         grader = names[0] if names else "math"
-    return TaskSpec(path.stem, f"problems of {path.name}", get_grader(grader).name)
+    name = re.sub(r"[^\w.-]+", "_", split_name(path)[0]).strip("_") or "problems"
+    return TaskSpec(name, f"problems of {path.name}", get_grader(grader).name)
 
 
 def fingerprint(text: str) -> str:

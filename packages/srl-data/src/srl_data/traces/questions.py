@@ -23,8 +23,8 @@ from srl_data.conversations import message_of
 from srl_data.own_templates import open_template
 from srl_data.pairs import is_answer
 from srl_data.prompts import Message, Template
-from srl_data.records import Skipped, is_unicode
-from srl_data.sources import Row, RowSource
+from srl_data.records import Row, Skipped, is_unicode
+from srl_data.sources import RowSource
 from srl_data.stepify.solution_text import PROBLEM_COLUMNS
 from srl_data.traces.config import TracesConfig
 from srl_reward import extract_gsm8k_answer

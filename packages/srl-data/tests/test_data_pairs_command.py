@@ -52,7 +52,11 @@ def pairs(tmp_path: Path, rows, *args: str) -> tuple[int, list[dict], dict]:
             (),
             "<think>a</think>\n2",
         ),
-        ({**TRACE, "content": "a\n</think>\n2", "reasoning_content": ""}, (), "<think>a</think>\n2"),
+        (
+            {**TRACE, "content": "a\n</think>\n2", "reasoning_content": ""},
+            (),
+            "<think>a</think>\n2",
+        ),
         (
             {**TRACE, "content": "So <answer>2</answer>"},
             R1_ZERO,

@@ -1,4 +1,4 @@
-"""`srl-data split` and `dedupe`: whole questions, seeded, stratified; the first of equal records."""
+"""`srl-data split` (whole questions, seeded, stratified) and `dedupe` (the first of equal ones)."""
 
 import json
 from collections import Counter

@@ -44,6 +44,7 @@ DRY = {
     ("srl-data", "stepify"): ["--source", "a.jsonl", "--output", "b.jsonl"],
     ("srl-data", "synth", "arithmetic"): ["--output", "a.jsonl"],
     ("srl-data", "synth", "chain"): ["--output", "a.jsonl"],
+    ("srl-data", "traces"): ["--source", "a.jsonl", "--output", "b.jsonl", "--model", "m"],
     ("srl-eval", "file"): ["--task-file", "a.jsonl", "--grader", "math"],
     ("srl-grpo", "expert-iteration"): ["--model", "m", "--data", "a.jsonl"],
     ("srl-grpo", "sft"): ["--model", "m", "--data", "a.jsonl"],

@@ -13,6 +13,7 @@ from srl_data.stepify.command import stepify
 from srl_data.stepify.config import StepifyConfig
 from srl_data.synth import SynthConfig, synth
 from srl_data.synth_chain import ChainConfig, synth_chain, template_files
+from srl_data.traces.config import TracesConfig
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -195,6 +196,30 @@ def synth_chain_command(config: ChainConfig, dry_run: bool) -> None:
         click.echo(f"{path}: {manifest.records} records")
     for path in template_files(config.output):
         click.echo(f"{path}: prompt template")
+
+
+@cli.command("traces")
+@configured(TracesConfig)
+def traces_of_questions(config: TracesConfig, dry_run: bool) -> None:
+    """Ask a teacher behind an OpenAI-compatible API, and keep its answers and reasoning.
+
+    Answers are appended as they come; the same command again asks only for what is missing. The
+    key comes from the environment alone.
+    """
+    if dry_run:
+        asked = f"{config.sampling.samples} times" if config.sampling.samples > 1 else "once"
+        print_plan(
+            config,
+            f"ask {config.model} at {config.base_url} each question of {config.source} {asked}, "
+            f"its key from {config.key_variable()}, and append to {config.output}",
+        )
+        return
+    from srl_data.traces.command import traces  # talks over HTTP, which parsing needs not
+    from srl_data.traces.tables import print_outcome as print_traces
+
+    outcome = traces(config)
+    print_traces(outcome)
+    outcome.check()
 
 
 def main() -> None:

@@ -34,8 +34,8 @@ class DecontaminateConfig(OverlapSection):
     output: Path
     """Where the records that do not overlap go; the pairs go to NAME.overlaps.jsonl beside it."""
     against: Annotated[tuple[str, ...], Flag(aliases=("decontaminate",)), Field(min_length=1)]
-    """An evaluation set, as SOURCE or NAME=SOURCE: a file, a glob, a folder (its held-out split), or
-    a hub data set. May be given several times."""
+    """An evaluation set, as SOURCE or NAME=SOURCE: a file, a glob, a folder, of which the held-out
+    split is read, or a hub data set. May be given several times."""
     problem_field: str | None = None
     """The column with the problem. Default: problem, question, prompt, instruction or messages."""
     on_error: OnError = "fail"

@@ -17,6 +17,7 @@ from srl_data.command.errors import ConfigError, DataError
 from srl_data.manifest import BenchmarkOverlap
 from srl_data.overlap import NGRAM, Overlap, OverlapIndex
 from srl_data.problem_text import problem_text
+from srl_data.records import Row
 from srl_data.sources import each_row
 from srl_data.split_names import HELD_OUT, WHOLE
 from srl_data.splits import heldout_split, open_splits
@@ -144,6 +145,8 @@ def benchmark_problems(source: str) -> Iterator[tuple[str, str]]:
             f"{source} has the splits {splits.names} and none is held out ({', '.join(HELD_OUT)}); "
             "give the file of one"
         )
-    return each_row(
-        splits[name], lambda row, place: (name_of(row, place), problem_text(row)), "fail", print
-    )
+
+    def read(row: Row, place: str) -> tuple[str, str]:
+        return name_of({"id": row.get("id", row.get("unique_id"))}, place), problem_text(row)
+
+    return each_row(splits[name], read, "fail", print)

@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from srl_data.columns import value_with_meta
 from srl_data.command.config import Flag
 from srl_data.command.errors import ConfigError, DataError
+from srl_data.file_formats import is_data_name
 from srl_data.manifest import Manifest, write_manifest
 from srl_data.passes.chunks import NumberedRow
 from srl_data.passes.draft import Tally
@@ -27,7 +28,7 @@ from srl_data.passes.workers import Outcome
 from srl_data.question_columns import first_rows, question_column
 from srl_data.records import OnError, encode_object
 from srl_data.sources import RowSource
-from srl_data.splits import open_source
+from srl_data.splits import is_glob, open_source
 
 COMMAND = "srl-data split"
 TRAIN, VAL, FILTERED = "train", "val", "train_filtered"
@@ -86,7 +87,7 @@ class SplitReport:
 def part_paths(config: SplitConfig) -> dict[str, Path]:
     """Where the parts go; ConfigError where the source is no file to name them by."""
     base = config.output or Path(config.source)
-    if config.output is None and not base.is_file():
+    if config.output is None and (base.is_dir() or is_glob(base) or not is_data_name(base)):
         raise ConfigError(
             f"--source {config.source} is not one file, whose name the parts could take; give "
             "--output NAME.jsonl"

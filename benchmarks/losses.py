@@ -40,13 +40,13 @@ ARITHMETIC = {
     "seed": SEED,
     "model": {"dtype": "float32"},
     "data": {"template": "bare", "max_prompt_length": 128},
-    "synthetic": {"num_problems": 200, "num_heldout": 100, "digits": [2, 3]},
+    "synthetic": {"num_problems": 200, "num_heldout": 200, "digits": [2, 4]},
     "tracking": {"tensorboard": False, "logging_steps": 1000},
     "checkpoint": {"checkpoint_every": 0},
 }
-ROLLOUT = {"batch_size": 8, "group_size": 8, "max_new_tokens": 32, "chunk_size": 64}
-RATE = 3e-4
-HELD_OUT = 150
+ROLLOUT = {"batch_size": 16, "group_size": 8, "max_new_tokens": 32, "chunk_size": 128}
+RATE = 2e-4
+HELD_OUT = 600
 """Steps of held-out problems that an evaluation takes."""
 CLOCKED = ("time", "per_second")
 """Parts of the names of metrics that are measured with a clock."""
@@ -72,7 +72,7 @@ def make_start(folder: Path, steps: int, world: World) -> Path:
         "output_dir": folder,
         "num_steps": 1,
         "model": {"dtype": "float32", "build": {}},
-        "warm_start": {"steps": steps, "batch_size": 64},
+        "warm_start": {"steps": steps, "batch_size": 64, "learning_rate": 4e-3},
         "rollout": {"batch_size": 1, "max_new_tokens": 32, "max_starved_steps": 0},
     }
     if not (folder / "sft/final").is_dir():
@@ -90,7 +90,7 @@ def config_of(name: str, start: Path, folder: Path, resume: Path | None = None) 
         "num_steps": 10_000,
         "model": {"dtype": "float32", "path": str(start)},
         "rollout": ROLLOUT,
-        "algorithm": {"loss": name, "train_batch_size": 32},
+        "algorithm": {"loss": name, "train_batch_size": 64},
         "optimizer": {"learning_rate": RATE},
         "evaluation": {"before_after": True, "eval_limit": HELD_OUT},
     }
@@ -198,8 +198,8 @@ loss runs, moves the weights and resumes.
 def main() -> int:
     """Print the page, or write it; 1 where a continued run ended otherwise."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tokens", type=int, default=16_000, help="tokens generated per loss")
-    parser.add_argument("--start-steps", type=int, default=120, help="supervised steps before")
+    parser.add_argument("--tokens", type=int, default=100_000, help="tokens generated per loss")
+    parser.add_argument("--start-steps", type=int, default=800, help="supervised steps before")
     parser.add_argument("--losses", nargs="+", default=list(PUBLISHED), choices=list(PUBLISHED))
     parser.add_argument("--work", type=Path, help="where runs stand; default a temporary folder")
     parser.add_argument("--output", type=Path, help="the page to write; default standard output")

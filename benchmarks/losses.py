@@ -47,8 +47,7 @@ ARITHMETIC = {
 ROLLOUT = {"batch_size": 16, "group_size": 8, "max_new_tokens": 32, "chunk_size": 128}
 RATE = 2e-4
 RATES = {"dr_grpo": 6e-5, "no_baseline": 2e-5}
-"""Of the losses that lost at that rate. Both weigh a sample by the reward itself, not by how it
-stands among others: one invalid completion moves them more than a better step does."""
+"""Of the two that gained nothing, or lost, at that one: neither scales by a group's deviation."""
 HELD_OUT = 600
 """Steps of held-out problems that an evaluation takes."""
 CLOCKED = ("time", "per_second")
@@ -186,7 +185,8 @@ def page(rows: list[Row], before: dict[str, float], options: argparse.Namespace)
 
 Each loss with the constants that it was published with, from one start (the quickstart's model
 after {options.start_steps} supervised steps), one seed, {batch} a step in two
-optimizer steps, learning rate {RATE:g} ({others}), whole steps until {options.tokens:,} tokens were generated.
+optimizer steps, whole steps until {options.tokens:,} tokens were generated, learning rate {RATE:g}
+({others}, which gained nothing or lost at that one).
 Reward and exact share are those of {HELD_OUT} held-out steps, sampled at temperature 1, before and
 after. The last column compares the weights, and every metric of every later step, with a run
 that was continued from a checkpoint in the middle.

@@ -4,6 +4,7 @@ Named by its config where that says so (sliding windows, layers with a state), a
 comparing passes where it does not: what an attention makes of a tree is the model's code.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Literal
 
@@ -73,6 +74,8 @@ def obstacle_of(policy: Policy) -> str | None:
     """Why a policy cannot compute trees; None where it can."""
     model = policy.model
     name = type(model).__name__
+    if getattr(model, "_is_stateful", False):
+        return f"{name} carries a state from token to token"
     if implementation(model) != PLAIN:
         return f"{name} runs the attention {implementation(model)!r}, not {PLAIN!r}"
     others = sorted(set(windows_of(model.config)) - {FULL, SLIDING})
@@ -102,6 +105,8 @@ def scoring_difference(policy: Policy) -> str | None:
     worst = float((tree - alone).abs().max())
     if worst <= limit_for(policy) * (1 + float(alone.abs().max())):
         return None
+    if math.isnan(worst):
+        return "its layers do not hand the tree to their attention"
     return f"log-probabilities differ by {worst:.3g}"
 
 

@@ -52,6 +52,11 @@ EXPERT = {
     "test-max-samples": ("evaluation.eval_limit", "7"),
     "attn-implementation": ("model.attention", "eager"),
 }
+VLLM = {
+    "vllm-gpu-memory-utilization": ("rollout.vllm.gpu_memory_utilization", "0.4"),
+    "vllm-tensor-parallel-size": ("rollout.vllm.tensor_parallel_size", "2"),
+}
+"""Of what samples by vLLM, and needs `--use-vllm` beside it."""
 EXPERT_ARGS = ["expert-iteration", "--dry-run", "--data", "d", "--val-data", "v"]
 SFT_ARGS = ["sft", "--dry-run", "--data", "d", "--val-data", "v"]
 TRAIN_ARGS = ["train", "--dry-run", "--data", "d", "--val-data", "v"]
@@ -97,6 +102,15 @@ def test_an_alias_beside_a_beta_sets_the_canonical_key(name: str, capsys) -> Non
     assert resolved(train, args, capsys)[key] == expected
 
 
+@pytest.mark.parametrize("args", [TRAIN_ARGS, EXPERT_ARGS], ids=["train", "expert-iteration"])
+@pytest.mark.parametrize("name", VLLM)
+def test_an_alias_beside_vllm_sets_the_canonical_key(name: str, args: list[str], capsys) -> None:
+    key, value = VLLM[name]
+    found = resolved(train, [*args, "--model", "m", "--use-vllm", f"--{name}", value], capsys)
+    assert str(found[key]) == value
+    assert found["rollout.backend"] == "vllm"
+
+
 def with_model(args: list[str], name: str) -> list[str]:
     return args if name in ("sft-checkpoint", "model-id") else [*args, "--model", "m"]
 
@@ -114,10 +128,10 @@ def declared(model: type[Section]) -> dict[str, str]:
 
 
 def test_the_tables_above_are_all_the_aliases_there_are():
-    named = {name: key for name, (key, *_) in (TRAIN | WITH_BETA).items()}
+    named = {name: key for name, (key, *_) in (TRAIN | WITH_BETA | VLLM).items()}
     assert declared(TrainConfig) == named
     assert declared(SftConfig) == {name: key for name, (key, _) in SFT.items()}
-    assert declared(ExpertConfig) == {name: key for name, (key, _) in EXPERT.items()}
+    assert declared(ExpertConfig) == {name: key for name, (key, _) in (EXPERT | VLLM).items()}
     assert declared(EvalConfig) == {name: key for name, (key, _) in EVAL.items()}
 
 

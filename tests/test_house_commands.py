@@ -33,12 +33,18 @@ def walk(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[
 
 COMMANDS = dict(found for name, group in GROUPS.items() for found in walk(group, (name,)))
 DRY = {
+    ("srl-data", "build", "answers"): ["--source", "a.jsonl", "--output-dir", "d"],
+    ("srl-data", "build", "gsm8k"): [],
+    ("srl-data", "build", "math"): [],
+    ("srl-data", "build", "numinamath"): [],
     ("srl-data", "build", "s1k"): ["--output", "a.jsonl"],
+    ("srl-data", "decontaminate"): ["a.jsonl", "--output", "b.jsonl", "--against", "c.jsonl"],
     ("srl-data", "grade"): ["a.jsonl"],
     ("srl-data", "inspect"): ["a.jsonl"],
     ("srl-data", "stepify"): ["--source", "a.jsonl", "--output", "b.jsonl"],
     ("srl-data", "synth", "arithmetic"): ["--output", "a.jsonl"],
     ("srl-data", "synth", "chain"): ["--output", "a.jsonl"],
+    ("srl-data", "traces"): ["--source", "a.jsonl", "--output", "b.jsonl", "--model", "m"],
     ("srl-eval", "file"): ["--task-file", "a.jsonl", "--grader", "math"],
     ("srl-grpo", "expert-iteration"): ["--model", "m", "--data", "a.jsonl"],
     ("srl-grpo", "sft"): ["--model", "m", "--data", "a.jsonl"],

@@ -241,8 +241,8 @@ def test_a_column_problem_stands_in_for_question_and_the_output_says_so(tmp_path
         (["--source", "none.json"], 3, "no such data file: none.json"),
         (["--source", "{tmp}/empty.jsonl"], 3, "holds no rows"),
         (["--source", "{tmp}/empty.json"], 3, "not JSON"),
-        (["--source", "{tmp}/object.json"], 3, "expected an array of objects at the top, found d"),
-        (["--source", "{tmp}/s.csv"], 3, "unknown kind of file '.csv'"),
+        (["--source", "{tmp}/object.json"], 3, "object.json holds no rows"),
+        (["--source", "{tmp}/s.xlsx"], 3, "unknown kind of file '.xlsx'"),
         (["--source", "{tmp}/broken.parquet"], 3, "not a Parquet file that can be read"),
         (["--source", "{tmp}/bad17.jsonl"], 3, "bad17.jsonl:17: not JSON"),
         (["--source", "{tmp}/s.jsonl", "--field", "nope"], 3, "no column 'nope' (--field)"),
@@ -252,7 +252,7 @@ def test_a_column_problem_stands_in_for_question_and_the_output_says_so(tmp_path
         (["--source", "{tmp}/s.jsonl", "--val-size", "-1"], 2, "val_size = -1"),
         (["--source", "{tmp}/s.jsonl", "--targets", "3"], 2, "'3' is not one of"),
         (["--source", "{tmp}/s.jsonl", "--output", "{tmp}/s.jsonl"], 2, "is the source itself"),
-        (["--source", "{tmp}/s.jsonl", "--output", "{tmp}/s.csv/x/y.jsonl"], 1, "cannot use"),
+        (["--source", "{tmp}/s.jsonl", "--output", "{tmp}/s.xlsx/x/y.jsonl"], 1, "cannot use"),
         (
             ["--source", "{tmp}/s.jsonl", "--field", "question", "--only-correct"],
             2,
@@ -266,7 +266,7 @@ def test_bad_input_is_one_clear_line(tmp_path, capsys, options, code, message):
         "empty.jsonl": "",
         "empty.json": "",
         "object.json": "{}",
-        "s.csv": "a,b",
+        "s.xlsx": "a,b",
         "broken.parquet": "PAR1",
         "bad17.jsonl": "".join(json.dumps(ROWS[0]) + "\n" for _ in range(16)) + "{oops\n",
     }.items():

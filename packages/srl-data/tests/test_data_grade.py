@@ -14,6 +14,7 @@ from srl_data import grade as grading
 from srl_data.cli import cli
 from srl_data.command.frame import execute
 from srl_data.records import numbered_lines
+from srl_data.splits import open_source
 
 GOOD = {"id": "a", "completion": "<think>é</think>2. x", "target_step": "2. x"}
 BAD = {"id": "b", "completion": "x", "target_step": "2. x"}
@@ -193,7 +194,7 @@ def test_a_bad_line_is_refused_or_skipped_with_file_line_and_reason(
     ("args", "code", "message"),
     [
         (["none.jsonl"], 3, "no such data file: none.jsonl"),
-        (["."], 3, "expected a JSON Lines file, found a folder: ."),
+        (["."], 3, ". is a folder without a data set"),
         (["-"], 3, "-: no record to grade"),
         (["-", "--output", "."], 2, "--output . is a folder, expected a file"),
         (["-", "--reward", "boxed_thin"], 2, "did you mean 'boxed_think'?"),
@@ -286,10 +287,12 @@ def test_a_pipe_or_link_is_written_to_not_replaced(tmp_path, capfdbinary):
     assert pipe.is_fifo()
 
 
-def test_memory_is_bounded_by_bytes_not_only_by_records(monkeypatch):
-    monkeypatch.setattr(grading, "BATCH_BYTES", 100)
+def test_memory_is_bounded_by_bytes_not_only_by_records(tmp_path, monkeypatch):
+    monkeypatch.setattr(grading, "BATCH_CHARS", 100)
     lines = [json.dumps({"completion": "x" * 60}).encode() + b"\n"] * 3 + [b"{}\n"]
-    batches = grading.read_batches(io.BytesIO(b"".join(lines)), Path("x"), "fail", lambda _: None)
+    (tmp_path / "x.jsonl").write_bytes(b"".join(lines))
+    source = open_source(tmp_path / "x.jsonl")
+    batches = grading.read_batches(source, "fail", lambda _: None)
     assert [len(batch) for batch in batches] == [2, 2]
     assert len(list(numbered_lines(io.BytesIO(b"".join(lines)), Path("x")))) == 4
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from srl_data.chat_client import ChatAnswer, ChatModel, chat
+from srl_data.chat_client import chat
+from srl_data.chat_model import ChatAnswer, ChatModel, Usage
 from srl_data.command.errors import ConfigError
 from srl_data.endpoint import (
     Endpoint,
@@ -40,7 +41,7 @@ def ask(url: str, **settings: Setting) -> ChatAnswer:
 def test_a_chat_is_asked_and_read_as_openai_has_it(chat_server: Server) -> None:
     chat_server.faults = [lambda handler: handler.chat("Yes.", reasoning_content="Hm.")]
     answer = ask(chat_server.url)
-    assert answer == ChatAnswer("Yes.", "Hm.", "stop", 3, 5)
+    assert answer == ChatAnswer("Yes.", "Hm.", "stop", Usage(3, 5))
     (request,) = chat_server.requests
     assert request == {
         "path": "/v1/chat/completions",

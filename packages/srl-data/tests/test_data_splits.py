@@ -196,12 +196,12 @@ def test_a_hub_data_set_comes_by_split_at_one_commit(tmp_path, monkeypatch):
         (("none.jsonl",), "no such data file: none.jsonl; expected"),
         (("a/b/c",), "no such data file: a/b/c"),
         (("{}", "main"), "revision 'main' is for hub data sets"),
-        (("{}", None, "main"), "subset 'main' is for hub data sets"),
-        (("{}/x.csv",), "unknown kind of file '.csv'"),
+        (("{}", None, "main"), "has no subset 'main'"),
+        (("{}/x.xlsx",), "unknown kind of file '.xlsx'"),
     ],
 )
 def test_names_of_nothing_are_refused(tmp_path, arguments, message):
-    (tmp_path / "x.csv").touch()
+    (tmp_path / "x.xlsx").touch()
     name, *rest = arguments
     with pytest.raises(DataError) as caught:
         open_splits(name.replace("{}", str(tmp_path)), *rest)

@@ -1,5 +1,6 @@
 """Benchmark files of several makers, and bad ones."""
 
+import gzip
 import json
 import os
 from dataclasses import replace
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from srl_data.command.errors import ConfigError, DataError
-from srl_eval.problems import last_box, load_problems
+from srl_data.problem_text import last_box
+from srl_eval.problems import load_problems
 from srl_eval.tasks import HubSource, get_task
 
 AIME = get_task("aime24")
@@ -24,6 +26,29 @@ def test_fields_of_qwen_math_files(tmp_path: Path) -> None:
     (problem,) = load_problems(AIME, path).problems
     assert (problem.id, problem.problem, problem.answer) == ("60", "P", "25")
     assert problem.grader == "aime"
+
+
+def test_problems_are_read_from_every_kind_of_file(tmp_path: Path) -> None:
+    rows = [{"id": str(n), "problem": f"P{n}", "answer": str(n)} for n in range(4)]
+    lines = ["".join(json.dumps(row) + "\n" for row in part) for part in (rows[:2], rows[2:])]
+    for n, text in enumerate(lines):
+        (tmp_path / f"part-{n}.ndjson.gz").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "set").mkdir()
+    write(tmp_path / "set/train.jsonl", {"problem": "not asked", "answer": "1"})
+    table = "id,problem,answer\n" + "".join(f"{n},P{n},{n}\n" for n in range(4))
+    (tmp_path / "set/test.csv").write_text(table)
+    for path in (tmp_path / "part-*.ndjson.gz", tmp_path / "set", tmp_path / "set/test.csv"):
+        found = load_problems(AIME, path)
+        assert [each.problem for each in found.problems] == ["P0", "P1", "P2", "P3"]
+        assert len(found.sha256) == 64
+    (tmp_path / "set/test.csv").rename(tmp_path / "set/other.csv")
+    with pytest.raises(DataError, match="has the splits other, train and none is held out"):
+        load_problems(AIME, tmp_path / "set")
+    (tmp_path / "bad.csv").write_text("problem,answer\nP\n")
+    with pytest.raises(
+        DataError, match=r"bad\.csv:2: 1 columns, and the header has 2; mend the row$"
+    ):
+        load_problems(AIME, tmp_path / "bad.csv")
 
 
 def test_fields_of_qwq_files_lose_their_request_for_a_box(tmp_path: Path) -> None:

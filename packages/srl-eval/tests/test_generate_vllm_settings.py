@@ -123,7 +123,9 @@ def test_heads_without_a_kernel_and_several_gpus_are_refused_on_a_cpu() -> None:
     check_on_cpu(SOURCE, SHAPE, VllmOptions(dtype="float32"), [32, 64])
     with pytest.raises(DataError, match="heads of size 64; vLLM on a CPU takes 32, 128"):
         check_on_cpu(SOURCE, SHAPE, VllmOptions(), [32, 128])
-    with pytest.raises(ConfigError, match="--tensor-parallel-size 2"):
+    with pytest.raises(ConfigError, match="vLLM does not sleep on a CPU"):
+        check_on_cpu(SOURCE, SHAPE, VllmOptions(enable_sleep=True), [64])
+    with pytest.raises(ConfigError, match="tensor_parallel_size 2 needs as many GPUs"):
         check_on_cpu(SOURCE, SHAPE, VllmOptions(tensor_parallel_size=2), [64])
 
 

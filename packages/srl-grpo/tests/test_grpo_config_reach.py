@@ -724,8 +724,8 @@ HELD: dict[str, Held] = {
     ),
     "checkpoint.keep_last": lambda r: ((r.built.path / "step_1").exists(), False),
     "checkpoint.resume": lambda r: (
-        [c.weights_version for c in r.resumed.rollouts][:1] and len(r.resumed.metrics),
-        5,
+        ([c.weights_version for c in r.resumed.rollouts][:1], len(r.resumed.metrics)),
+        ([5], 5),
     ),
     "tracking.tensorboard": lambda r: (
         [(run.path / "tensorboard").is_dir() for run in (r.built, r.files)],
@@ -769,13 +769,19 @@ ELSEWHERE = {
     "checkpoint.force",
     "data.revision",
     "data.subset",
+    "rollout.backend",
+    "rollout.use_vllm",
+    "rollout.vllm.gpu_memory_utilization",
+    "rollout.vllm.tensor_parallel_size",
+    "rollout.vllm.enable_sleep",
+    "rollout.vllm.sleep_level",
 }
 """The version of config files, held in `test_grpo_former_loss.py`; keys of the loss and of chains,
 in `test_grpo_wiring.py` and `test_grpo_loss_wiring.py` by what they do to a run; constants of the
 losses, in `test_grpo_loss_constants.py`; what is subtracted from rewards and who is not trained on,
 in `test_grpo_penalties.py`; the reference, in `test_grpo_moving_reference.py`; the one that lets a
 run go on with other inputs, in `test_grpo_inputs.py`; what is asked of a hub, in
-`test_grpo_data_parts.py`."""
+`test_grpo_data_parts.py`; what samples, in `test_grpo_colocated.py`."""
 
 
 def model_config(runs: Runs):
@@ -797,6 +803,7 @@ def test_every_key_is_held_by_an_observation() -> None:
 BEFORE = {leaf.key for leaf in leaves(TrainConfig) if leaf.path[0] == "launch"} | {
     "config_version",  # of files alone
     "algorithm.use_base_kl",  # becomes a beta when the config is made
+    "rollout.use_vllm",  # becomes a backend
 }
 """Keys that are used up before a run begins; `HELD` says by what."""
 

@@ -1,5 +1,6 @@
 """Reinforcement learning on data with native splits: parts, columns, hubs, resuming, refusals."""
 
+import gzip
 import json
 
 import pytest
@@ -70,6 +71,21 @@ def test_the_first_prompt_of_a_dry_run_comes_from_the_training_split(call, confi
     assert code == 0, errors
     assert "# first prompt, of 'row-00000': 6 tokens" in shown
     assert "# | 10+1=?" in shown
+
+
+def test_a_glob_of_packed_shards_is_data_like_any_other(call, config, tmp_path):
+    for number in range(2):
+        rows = "".join(json.dumps(row) + "\n" for row in rows_of(range(10 + number, 20, 2)))
+        (tmp_path / f"part-{number}.jsonl.gz").write_bytes(gzip.compress(rows.encode()))
+    (tmp_path / "val.csv").write_text("question,gold\n1+1=?,2\n")
+    data = ["--data", tmp_path / "part-*.jsonl.gz", "--val-data", tmp_path / "val.csv", *FIELDS]
+    code, shown, errors = call("train", "--config", config, *data, "--dry-run")
+    assert code == 0, errors
+    assert "of 'row-00000'" in shown
+    code, _, errors = call("train", "--config", config, *data, "--output-dir", "out")
+    assert code == 0, errors
+    inputs = read_state(tmp_path / "out/step_1").inputs
+    assert (inputs.train_prompts, inputs.val_prompts) == (10, 1)
 
 
 @pytest.mark.parametrize(

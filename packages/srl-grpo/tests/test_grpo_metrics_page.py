@@ -56,9 +56,9 @@ def pattern(name: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\b[A-Z]+\b", r"[a-z0-9_]+", name))
 
 
-ELSEWHERE = ("ei/", "eval/pass@", "reward_answer")
-"""Marks of metrics of expert iteration, of several samples and of rewards that tell a part: their
-own tests see them logged; here only that the page has them."""
+ELSEWHERE = ("ei/", "eval/pass@", "reward_answer", "sync_difference")
+"""Marks of metrics of expert iteration, of several samples, of rewards that tell a part, of vLLM:
+their own tests see them logged; here only that the page has them."""
 
 
 def test_every_name_in_the_code_has_its_line() -> None:

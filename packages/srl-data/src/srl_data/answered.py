@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from srl_data.columns import answer_in, described, grader_in, name_of, text_in
-from srl_data.records import OnError, PromptAnswer, Skipped
-from srl_data.sources import Row, RowSource, each_row
+from srl_data.records import OnError, PromptAnswer, Row, Skipped
+from srl_data.sources import RowSource, each_row
 
 
 @dataclass(frozen=True)

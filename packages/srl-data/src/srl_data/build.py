@@ -43,7 +43,7 @@ class BuildConfig(Section):
     output: Path
     """Where the training instances go; held-out ones go to NAME.val.jsonl beside it."""
     source: str = "simplescaling/s1K-1.1"
-    """A file (.json, .jsonl, .parquet), a folder saved by `datasets`, or a data set on the hub."""
+    """A file (JSON, JSON Lines, CSV, Parquet, Arrow), a glob, a folder, or a hub data set."""
     revision: str | None = None
     """Commit, branch or tag of the hub data set; the commit behind it is recorded. Default: the
     newest commit. To repeat a build exactly, give the commit from its manifest."""

@@ -6,8 +6,7 @@ What a row means is its reader's business.
 import math
 from collections.abc import Mapping, Sequence
 
-from srl_data.records import is_unicode
-from srl_data.sources import Row
+from srl_data.records import Row, is_unicode
 from srl_reward.grading import GRADERS
 
 ABSENT = object()

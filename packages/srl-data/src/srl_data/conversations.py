@@ -11,8 +11,7 @@ from srl_data.columns import ABSENT, described, value_at
 from srl_data.command.errors import DataError
 from srl_data.prompt_format import Prompt, PromptFormat
 from srl_data.prompts import Message
-from srl_data.records import is_unicode
-from srl_data.sources import Row
+from srl_data.records import Row, is_unicode
 
 ROLES = ("system", "user", "assistant")
 FROM = {"human": "user", "gpt": "assistant"}

@@ -10,44 +10,40 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from srl_data.command.config import Positional, Section
 from srl_data.command.errors import CommandError, ConfigError, DataError
 from srl_data.command.progress import Meter, meter
-from srl_data.files import result_writer, sha256_file
-from srl_data.manifest import Source, write_manifest
+from srl_data.files import result_writer
+from srl_data.manifest import write_manifest
 from srl_data.records import (
-    STANDARD_INPUT,
     OnError,
+    Row,
     Skipped,
-    bounded_lines,
     check_target,
-    count_lines,
     encode_object,
-    open_data,
-    parse_object,
-    refuse,
 )
+from srl_data.sources import RowSource, refuse_row
+from srl_data.splits import open_source
 from srl_reward import REWARDS, Reward, Scored, StepReward, make_reward, ratio_batch
 
 COMMAND = "srl-data grade"
 BATCH = 256
-BATCH_BYTES = 16 << 20
-"""A batch ends once its lines are this long in all, so that long ones do not pile up."""
+BATCH_CHARS = 16 << 20
+"""A batch ends once its texts are this long in all, so that long ones do not pile up."""
 RESERVED = ("self", "completions")
 """Names that the reward's call has taken; fields of these names are not handed to it."""
-
-Fields = dict[str, object]
 
 
 class GradeConfig(Section):
     """Config of `srl-data grade`."""
 
     file: Annotated[Path, Positional()]
-    """JSON Lines with a completion and what its reward reads; - is standard input."""
+    """Records with a completion and what its reward reads: a file (JSON, JSON Lines, CSV, Parquet,
+    Arrow), a glob or a folder; - is standard input."""
     output: Path | None = None
     """Where the graded records go, with a manifest beside; default standard output."""
     reward: str = "step"
@@ -92,12 +88,10 @@ class GradeConfig(Section):
 
 @dataclass
 class Line:
-    """A record and where it stands."""
+    """A record and its position in the source."""
 
-    number: int
-    record: Fields
-    size: int
-    """Its length in bytes."""
+    position: int
+    record: Row
 
 
 Graded = tuple[Line, Scored | None]
@@ -159,8 +153,8 @@ class Grades:
 class Grader:
     """Scores batches of records and writes reward, reason and exact into them."""
 
-    def __init__(self, config: GradeConfig) -> None:
-        self.config = config
+    def __init__(self, config: GradeConfig, source: RowSource) -> None:
+        self.config, self.source = config, source
         self.reward, self.target = open_reward(config)
 
     def __call__(
@@ -201,7 +195,8 @@ class Grader:
         return True
 
     def _refuse(self, line: Line, reason: str, skipped: Skipped) -> None:
-        refuse(self.config.file, line.number, reason, self.config.on_error, skipped)
+        skip = skipped if self.config.on_error == "skip" else None
+        refuse_row(self.source, line.position, reason, skip)
 
     def _score(self, lines: Sequence[Line]) -> list[Scored | None]:
         completions = [line.record[self.config.completion_field] for line in lines]
@@ -241,26 +236,30 @@ def open_reward(config: GradeConfig) -> tuple[Reward, str | None]:
         raise CommandError(str(error)) from error
 
 
-def read_batches(
-    file: BinaryIO, path: Path, on_error: OnError, skipped: Skipped
-) -> Iterator[list[Line]]:
-    """Records by the batch, bounded in number and bytes; a bad line is refused."""
+def read_batches(source: RowSource, on_error: OnError, skipped: Skipped) -> Iterator[list[Line]]:
+    """Records by the batch, bounded in number and size; a bad line is refused."""
     batch: list[Line] = []
     size = 0
-    for number, line in bounded_lines(file):
-        try:
-            batch.append(Line(number, parse_object(line), len(line)))
-        except ValueError as error:
-            refuse(path, number, str(error), on_error, skipped)
-        size += len(line)
-        if len(batch) == BATCH or size >= BATCH_BYTES:
+    for position, row in source.read(on_error, skipped):
+        batch.append(Line(position, row))
+        size += size_of(row)
+        if len(batch) == BATCH or size >= BATCH_CHARS:
             yield batch
             batch, size = [], 0
     if batch:
         yield batch
 
 
-def mark(record: Fields, scored: Scored | None) -> Fields:
+def size_of(value: object) -> int:
+    """About how many characters a value takes."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(size_of, value.values()))
+    return sum(map(size_of, value)) if isinstance(value, list) else 8
+
+
+def mark(record: Row, scored: Scored | None) -> Row:
     """The record with `reward`, `reason` and `exact`, each null where the reward does not apply."""
     if scored is None:
         return {**record, "reward": None, "reason": None, "exact": None}
@@ -289,20 +288,17 @@ def grade(config: GradeConfig) -> Grades:
         raise ConfigError("--min-reward selects records: give --mode keep with it")
     if config.output is not None and config.output.is_dir():
         raise ConfigError(f"--output {config.output} is a folder, expected a file")
-    grader, grades = Grader(config), Grades()
-    with (
-        open_data(config.file) as source,
-        result_writer(config.output) as sink,
-        shown_progress(config) as progress,
-    ):
-        for batch in read_batches(source, config.file, config.on_error, grades.skipped.append):
+    source = open_source(config.file)
+    grader, grades = Grader(config, source), Grades()
+    with result_writer(config.output) as sink, shown_progress(config, source) as progress:
+        for batch in read_batches(source, config.on_error, grades.skipped.append):
             sink.writelines(graded_lines(grader, batch, grades))
             sink.flush()
             progress.advance(len(batch))
         if not grades.read:
             raise DataError(f"{config.file}: no record to grade; expected one JSON object per line")
     if config.output is not None and config.output.is_file():
-        describe(config, config.output, grades)
+        describe(config, config.output, source, grades)
     return grades
 
 
@@ -315,20 +311,19 @@ def graded_lines(grader: Grader, batch: Sequence[Line], grades: Grades) -> Itera
             yield encode_object(mark(line.record, scored))
 
 
-def shown_progress(config: GradeConfig) -> AbstractContextManager[Meter]:
+def shown_progress(config: GradeConfig, source: RowSource) -> AbstractContextManager[Meter]:
     """A meter on standard error; none on a terminal that takes the records themselves."""
     if config.output is None and sys.stdout is not None and sys.stdout.isatty():
         return nullcontext(Meter("grade", None, "records"))
-    return meter("grade", count_lines(config.file), "records")
+    return meter("grade", source.count(), "records")
 
 
-def describe(config: GradeConfig, output: Path, grades: Grades) -> None:
+def describe(config: GradeConfig, output: Path, source: RowSource, grades: Grades) -> None:
     """Write the manifest beside a finished file."""
-    streamed = config.file == STANDARD_INPUT
     write_manifest(
         output,
         command=COMMAND,
-        source=Source(name=str(config.file), sha256=None if streamed else sha256_file(config.file)),
+        source=source.origin,
         options=config.model_dump(mode="json", exclude={"file", "output"}),
         counts=grades.counts,
         records=grades.written,

@@ -28,10 +28,9 @@ from srl_data.records import (
     Record,
     SftPair,
     SrlInstance,
-    read_objects,
-    read_records,
-    refuse,
 )
+from srl_data.sources import RowSource, records_of, refuse_row
+from srl_data.splits import open_source
 from srl_data.template_choice import ChosenTemplate, choose_template
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -47,7 +46,7 @@ class InspectConfig(ChatSection):
     """Config of `srl-data inspect`."""
 
     file: Annotated[Path, Positional()]
-    """SRL instances, prompts with answers, or supervised pairs, as JSON Lines."""
+    """SRL instances, prompts with answers, or supervised pairs, in any format that is read."""
     show: int = Field(default=3, ge=0)
     """Records to render as the model will see them, evenly spread over the file."""
     template: str | None = None
@@ -80,13 +79,13 @@ class Findings:
         self.lengths.setdefault(name, []).append(length)
 
 
-def kind_of(path: Path, on_error: OnError = "fail") -> tuple[type[Record], str]:
+def kind_of(source: RowSource, on_error: OnError = "fail") -> tuple[type[Record], str]:
     """The class of a file's records and their template, told by the first record's fields.
 
     With `on_error` "skip", by the first that is of a known kind.
     """
     strangers: list[str] = []
-    for number, value in read_objects(path, on_error):
+    for position, value in source.read(on_error, lambda _: None):
         for name, kind in KINDS.items():
             if name in value:
                 return kind
@@ -94,10 +93,10 @@ def kind_of(path: Path, on_error: OnError = "fail") -> tuple[type[Record], str]:
             f"no record of a known kind: none of the fields {', '.join(KINDS)} "
             f"among {', '.join(sorted(value))}"
         )
-        refuse(path, number, reason, on_error, strangers.append)
+        refuse_row(source, position, reason, strangers.append if on_error == "skip" else None)
     if strangers:
         raise DataError(f"{strangers[0]}; nor is any other line")
-    raise DataError(f"{path} holds no records; expected one JSON object per line")
+    raise DataError(f"{source.origin.name} holds no records; expected one JSON object per line")
 
 
 def load_tokenizer(name: str) -> Tokenizer:
@@ -210,7 +209,8 @@ def measure(
 
 def inspect(config: InspectConfig) -> Findings:
     """Read the file once and gather its findings. Raises DataError at a bad record."""
-    kind, usual = kind_of(config.file, config.on_error)
+    source = open_source(config.file)
+    kind, usual = kind_of(source, config.on_error)
     raw = kind is SftPair
     chosen = ChosenTemplate(RAW_PROMPT) if raw else template_for(config, kind, usual)
     template = chosen.template
@@ -218,10 +218,10 @@ def inspect(config: InspectConfig) -> Findings:
     findings = Findings(kind.__name__, template.name, manifest_line(config.file))
     findings.notes += [chosen.note] if chosen.note else []
     findings.notes += prompts.notes if prompts else ()
-    count = sum(1 for _ in read_records(config.file, kind, config.on_error))
+    count = sum(1 for _ in records_of(source, kind, config.on_error))
     wanted = spread(count, config.show)
-    records = read_records(config.file, kind, config.on_error, findings.skipped.append)
-    for index, record in enumerate(track(records, "reading", unit="records")):
+    records = records_of(source, kind, config.on_error, findings.skipped.append)
+    for index, record in enumerate(track(records, "reading", count, unit="records")):
         if prompts is None:
             prompt = plain_prompt(config, template, record)
             measure(findings, record, prompt, (), None)

@@ -31,7 +31,9 @@ class FolderLock:
     A forked child does not inherit it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, file: str | None = None) -> None:
+        """`file` names a file of the folder for a lock on that alone, not on the whole folder."""
+        self._file = file
         self._handle: int | None = None
         self._folder: Path | None = None
         self.note: str | None = None
@@ -43,20 +45,22 @@ class FolderLock:
         if self._folder is not None:
             assert self._folder.samefile(folder), "one lock, one folder"
             return
-        handle = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        name = NAME if self._file is None else f".{self._file}{NAME}"
+        what = folder if self._file is None else folder / self._file
+        handle = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = describe_holder(handle)
             os.close(handle)
             raise LockedError(
-                f"{folder} is in use by {holder}; wait for its end, or stop it"
+                f"{what} is in use by {holder}; wait for its end, or stop it"
             ) from error
         except OSError as error:
             os.close(handle)
             if error.errno not in UNSUPPORTED:
                 raise
-            self.note = f"{folder}: this file system keeps no locks; do not run twice in it"
+            self.note = f"{what}: this file system keeps no locks; do not run twice in it"
             self._folder = folder
             return
         self._handle, self._folder = handle, folder

@@ -23,8 +23,8 @@ from srl_data.columns import (
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.conversations import messages_in
 from srl_data.prompts import Message
-from srl_data.records import OnError, Skipped, SrlInstance
-from srl_data.sources import Row, RowSource, each_row
+from srl_data.records import OnError, Row, Skipped, SrlInstance
+from srl_data.sources import RowSource, each_row
 
 Unit = Literal["step", "solution"]
 """What of SRL instances is imitated: each step, or each problem's whole solution."""

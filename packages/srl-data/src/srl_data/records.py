@@ -116,6 +116,8 @@ class SftPair(Record):
 
 
 R = TypeVar("R", bound=Record)
+Row = dict[str, object]
+"""A row of a data file as it is: a value by column."""
 Skipped = Callable[[str], None]
 
 
@@ -173,14 +175,6 @@ def bounded_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
-def count_lines(path: Path) -> int | None:
-    """Lines of a plain file, blank ones included; None for what can be read only once."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
-
-
 def open_data(path: Path) -> BinaryIO:
     """Open a data file, or standard input for `-`; DataError saying what is wrong with the path."""
     if path == STANDARD_INPUT:
@@ -203,17 +197,29 @@ def read_objects(
     skipped: Skipped = lambda _: None,
     *,
     skippable: bool = True,
-) -> Iterator[tuple[int, dict[str, object]]]:
+) -> Iterator[tuple[int, Row]]:
     """Stream `(line number, object)` of a JSON Lines file; blank lines are passed over.
 
     Bad lines are as in `read_records`; `skippable` False is for commands without `--on-error`.
     """
     with open_data(path) as file:
-        for number, line in bounded_lines(file):
-            try:
-                yield number, parse_object(line)
-            except ValueError as error:
-                refuse(path, number, str(error), on_error, skipped, skippable=skippable)
+        yield from numbered_objects(file, path, on_error, skipped, skippable=skippable)
+
+
+def numbered_objects(
+    file: BinaryIO,
+    path: Path,
+    on_error: OnError = "fail",
+    skipped: Skipped = lambda _: None,
+    *,
+    skippable: bool = True,
+) -> Iterator[tuple[int, Row]]:
+    """`read_objects` of an open file, whose `path` stands in messages."""
+    for number, line in bounded_lines(file):
+        try:
+            yield number, parse_object(line)
+        except ValueError as error:
+            refuse(path, number, str(error), on_error, skipped, skippable=skippable)
 
 
 def refuse(

@@ -12,8 +12,7 @@ from srl_data.columns import answer_in
 from srl_data.gsm8k import numbered_steps
 from srl_data.instances import Targets, step_instance, target_indices
 from srl_data.other_headings import other_heading, second_heading
-from srl_data.records import SrlInstance, is_unicode
-from srl_data.sources import Row
+from srl_data.records import Row, SrlInstance, is_unicode
 from srl_data.thinking_blocks import without_thinking
 from srl_reward import (
     NonConforming,

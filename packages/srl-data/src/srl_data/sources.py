@@ -1,10 +1,9 @@
-"""Rows of data files as they are: JSON Lines, a JSON array, Parquet, one file or several.
+"""Rows that can be read again and again: of one file or several, of standard input but once.
 
-What a folder or a name on the hub holds is `srl_data.splits`'; what a row means is its reader's
-business.
+How a file is read is `srl_data.file_formats`'; what a folder or a name on the hub holds is
+`srl_data.splits`'; what a row means is its reader's business.
 """
 
-import json
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -17,21 +16,14 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from srl_data.command.errors import DataError
+from srl_data.file_formats import LINES, NumberedRows, format_of, read_jsonl
 from srl_data.files import sha256_file
 from srl_data.manifest import Source
-from srl_data.records import OnError, Skipped, open_data, read_objects, short_reason
+from srl_data.records import OnError, R, Row, Skipped, short_reason
 
 T = TypeVar("T")
 
-Row = dict[str, object]
-NumberedRows = Iterator[tuple[int, Row]]
-"""Rows with their 0-based position in the source."""
-
 COMMIT = re.compile(r"[0-9a-f]{40}")
-FORMATS = (
-    "a JSON array (.json), JSON Lines (.jsonl), Parquet (.parquet), a folder with a file for each "
-    "split (train.jsonl, test.parquet) or one saved by `datasets`"
-)
 
 
 @dataclass(frozen=True)
@@ -43,69 +35,8 @@ class RowSource:
     """Stream the rows; a bad one raises DataError, or is reported where "skip" is asked for."""
     place: Callable[[int], str]
     """Where the row of a position stands, for messages: `data.jsonl:3`, `train.parquet, row 3`."""
-
-
-def read_jsonl(path: Path, on_error: OnError, skipped: Skipped) -> NumberedRows:
-    """Objects of a JSON Lines file."""
-    for number, row in read_objects(path, on_error, skipped):
-        yield number - 1, row
-
-
-def read_json_array(path: Path, on_error: OnError, skipped: Skipped) -> NumberedRows:
-    """Objects of a JSON array; the array is held in memory as a whole."""
-    with open_data(path) as file:
-        try:
-            items = json.load(file)
-        except (ValueError, RecursionError) as error:
-            msg = f"{path}: not JSON: {error}; for one object per line, name the file .jsonl"
-            raise DataError(msg) from error
-    if not isinstance(items, list):
-        msg = f"{path}: expected an array of objects at the top, found {type(items).__name__}"
-        raise DataError(msg)
-    for index, item in enumerate(items):
-        if isinstance(item, dict):
-            yield index, item
-            continue
-        reason = f"{path}: item {index} is not an object but {type(item).__name__}"
-        if on_error == "fail":
-            raise DataError(f"{reason}; mend it or pass --on-error skip")
-        skipped(reason)
-
-
-def read_parquet(path: Path, _on_error: OnError, _skipped: Skipped) -> NumberedRows:
-    """Rows of a Parquet file, a batch at a time."""
-    import pyarrow.parquet  # type: ignore[import-untyped]
-
-    index = 0
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=256):
-                for row in batch.to_pylist():
-                    yield index, row
-                    index += 1
-    except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f"{path}: not a Parquet file that can be read: {error}") from error
-
-
-READERS: dict[str, Callable[[Path, OnError, Skipped], NumberedRows]] = {
-    ".json": read_json_array,
-    ".jsonl": read_jsonl,
-    ".parquet": read_parquet,
-}
-"""How a file is read, by its suffix."""
-
-
-def place_in(path: Path, position: int) -> str:
-    """Where a row stands: the line of JSON Lines, the number of a row elsewhere, both from 1."""
-    if path.suffix.lower() == ".jsonl":
-        return f"{path}:{position + 1}"
-    return f"{path}, row {position + 1}"
-
-
-def check_format(path: Path) -> None:
-    """DataError for a file of an unknown format, which its suffix tells."""
-    if path.suffix.lower() not in READERS:
-        raise DataError(f"{path}: unknown kind of file {path.suffix!r}; expected {FORMATS}")
+    count: Callable[[], int | None] = lambda: None
+    """About how many rows there are, for progress; None where nobody knows. Not always for free."""
 
 
 @lru_cache(maxsize=4096)
@@ -115,14 +46,30 @@ def known_sha256(path: Path, _size: int, _modified: int) -> str:
 
 
 def open_file(path: Path) -> RowSource:
-    """A local data file, its format told by its suffix."""
-    check_format(path)
-    reader, stat = READERS[path.suffix.lower()], path.stat()
+    """A local data file, its format told by its name or its content."""
+    if not path.is_file():
+        return open_stream(path)
+    found, stat = format_of(path), path.stat()
     return RowSource(
         Source(name=path.name, sha256=known_sha256(path, stat.st_size, stat.st_mtime_ns)),
-        lambda on_error, skipped: reader(path, on_error, skipped),
-        lambda position: place_in(path, position),
+        lambda on_error, skipped: found.read(path, on_error, skipped),
+        lambda position: found.place(path, position),
+        lambda: found.rows(path),
     )
+
+
+def open_stream(path: Path) -> RowSource:
+    """JSON Lines of standard input (`-`) or of a pipe, which can be read once."""
+    reads = 0
+
+    def read(on_error: OnError, skipped: Skipped) -> NumberedRows:
+        nonlocal reads
+        reads += 1
+        if reads > 1:
+            raise DataError(f"{path} can be read only once and is needed again; give a file")
+        return read_jsonl(path, on_error, skipped)
+
+    return RowSource(Source(name=str(path)), read, lambda position: LINES.place(path, position))
 
 
 @dataclass
@@ -148,15 +95,30 @@ class Shards:
         which = bisect_right(self.starts, position) - 1
         return self.sources[which].place(position - self.starts[which])
 
+    def count(self) -> int | None:
+        """Rows of all files."""
+        counts = [source.count() for source in self.sources]
+        return sum(count or 0 for count in counts) if None not in counts else None
+
 
 def open_files(paths: Sequence[Path], name: str) -> RowSource:
     """The rows of several files as one table; `name` is what manifests call it."""
     if len(paths) == 1:
         return open_file(paths[0])
-    shards = Shards([open_file(path) for path in paths])
-    digest = sha256("".join(str(shard.origin.sha256) for shard in shards.sources).encode())
-    origin = Source(name=name, sha256=digest.hexdigest())
-    return RowSource(origin, shards.read, shards.place)
+    return joined([open_file(path) for path in paths], name)
+
+
+def joined(sources: Sequence[RowSource], name: str) -> RowSource:
+    """The rows of several sources as one table; its checksum is over theirs, its commit theirs."""
+    shards = Shards(sources)
+    sums = [str(source.origin.sha256) for source in sources if source.origin.sha256]
+    commits = {source.origin.revision for source in sources}
+    origin = Source(
+        name=name,
+        revision=commits.pop() if len(commits) == 1 else None,
+        sha256=sha256("".join(sums).encode()).hexdigest() if len(sums) == len(sources) else None,
+    )
+    return RowSource(origin, shards.read, shards.place, shards.count)
 
 
 def each_row(
@@ -168,12 +130,24 @@ def each_row(
             made = make(row, f"row-{position:05d}")
         except ValueError as error:
             reason = error if not isinstance(error, ValidationError) else short_reason(error)
-            place = f"{source.place(position)}: {reason}"
-            if on_error == "fail":
-                raise DataError(f"{place}; mend the row or pass --on-error skip") from error
-            skipped(place)
+            refuse_row(source, position, str(reason), skipped if on_error == "skip" else None)
             continue
         yield made
+
+
+def records_of(
+    source: RowSource, kind: type[R], on_error: OnError = "fail", skipped: Skipped = lambda _: None
+) -> Iterator[R]:
+    """Stream the rows of `source` as records of a kind; bad ones are as in `each_row`."""
+    return each_row(source, lambda row, _: kind.model_validate(row), on_error, skipped)
+
+
+def refuse_row(source: RowSource, position: int, reason: str, skipped: Skipped | None) -> None:
+    """DataError naming a row and what is wrong with it; `skipped`, where there is one, is told."""
+    place = f"{source.place(position)}: {reason}"
+    if skipped is None:
+        raise DataError(f"{place}; mend the row or pass --on-error skip")
+    skipped(place)
 
 
 def hub_failure(name: str, revision: str | None, error: Exception) -> DataError:

@@ -1,43 +1,28 @@
 """Native splits: the parts that a data set comes in, `train`, `test` and their like.
 
-`open_splits` finds out what a name is: a file, which has no splits; a folder with files named by
-their split, or one saved by `datasets`; else a data set on the hub. `training_split` and
-`heldout_split` say which part a command reads. Formats of files are `srl_data.sources`'.
+`open_splits` finds out what a name is: a file or a glob of files, which have no splits; a folder
+with files named by their split, as a download from the hub leaves it, or saved by `datasets`; else
+a data set on the hub. `training_split` and `heldout_split` say which part a command reads. Formats
+of files are `srl_data.file_formats`', their names `srl_data.split_names`'.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from glob import glob
 from pathlib import Path
 
 from srl_data.command.errors import ConfigError, DataError
+from srl_data.file_formats import FORMATS, NumberedRows, format_of, is_data_name
+from srl_data.hub_folder import card_files, snapshot_in
 from srl_data.manifest import Source
-from srl_data.sources import (
-    FORMATS,
-    READERS,
-    NumberedRows,
-    RowSource,
-    check_format,
-    hub_failure,
-    open_file,
-    open_files,
-    resolve_commit,
-)
-
-WHOLE = ""
-"""The name of the only part of what has no splits."""
-TRAIN = "train"
-HELD_OUT = ("test", "validation", "valid", "val", "dev", "eval")
-"""Names of held-out splits, the first that there is being taken."""
+from srl_data.records import STANDARD_INPUT
+from srl_data.sources import RowSource, hub_failure, open_file, open_files, resolve_commit
+from srl_data.split_names import HELD_OUT, TRAIN, WHOLE, folders_in, split_files, stem_of
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-SPLIT_FILE = re.compile(
-    r"(?P<split>\w+)(?:-(?P<number>\d{5})-of-(?P<count>\d{5})(?:-[0-9a-f]+)?)?\.\w+"
-)
-"""`train.jsonl`, `train-00000-of-00002.parquet`."""
-NOT_DATA = frozenset({"dataset_info", "dataset_infos", "dataset_dict", "state"})
-"""JSON files that `datasets` writes beside the data."""
+GLOB = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True)
@@ -61,39 +46,90 @@ class Splits:
         return self.parts[name]()
 
 
-def open_splits(name: str, revision: str | None = None, subset: str | None = None) -> Splits:
-    """The parts of a file or folder that exists, else of a data set on the hub.
+def open_splits(
+    name: str,
+    revision: str | None = None,
+    subset: str | None = None,
+    cache_dir: Path | None = None,
+) -> Splits:
+    """The parts of a file, folder or glob that exists, else of a data set on the hub.
 
-    `revision` and `subset` (one of several configurations) are of the hub alone. Raises DataError
-    (exit code 3) where there is neither or it cannot be read.
+    `revision` and `cache_dir` are of the hub alone, `subset` (one of several configurations) of the
+    hub and of folders. Raises DataError (exit code 3) where there is neither or it cannot be read.
     """
     path = Path(name)
-    if path.exists():
-        for value, what in ((revision, "revision"), (subset, "subset")):
-            if value:
-                raise DataError(
-                    f"{what} {value!r} is for hub data sets and {name!r} is local; leave it out"
-                )
-        if path.is_dir():
-            return open_folder(path)
-        check_format(path)
-        return Splits(name, {WHOLE: lambda: open_file(path)})
+    if path.exists() or path == STANDARD_INPUT:
+        if revision:
+            raise DataError(
+                f"revision {revision!r} is for hub data sets and {name!r} is local; leave it out"
+            )
+        return open_folder(path, subset) if path.is_dir() else open_one(path, subset)
+    if is_glob(name):
+        return open_glob(name)
     if HUB_NAME.fullmatch(name) and may_have_splits(name):
-        return open_hub(name, revision, subset)
+        return open_hub(name, revision, subset, cache_dir)
     raise DataError(f"no such data file: {name}; expected {FORMATS}, or OWNER/NAME on the hub")
+
+
+def open_one(path: Path, subset: str | None = None) -> Splits:
+    """A file, a pipe, or standard input."""
+    if subset:
+        raise DataError(f"subset {subset!r}: {path} is one file and has none; leave it out")
+    format_of(path)
+    return Splits(str(path), {WHOLE: lambda: open_file(path)})
+
+
+def open_glob(pattern: str) -> Splits:
+    """The files that a pattern names, in order, as one table; manifests among them are no data."""
+    files = [path for path in matches(pattern) if path.is_file() and not is_manifest(path)]
+    if not files:
+        raise DataError(f"no file matches {pattern!r}; expected {FORMATS}")
+    twins: dict[Path, Path] = {}
+    for path in files:
+        format_of(path)
+        twin = twins.setdefault(path.with_name(stem_of(path)), path)
+        if twin != path:
+            raise DataError(
+                f"{pattern!r} matches {twin.name} and {path.name}, the same table twice it seems; "
+                "name one kind of file"
+            )
+    return Splits(pattern, {WHOLE: partial(open_files, files, Path(pattern).name)})
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a file is one of those that commands write beside their data."""
+    return path.name.endswith((".manifest.json", ".report.json"))
 
 
 def may_have_splits(name: Path | str) -> bool:
     """Whether a name can have splits, as folders and data sets of the hub do, and files do not."""
-    return Path(name).suffix.lower() not in READERS
+    return not is_data_name(name) and not is_glob(name)
 
 
-def open_source(name: str, revision: str | None = None) -> RowSource:
+def is_glob(name: Path | str) -> bool:
+    """Whether a name that is no file's is a pattern of files."""
+    return GLOB.search(str(name)) is not None
+
+
+def is_local(name: Path | str) -> bool:
+    """Whether a name is that of data on this machine: a file, a folder, a glob with matches."""
+    path = Path(name)
+    return path.exists() or (is_glob(path) and bool(matches(str(path))))
+
+
+def matches(pattern: str) -> list[Path]:
+    """What a glob names, in order; hidden files are not among it."""
+    return sorted(Path(each) for each in glob(pattern, recursive=True))  # noqa: PTH207 - absolute too
+
+
+def open_source(
+    name: str | Path, revision: str | None = None, subset: str | None = None
+) -> RowSource:
     """The rows behind a name; of several splits `train`, or the only one.
 
     Raises DataError as `open_splits` does, or where no split is to be chosen.
     """
-    splits = open_splits(name, revision)
+    splits = open_splits(str(name), revision, subset)
     if len(splits.parts) == 1:
         return splits[next(iter(splits.parts))]
     if TRAIN not in splits.parts:
@@ -153,81 +189,34 @@ def missing_split(splits: Splits, name: str, flag: str) -> DataError:
     )
 
 
-def open_folder(path: Path) -> Splits:
-    """A folder saved by `datasets`, or one of files named by their splits."""
-    if any((path / name).is_file() for name in ("dataset_info.json", "dataset_dict.json")):
+def open_folder(path: Path, subset: str | None = None) -> Splits:
+    """A folder saved by `datasets`, one that the hub's client wrote, or files named by splits."""
+    path = snapshot_in(path)
+    if is_saved(path):
+        if subset:
+            raise DataError(f"subset {subset!r}: {path} was saved without any; leave it out")
         return open_saved(path)
-    found = split_files(path) or split_files(path / "data")
+    found = card_files(path, subset)
+    if subset and not found:
+        if not (path / subset).is_dir():
+            raise DataError(f"{path} has no subset {subset!r}{folders_in(path)}; leave it out")
+        path /= subset
+    found = found or split_files(path) or split_files(path / "data")
     if not found:
         raise DataError(
             f"{path} is a folder without a data set: neither files named by their split nor one "
             f"saved by `datasets`{folders_in(path)}; expected {FORMATS}"
         )
     parts = {
-        name: partial(open_files, files, f"{path.name}/{name}") for name, files in found.items()
+        name: partial(open_files, files, f"{path.name}/{name}" if name else path.name)
+        for name, files in found.items()
     }
     return Splits(str(path), parts)
 
 
-def folders_in(path: Path) -> str:
-    """The folders of a folder that could have been meant, for a message."""
-    names = sorted(each.name for each in path.iterdir() if each.is_dir() and split_files(each))
-    return f" (name one of its folders: {', '.join(names)})" if names else ""
-
-
-def split_files(folder: Path) -> dict[str, list[Path]]:
-    """The data files of each split, in order. DataError where a split is told twice or in part."""
-    found: dict[str, list[Path]] = {}
-    for path in data_files(folder):
-        match = SPLIT_FILE.fullmatch(path.name)
-        if match and match["split"] not in NOT_DATA:
-            found.setdefault(match["split"], []).append(path)
-    for name, files in found.items():
-        check_shards(folder, name, files)
-    for name, files in split_folders(folder):
-        if name in found:
-            raise DataError(
-                f"{folder} has the split {name!r} twice, as {found[name][0].name} and as a folder; "
-                "keep one"
-            )
-        found[name] = files
-    return found
-
-
-def data_files(folder: Path) -> list[Path]:
-    """Files of a known format in a folder, in order; none where there is no such folder."""
-    if not folder.is_dir():
-        return []
-    files = (path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
-    return sorted(path for path in files if path.suffix.lower() in READERS)
-
-
-def check_shards(folder: Path, name: str, files: Sequence[Path]) -> None:
-    """DataError where a split's files are not one, nor all of the parts that their names tell."""
-    shards = [match for path in files if (match := SPLIT_FILE.fullmatch(path.name))]
-    numbers = [int(match["number"] or 0) for match in shards]
-    counts = {int(match["count"] or 1) for match in shards}
-    if len(counts) == 1 and numbers == list(range(next(iter(counts)))):
-        return
-    names = ", ".join(path.name for path in files[:3]) + (", …" if len(files) > 3 else "")
-    raise DataError(
-        f"{folder}: the split {name!r} is neither one file nor a whole set of shards ({names}); "
-        "keep one file, or all of NAME-00000-of-0000N"
-    )
-
-
-def split_folders(folder: Path) -> Iterator[tuple[str, list[Path]]]:
-    """Folders that hold one split's files, such as `train/0000.parquet`.
-
-    One that holds files named by splits is a data set of its own.
-    """
-    if not folder.is_dir():
-        return
-    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
-        files = data_files(inner)
-        stems = {match["split"] for path in files if (match := SPLIT_FILE.fullmatch(path.name))}
-        if files and inner.name != "data" and stems.isdisjoint({TRAIN, *HELD_OUT} - {inner.name}):
-            yield inner.name, files
+def is_saved(path: Path) -> bool:
+    """Whether `save_to_disk` wrote a folder; its cache has a `dataset_info.json`, too."""
+    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
 
 
 def open_saved(path: Path) -> Splits:
@@ -251,13 +240,16 @@ def open_saved(path: Path) -> Splits:
     return Splits(str(path), parts)
 
 
-def open_hub(name: str, revision: str | None, subset: str | None) -> Splits:
+def open_hub(
+    name: str, revision: str | None, subset: str | None, cache_dir: Path | None = None
+) -> Splits:
     """A data set on the hub, at one commit, through the local cache of `datasets`."""
     commit = resolve_commit(name, revision)
     import datasets
 
     try:
-        loaded = datasets.load_dataset(name, subset, revision=commit)
+        cache = {} if cache_dir is None else {"cache_dir": str(cache_dir)}
+        loaded = datasets.load_dataset(name, subset, revision=commit, **cache)
     except Exception as error:  # its errors share no base class
         raise hub_failure(name, commit, error) from error
     label = f"{name}:{subset}" if subset else name

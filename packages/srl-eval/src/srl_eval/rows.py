@@ -1,36 +1,49 @@
-"""Rows of data as they are, each with where it stands: from a local file or from the hub.
+"""Rows of data as they are, each with where it stands: from local files or from the hub.
 
 What a row means is its reader's business: `problems.py`, `fewshot.py`.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from srl_data.command.errors import DataError
-from srl_data.records import open_data, read_objects
-from srl_data.sources import resolve_commit
+from srl_data.records import open_data
+from srl_data.sources import RowSource, resolve_commit
+from srl_data.split_names import HELD_OUT
+from srl_data.splits import heldout_split, is_glob, open_splits
 from srl_eval.tasks import HubSource
 
 Row = dict[str, object]
 Rows = Iterator[tuple[str, Row]]
 
 
+def open_rows(path: Path) -> RowSource:
+    """A local file, a glob, or a folder, of whose splits the held-out one is read.
+
+    DataError where it cannot be read, or no split of a folder is held out.
+    """
+    if not path.exists() and not is_glob(path):
+        open_data(path)  # says what is wrong with the path; a hub is not asked
+    splits = open_splits(str(path))
+    name = heldout_split(splits, None, None)
+    if name is None and len(splits.parts) == 1:
+        name = next(iter(splits.parts))
+    if name is None:
+        raise DataError(
+            f"{path} has the splits {splits.names} and none is held out ({', '.join(HELD_OUT)}); "
+            "give the file of one"
+        )
+    return splits[name]
+
+
 def read_rows(path: Path) -> Rows:
-    """(where, row) for each row of a local file."""
-    if path.suffix != ".json":
-        for number, row in read_objects(path, skippable=False):
-            yield f"{path}:{number}", row
-        return
-    with open_data(path) as file:
-        try:
-            content = json.load(file)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
-        raise DataError(f"{path}: expected a JSON list of objects")
-    for number, row in enumerate(content, 1):
-        yield f"{path}: row {number}", row
+    """(where, row) for each row of a local file, a glob, or a folder's held-out split."""
+    source = open_rows(path)
+    try:
+        for position, row in source.read("fail", lambda _: None):
+            yield source.place(position), row
+    except DataError as error:  # there is no such flag here
+        raise DataError(str(error).replace(" or pass --on-error skip", "")) from error
 
 
 def hub_rows(source: HubSource, revision: str | None, flag: str) -> tuple[Rows, str]:

@@ -16,7 +16,7 @@ class StepifyConfig(Section):
     """Config of `srl-data stepify`."""
 
     source: str
-    """A file (.json, .jsonl, .parquet), a folder saved by `datasets`, or a data set on the hub."""
+    """A file (JSON, JSON Lines, CSV, Parquet, Arrow), a glob, a folder, or a hub data set."""
     output: Path | None = None
     """Where the solutions in steps go; may be left out with --preview."""
     revision: str | None = None

@@ -9,8 +9,7 @@ from typing import Literal
 
 from srl_data.columns import ABSENT, answer_in, value_at, value_with_meta
 from srl_data.gsm8k import CALCULATION, FINAL, numbered_steps
-from srl_data.records import is_unicode
-from srl_data.sources import Row
+from srl_data.records import Row, is_unicode
 from srl_data.stepify.render import Refused, Rendered, reads_back
 from srl_data.thinking_blocks import thinking_within, without_thinking
 from srl_reward import extract_boxed, extract_gsm8k_answer

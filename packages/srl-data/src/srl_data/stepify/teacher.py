@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from srl_data.chat_client import ChatAnswer, ChatModel, chat
+from srl_data.chat_client import chat
+from srl_data.chat_model import ChatAnswer, ChatModel
 from srl_data.command.errors import DataError
 from srl_data.http_client import JsonClient, RequestError
 from srl_data.prompts import Message

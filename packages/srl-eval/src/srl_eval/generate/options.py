@@ -34,8 +34,9 @@ class VllmOptions:
     GPU's memory that it takes, on a CPU of the free memory that its cache may take;
     `tensor_parallel_size` the GPUs that the model is spread over; `chunk_size` the completions of
     one call; `max_model_len` the most tokens of prompt and completion together, None for the
-    model's window. `in_process` keeps the engine in the caller's process on GPUs too; `extra` are
-    further arguments of `vllm.LLM`.
+    model's window. `in_process` keeps the engine in the caller's process on GPUs too, beside other
+    work of it; `enable_sleep` lets it give the GPU's memory back between calls; `extra` are further
+    arguments of `vllm.LLM`.
     """
 
     dtype: str = "auto"
@@ -44,6 +45,7 @@ class VllmOptions:
     tensor_parallel_size: int = 1
     max_model_len: int | None = None
     in_process: bool = False
+    enable_sleep: bool = False
     extra: dict[str, object] = field(default_factory=dict)
 
 

@@ -8,7 +8,7 @@ is set up is in `vllm_settings.py`.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -26,6 +26,7 @@ from srl_eval.generate.text import Decoder
 from srl_eval.generate.vllm_host import (
     EngineLog,
     engine_log,
+    kept_process_group,
     set_environment,
     uncompiled,
     untouched_process,
@@ -39,8 +40,11 @@ from srl_eval.generate.vllm_settings import (
     llm_arguments,
     shape_of,
 )
+from srl_eval.generate.vllm_weights import missing_weights, pack_again
 
 if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedConfig
     from vllm import LLM
     from vllm.outputs import CompletionOutput, RequestOutput
 
@@ -62,9 +66,19 @@ def require_vllm() -> None:
     """ConfigError where vLLM is not installed, or does not go with torch and transformers."""
     found = installed_version()
     if not is_installed() or found is None:
-        raise ConfigError(f"backend vllm is not installed: {INSTALL}; or --backend hf")
+        raise ConfigError(f"backend vllm is not installed: {INSTALL}; or take backend hf")
     others = {name: version(name) for name in ("torch", "transformers")}
     check_versions({"vllm": found, **others})
+
+
+def check_vllm(source: ModelSource, config: "PreTrainedConfig", options: VllmOptions) -> None:
+    """Raise for what vLLM cannot do with a model of this configuration; nothing is loaded.
+
+    ConfigError for options, DataError for the model.
+    """
+    require_vllm()
+    with engine_log().catching(), untouched_process():
+        _arguments(source, config, options)
 
 
 def start_vllm(
@@ -77,16 +91,24 @@ def start_vllm(
     require_vllm()
     log = engine_log()
     config = load_config(source, quantised=True)
-    shape = shape_of(source, config, options)
     with log.catching(), untouched_process():
-        on_cpu = _is_cpu()
-        arguments = llm_arguments(source, options) | options.extra
-        if on_cpu:
-            check_on_cpu(source, shape, options, _head_sizes())
-            arguments |= cpu_arguments(shape, options, _free_memory())
-        set_environment(in_process=on_cpu or options.in_process)
+        on_cpu, arguments = _arguments(source, config, options)
+        set_environment(in_process=on_cpu or options.in_process, shared=options.in_process)
         llm = _load(source, arguments, log)
     return VllmEngine(llm, options.chunk_size, decoder, log=log, on_cpu=on_cpu)
+
+
+def _arguments(
+    source: ModelSource, config: "PreTrainedConfig", options: VllmOptions
+) -> tuple[bool, dict[str, object]]:
+    """Whether vLLM runs on the CPU, and the arguments of `vllm.LLM`; raises as `check_vllm`."""
+    shape = shape_of(source, config, options)
+    arguments = llm_arguments(source, options) | options.extra
+    on_cpu = _is_cpu()
+    if on_cpu:
+        check_on_cpu(source, shape, options, _head_sizes())
+        arguments |= cpu_arguments(shape, options, _free_memory())
+    return on_cpu, arguments
 
 
 def _is_cpu() -> bool:
@@ -166,9 +188,39 @@ class VllmEngine(ChunkedEngine):
             reason = self._log.reason(error) if self._log else str(error)
             raise EngineError(f"vLLM failed: {reason}") from error
 
+    def load_weights(self, weights: Iterable[tuple[str, "Tensor"]]) -> None:
+        """Take other weights of the same model, all of them, by the names of its checkpoints.
+
+        Each tensor is read as it comes, so that they need not be there at once. Needs an engine in
+        this process. EngineError where some weight of the model is not among them.
+        """
+        with self.inside(), missing_weights() as missing:
+            told = {"weights_iterator": iter(weights)}
+            self.llm.collective_rpc("reload_weights", kwargs=told)
+            if self.on_cpu:
+                self.llm.apply_model(pack_again)
+            self.llm.reset_prefix_cache()
+        if missing:
+            raise EngineError(f"vLLM was given not all of the model's weights: {missing[0]}")
+
+    def sleep(self, level: int) -> None:
+        """Give the GPU's memory back: 1 keeps the weights in host memory, 2 keeps nothing."""
+        with self.inside():
+            self.llm.sleep(level)
+
+    def wake_weights(self) -> None:
+        """Take memory for the weights again; after level 2 they have to be loaded."""
+        with self.inside():
+            self.llm.wake_up(tags=["weights"])
+
+    def wake_cache(self) -> None:
+        """Take memory for the cache again."""
+        with self.inside():
+            self.llm.wake_up(tags=["kv_cache"])
+
     def close(self) -> None:
         """End the engine and free its memory; it is not used again."""
-        with self.inside():
+        with self.inside(), kept_process_group():
             self.llm.llm_engine.engine_core.shutdown()
 
     def run_chunk(

@@ -113,9 +113,35 @@ def uncompiled() -> Iterator[None]:
         yield
 
 
-def set_environment(*, in_process: bool) -> None:
-    """Environment variables that vLLM reads; those that the user has set stay, but for one."""
+@contextmanager
+def kept_process_group() -> Iterator[None]:
+    """Within, torch's default process group is not ended: it may be the caller's.
+
+    An engine in this process ends its own groups, and with them the default one, whoever made it.
+    """
+    import torch.distributed as dist
+
+    end = dist.destroy_process_group
+
+    def end_subgroup(group: dist.ProcessGroup | None = None) -> None:
+        if group is not None and group is not dist.group.WORLD:
+            end(group)
+
+    dist.destroy_process_group = end_subgroup
+    try:
+        yield
+    finally:
+        dist.destroy_process_group = end
+
+
+def set_environment(*, in_process: bool, shared: bool = False) -> None:
+    """Environment variables that vLLM reads; those that the user has set stay, but for one.
+
+    A process that is `shared` with other work keeps the cores that its threads may run on.
+    """
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_COLOR", "0")
+    if shared:
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     if in_process:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"

@@ -85,6 +85,7 @@ def llm_arguments(source: ModelSource, options: VllmOptions) -> dict[str, object
         "max_model_len": options.max_model_len,
         "logprobs_mode": "processed_logprobs",
         "enable_prefix_caching": True,
+        "enable_sleep_mode": options.enable_sleep,
     }
 
 
@@ -117,7 +118,7 @@ def cache_bytes(shape: Shape, options: VllmOptions, free: int) -> int:
         raise ConfigError(
             f"the cache of one window of {shape.window} tokens takes {_gib(least)}, and vLLM may "
             f"use {_gib(room)} ({options.gpu_memory_utilization:.0%} of the {_gib(free)} that are "
-            "free): lower --max-model-len"
+            "free): lower --max-model-len, in training --max-prompt-length or --max-new-tokens"
         )
     return min(wanted, room)
 
@@ -135,10 +136,15 @@ def check_on_cpu(
     """
     if options.dtype not in ("auto", "float32"):
         raise ConfigError(f"vLLM runs in float32 on a CPU, not {options.dtype}: --dtype float32")
+    if options.enable_sleep:
+        raise ConfigError(
+            "vLLM does not sleep on a CPU, where it holds no memory of a GPU: leave out "
+            "--vllm-enable-sleep"
+        )
     if options.tensor_parallel_size != 1:
         raise ConfigError(
-            f"--tensor-parallel-size {options.tensor_parallel_size} needs as many GPUs; on a CPU "
-            "it is 1"
+            f"tensor_parallel_size {options.tensor_parallel_size} needs as many GPUs; on a CPU it "
+            "is 1"
         )
     if shape.head_size not in head_sizes:
         raise DataError(

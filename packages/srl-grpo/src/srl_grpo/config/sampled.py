@@ -3,7 +3,7 @@
 Prompts from records, completions sampled in groups, rewards. Left out: what is learned from them.
 """
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,7 @@ from srl_eval.generate.options import StopStrings
 from srl_grpo.config.reward import RewardSection
 from srl_grpo.config.run import RunConfig
 from srl_grpo.config.sections import DataSection, EvaluationSection, Positive, SplitsSection
+from srl_grpo.config.vllm import COLDEST, VllmSection
 
 
 class SyntheticSection(Section):
@@ -65,6 +66,47 @@ class SamplingSection(Section):
     chunk_size: Positive | None = None
     """Completions generated in one batch, a multiple of the group size; default the largest up to
     64, at least one group."""
+    backend: Annotated[Literal["hf", "vllm"], Flag("rollout-backend")] = "hf"
+    """What samples: hf, transformers over the trained model itself; vllm, in the trainer's
+    processes (an extra), brought the weights after each update."""
+    use_vllm: bool | None = None
+    """The same as --rollout-backend vllm."""
+    vllm: VllmSection = VllmSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _vllm_is_a_backend(cls, given: object) -> object:
+        """The backend that `use_vllm` means, in its place."""
+        if not isinstance(given, dict) or not isinstance(given.get("use_vllm"), bool):
+            return given
+        rest = {key: value for key, value in given.items() if key != "use_vllm"}
+        meant = "vllm" if given["use_vllm"] else "hf"
+        if rest.get("backend", meant) != meant:
+            raise ValueError(
+                f"use_vllm {str(given['use_vllm']).lower()} and backend {rest['backend']} "
+                "contradict each other; leave one of --use-vllm and --rollout-backend out"
+            )
+        return {**rest, "backend": meant}
+
+    @model_validator(mode="after")
+    def _vllm_can(self) -> "SamplingSection":
+        if self.backend != "vllm" and self.vllm.changed:
+            keys = ", ".join(f"rollout.vllm.{key}" for key in self.vllm.changed)
+            raise ValueError(f"{keys} does nothing with backend {self.backend}: give --use-vllm")
+        if self.vllm.sleep_level != 1 and not self.vllm.enable_sleep:
+            raise ValueError("vllm.sleep_level does nothing without --vllm-enable-sleep")
+        if self.backend == "vllm" and self.temperature < COLDEST:
+            raise ValueError(
+                f"temperature {self.temperature} is below {COLDEST}, the lowest that vLLM samples "
+                "at; raise it, or give --rollout-backend hf"
+            )
+        return self
+
+    @property
+    def filters(self) -> dict[str, float]:
+        """Of top_p, top_k and min_p those that leave tokens out."""
+        off = {"top_p": 1.0, "top_k": 0, "min_p": 0.0}
+        return {name: getattr(self, name) for name in off if getattr(self, name) != off[name]}
 
     @property
     def completions_per_chunk(self) -> int:

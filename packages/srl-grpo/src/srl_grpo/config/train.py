@@ -88,6 +88,17 @@ class RolloutSection(SamplingSection):
         return self
 
     @model_validator(mode="after")
+    def _what_is_left_is_told(self) -> "RolloutSection":
+        """Training renormalises over the tokens that the filters left, which vLLM does not tell."""
+        if self.backend == "vllm" and self.filters:
+            given = ", ".join(f"{name} {value:g}" for name, value in self.filters.items())
+            raise ValueError(
+                f"{given} with backend vllm: it does not tell which tokens that leaves to draw "
+                "from, and training needs to know; leave it out, or give --rollout-backend hf"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _no_contradiction(self) -> "RolloutSection":
         whole = self.batch_size * self.group_size
         if self.rollout_batch_size not in (None, whole):

@@ -9,6 +9,7 @@ from srl_data.first_prompt import stop_texts
 from srl_data.prompt_format import PromptFormat, open_prompts
 from srl_data.prompt_record import chat_options
 from srl_data.prompts import Template
+from srl_data.splits import is_local
 from srl_eval.config import EvalConfig
 from srl_eval.first_prompt import is_here
 from srl_grpo.config.sft import SftConfig
@@ -26,7 +27,7 @@ def sft_first_example(
     """
     if config.model.build is None and not is_here(evaluation_of(config).model):
         return config, [f"# first example: not shown, model {config.model.path!r} is not here"]
-    if not Path(str(config.data.path)).exists():
+    if not is_local(str(config.data.path)):
         return config, [f"# first example: not shown, {config.data.path} is not on this machine"]
     is_chat = has_chat_template(config.data, config.model)
     kind = record_kind(kind_of_data(config.data), has_chat_template=is_chat)

@@ -9,6 +9,7 @@ from srl_data.prompt_format import open_prompts
 from srl_data.prompt_record import chat_options
 from srl_data.prompts import Template
 from srl_data.records import Record
+from srl_data.splits import is_local
 from srl_eval.config import EvalConfig
 from srl_eval.first_prompt import Asked, model_first_prompt
 from srl_grpo.config.sampled import Q, SampledConfig
@@ -55,7 +56,7 @@ def first_record(config: SampledConfig, kind: RecordKind) -> Asked:
     if config.synthetic is not None:
         made = problems(config.seed, 1, config.synthetic.difficulty, "train")
         record = next(made_records(made, kind))
-    elif path is None or not path.exists():
+    elif path is None or not is_local(path):
         return EXAMPLE, f"of an example ({path} is not there)"
     else:
         record = next(training_records(config, kind, lambda _: None), None)

@@ -9,10 +9,11 @@ from typing import Literal, Protocol
 from srl_data.command.errors import DataError
 from srl_data.records import open_data
 from srl_data.sources import RowSource
+from srl_data.split_names import TRAIN
 from srl_data.splits import (
     HUB_NAME,
-    TRAIN,
     heldout_split,
+    is_glob,
     may_have_splits,
     open_splits,
     training_split,
@@ -86,7 +87,7 @@ def identity_of(source: RowSource | None) -> str | None:
 def check_data(name: Path | str) -> None:
     """DataError for data of this machine that cannot be opened; a hub is not asked."""
     path = Path(name)
-    if path.is_dir():
+    if path.exists() or is_glob(path):
         open_splits(str(path))
-    elif path.exists() or not (may_have_splits(path) and HUB_NAME.fullmatch(str(name))):
+    elif not (may_have_splits(path) and HUB_NAME.fullmatch(str(name))):
         open_data(path).close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.records import PromptAnswer, Record, SrlInstance
+from srl_data.splits import is_local
 from srl_grpo.config.sampled import SampledConfig
 from srl_grpo.config.sections import DataSection
 from srl_grpo.data.parts import Part, open_part
@@ -63,7 +64,7 @@ def kinds_with(needed: Needed) -> tuple[RecordKind, ...]:
 def kind_of_part(data: DataSection, part: Part) -> RecordKind | None:
     """The kind of a part's first record; None where it is neither, or not on this machine."""
     path = data.path if part == "train" else data.val_path
-    if path is None or not path.exists():
+    if path is None or not is_local(path):
         return None
     if data.problem_field or data.answer_field:
         return ANSWER

@@ -15,7 +15,7 @@ from srl_eval.solvers import Answer, StepwiseSolver
 from srl_grpo.data.prompts import TrainingPrompt
 from srl_grpo.heldout.right import Judged, right
 from srl_grpo.learner.distributed import World
-from srl_grpo.rollout.engines import AllRanks, PolicyRollout
+from srl_grpo.rollout.engines import PolicyRollout, all_ranks
 from srl_reward import extract_boxed
 
 DEFAULT_GRADER = "math"
@@ -73,7 +73,7 @@ class Chains:
             steps_allowed=steps_allowed,
         )
         seeds = [seed_for(self.seed, "eval", problem.id) for problem in problems]
-        answers = solver.solve(AllRanks(rollout.engine, world), rows, seeds)
+        answers = solver.solve(all_ranks(rollout, world), rows, seeds)
         return world.from_main(graded(problems, answers) if world.is_main else [])
 
 

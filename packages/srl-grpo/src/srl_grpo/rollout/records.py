@@ -43,6 +43,7 @@ def group_records(
             "reason": member.reason,
             "finish_reason": member.completion.finish_reason,
             "tokens": len(member.completion.token_ids),
+            "weights_version": member.completion.weights_version,
             "kept": samples is not None,
             "columns": columns,
         }

@@ -144,12 +144,13 @@ class ExpertStage:
             return_to_base(session.engine, session.directory)
         elif not self.config.sft.carries:
             session.engine.forget()
+        self.questions.rollout.rest()
         imitation = round_imitation(self.config, examples, self.updater, step)
         metrics = train_round(session, self.config, imitation, step)
         with session.clock("sync"):
             self.questions.rollout.sync_weights()
         self.store_in(session, step + 1)
-        return metrics
+        return metrics | self.questions.rollout.metrics
 
     def store_in(self, session: Session[RunConfig], step: int) -> None:
         """Keep what is generated from now on with `step`, by the present weights. Collective."""

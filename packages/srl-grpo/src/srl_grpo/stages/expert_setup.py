@@ -16,9 +16,11 @@ from srl_grpo.data.prompts import (
 from srl_grpo.data.record_kinds import OF_ROUNDS, RecordKind, kind_of_run
 from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.learner.fingerprint import checksum
+from srl_grpo.rollout.colocated import check_backend
 from srl_grpo.rollout.correct import Right
-from srl_grpo.rollout.engines import PolicyRollout, transformers_rollout
+from srl_grpo.rollout.engines import PolicyRollout
 from srl_grpo.rollout.golds import check_golds
+from srl_grpo.rollout.opening import open_rollout
 from srl_grpo.rollout.questions import Questions
 from srl_grpo.rollout.rewards import check_judges, make_rewards
 from srl_grpo.rollout.scoring import Scorer
@@ -51,6 +53,7 @@ def open_expert(
     check_stops(template, setup.config.rollout.stop)
     config, world, note = setup.config, setup.world, setup.display.note
     model = open_model(config, template, setup.start, world, note)
+    check_backend(config, model, world)
     records = training_records(config, kind, note)
     prompts = load_prompts(records, config.data.path, config, model.prompts, note).prompts
     try_model(model, prompts[0].text, world)
@@ -63,8 +66,11 @@ def open_expert(
     inputs = inputs_of(setup, lambda: describe(config, model, len(prompts), held_out))
     directory = open_directory(setup, model.prompts.record)
     policy = make_policy(setup, model)
-    with open_session(setup, directory, model, policy, inputs) as session:
-        yield session, make_stage(session, prompts, scorer, held_out)
+    with (
+        open_session(setup, directory, model, policy, inputs) as session,
+        open_rollout(session) as rollout,
+    ):
+        yield session, make_stage(session, prompts, rollout, scorer, held_out)
 
 
 def with_evaluation(setup: Setup[ExpertConfig], kind: RecordKind) -> Setup[ExpertConfig]:
@@ -92,6 +98,7 @@ def tell_size(setup: Setup[ExpertConfig], questions: int) -> None:
 def make_stage(
     session: Session[ExpertConfig],
     prompts: list[TrainingPrompt],
+    plain: PolicyRollout,
     scorer: Scorer,
     held_out: HeldOut | None,
 ) -> ExpertStage:
@@ -100,7 +107,7 @@ def make_stage(
     progress = resumed_state(session, NAME, ExpertState)
     if config.sft.start_from == "base":
         keep_base(session)
-    store, rollout = stored_rollout(session)
+    store, rollout = stored_rollout(session, plain)
     questions = Questions(
         prompts=prompts,
         rollout=rollout,
@@ -117,13 +124,11 @@ def make_stage(
     return ExpertStage(config, questions, store, updater, held_out, model.prompts, progress)
 
 
-def stored_rollout(session: Session[ExpertConfig]) -> tuple[StoredEngine, PolicyRollout]:
+def stored_rollout(
+    session: Session[ExpertConfig], plain: PolicyRollout
+) -> tuple[StoredEngine, PolicyRollout]:
     """The sampler, whose completions are kept in the run's folder."""
-    engine, model, options = session.engine, session.model, session.config.rollout
-    plain = transformers_rollout(
-        engine, model.pad_id, options.completions_per_chunk, model.tokenizer
-    )
-    plain.sync_weights()
+    engine = session.engine
     weights = checksum(engine.policy.model, engine.gathered)
     store = StoredEngine(plain.engine, session.directory.samples(session.state.step), weights)
-    return store, PolicyRollout(store, plain.sync)
+    return store, replace(plain, engine=store)

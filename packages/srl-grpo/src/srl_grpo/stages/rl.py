@@ -97,6 +97,7 @@ class RLStage:
         CommandError where the update was not finite, before its weights are saved.
         """
         with session.clock("update"):
+            self.source.rollout.rest()
             metrics = self.updater(samples, step, rate)
         check_update(metrics, step, session.saved_step)
         if not self.warned and (told := unhealthy(metrics, session.engine.dtype)):
@@ -104,7 +105,7 @@ class RLStage:
             self.warned = True
         with session.clock("sync"):
             self.source.rollout.sync_weights()
-        return metrics
+        return metrics | self.source.rollout.metrics
 
     def write_rollouts(
         self, session: Session[RunConfig], batch: Selection, samples: Sequence[Sample], step: int

@@ -35,9 +35,11 @@ from srl_grpo.objective.loss import PolicyLoss
 from srl_grpo.objective.normalisation import Normalisation
 from srl_grpo.objective.options import LossOptions
 from srl_grpo.rollout.algorithm import algorithm_of
-from srl_grpo.rollout.engines import transformers_rollout
+from srl_grpo.rollout.colocated import check_backend
+from srl_grpo.rollout.engines import PolicyRollout
 from srl_grpo.rollout.golds import check_golds
 from srl_grpo.rollout.groups import Scored
+from srl_grpo.rollout.opening import open_rollout
 from srl_grpo.rollout.penalties import KLPenalty, OverlongPenalty, Penalty
 from srl_grpo.rollout.rewards import make_rewards
 from srl_grpo.rollout.scoring import Scorer
@@ -64,6 +66,7 @@ def open_stage(setup: Setup[TrainConfig]) -> Iterator[tuple[Session[TrainConfig]
     for caution in config.algorithm.cautions:
         note(caution)
     model = open_model(config, template, setup.start, world, note)
+    check_backend(config, model, world)
     records = training_records(config, kind, note)
     prompts = load_prompts(records, config.data.path, config, model.prompts, note).prompts
     try_model(model, prompts[0].text, world)
@@ -75,8 +78,12 @@ def open_stage(setup: Setup[TrainConfig]) -> Iterator[tuple[Session[TrainConfig]
     directory = open_directory(setup, model.prompts.record)
     policy = make_policy(setup, model)
     reference = make_reference(setup, policy, model, inputs, directory)
-    with open_session(setup, directory, model, policy, inputs) as session:
-        yield session, make_stage(session, prompts, scorer, held_out, reference)
+    limit = config.algorithm.max_logprob_difference
+    with (
+        open_session(setup, directory, model, policy, inputs) as session,
+        open_rollout(session, limit) as rollout,
+    ):
+        yield session, make_stage(session, prompts, rollout, scorer, held_out, reference)
 
 
 def choose_template(setup: Setup[Q], kind: RecordKind) -> tuple[Setup[Q], Template]:
@@ -90,17 +97,14 @@ def choose_template(setup: Setup[Q], kind: RecordKind) -> tuple[Setup[Q], Templa
 def make_stage(
     session: Session[TrainConfig],
     prompts: list[TrainingPrompt],
+    rollout: PolicyRollout,
     scorer: Scorer,
     held_out: HeldOut | None,
     reference: Policy | None,
 ) -> RLStage:
     """The stage over a session's engine, where its checkpoint left it."""
-    config, model, engine = session.config, session.model, session.engine
+    config, model = session.config, session.model
     progress = resume_progress(session)
-    rollout = transformers_rollout(
-        engine, model.pad_id, config.rollout.completions_per_chunk, model.tokenizer
-    )
-    rollout.sync_weights()
     source = RolloutSource(
         prompts=prompts,
         rollout=rollout,

@@ -1,0 +1,148 @@
+"""vLLM in the trainer's processes: how it is started, and how weights come to it.
+
+Each rank has its engine, or several neighbours share one (tensor parallelism). It starts with
+random weights from the model's configuration and tokenizer alone, and is brought the policy's
+before it samples: so that neither a resumed run nor a model made on the spot is a case of its own.
+Left out: the engine (`srl_eval.generate.vllm`).
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from srl_data.command.errors import ConfigError
+from srl_eval.generate import Engine
+from srl_eval.generate.engine import Completer
+from srl_eval.generate.folders import ModelSource
+from srl_eval.generate.options import VllmOptions
+from srl_grpo.config.sampled import SampledConfig
+from srl_grpo.learner.distributed import World
+from srl_grpo.learner.engine import TrainingEngine
+from srl_grpo.learner.updater import Metrics
+from srl_grpo.rollout.checkpoint_weights import checkpoint_weights
+from srl_grpo.rollout.engines import PolicyRollout
+from srl_grpo.rollout.parity import Parity
+from srl_grpo.run.prompted_model import PromptedModel
+
+DIFFERENCE = "sampling/sync_difference"
+
+
+class Reloadable(Completer, Protocol):
+    """A sampler with weights of its own, which are replaced after each update."""
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Take all weights anew, by the names of checkpoints; forget what the old ones cached."""
+
+    def sleep(self, level: int) -> None:
+        """Give memory back: 1 keeps the weights, 2 does not."""
+
+    def wake_weights(self) -> None:
+        """Take memory for the weights again."""
+
+    def wake_cache(self) -> None:
+        """Take memory for the cache again."""
+
+
+@dataclass
+class ReloadedWeights:
+    """Brings the policy's weights to a sampler that may sleep while the policy is trained."""
+
+    training: TrainingEngine
+    sampler: Reloadable
+    parity: Parity
+    sleep_level: int = 0
+    """0 for a sampler that stays awake."""
+    asleep: bool = False
+    metrics: Metrics = field(default_factory=dict)
+
+    def rest(self) -> None:
+        """Let the sampler sleep until the next sync, if it may."""
+        if self.sleep_level and not self.asleep:
+            self.sampler.sleep(self.sleep_level)
+            self.asleep = True
+
+    def __call__(self, engine: Engine) -> None:
+        """Replace the sampler's weights, see that it samples from them, count the version.
+
+        Of a sampler that sleeps the weights wake first and the cache last, so that memory holds no
+        cache while weights are on their way. Collective.
+        """
+        if self.asleep:
+            self.sampler.wake_weights()
+        self.sampler.load_weights(checkpoint_weights(self.training))
+        if self.asleep:
+            self.sampler.wake_cache()
+            self.asleep = False
+        self.metrics[DIFFERENCE] = self.parity.check(self.sampler)
+        engine.weights_version += 1
+
+
+def options_of(config: SampledConfig, dtype: torch.dtype, world: World) -> VllmOptions:
+    """How vLLM is set up for a run; in several processes it joins the group that they have."""
+    section = config.rollout.vllm
+    extra: dict[str, object] = {"load_format": "dummy"}
+    if world.size > 1:
+        extra["distributed_executor_backend"] = "external_launcher"
+    return VllmOptions(
+        dtype=str(dtype).removeprefix("torch."),
+        chunk_size=config.rollout.completions_per_chunk,
+        gpu_memory_utilization=section.gpu_memory_utilization,
+        tensor_parallel_size=section.tensor_parallel_size,
+        max_model_len=config.longest,
+        in_process=True,
+        enable_sleep=section.enable_sleep,
+        extra=extra,
+    )
+
+
+def check_backend(config: SampledConfig, model: PromptedModel, world: World) -> None:
+    """Raise before a run begins where its config asks for a vLLM that cannot be had.
+
+    ConfigError for the config or what is installed, DataError for the model.
+    """
+    if config.rollout.backend != "vllm":
+        return
+    from srl_eval.generate.vllm import check_vllm
+
+    size = config.rollout.vllm.tensor_parallel_size
+    if world.size % size:
+        raise ConfigError(
+            f"--vllm-tensor-parallel {size} does not divide the run's {world.size} processes; "
+            "give --nproc-per-node a multiple of it"
+        )
+    options = options_of(config, model.model.dtype, world)
+    check_vllm(ModelSource(model.name), model.model.config, options)
+
+
+@contextmanager
+def vllm_rollout(
+    training: TrainingEngine, model: PromptedModel, config: SampledConfig, limit: float | None
+) -> Iterator[PolicyRollout]:
+    """A vLLM engine for the policy, not yet with its weights; ended at the end. Collective."""
+    from srl_eval.generate.vllm import start_vllm
+
+    options = options_of(config, training.dtype, training.world)
+    with tempfile.TemporaryDirectory(prefix="srl-vllm-") as scratch:
+        save_without_weights(Path(scratch), model)
+        engine = start_vllm(ModelSource(scratch, local=True), options, model.tokenizer)
+    section = config.rollout.vllm
+    level = section.sleep_level if section.enable_sleep else 0
+    sync = ReloadedWeights(training, engine, Parity(training, config.longest, limit), level)
+    try:
+        yield PolicyRollout(
+            engine, sync, section.tensor_parallel_size, sync.rest, metrics=sync.metrics
+        )
+    finally:
+        engine.close()
+
+
+def save_without_weights(folder: Path, model: PromptedModel) -> None:
+    """What vLLM reads of a model besides its weights; on every rank, whatever rank it is."""
+    model.model.config.save_pretrained(folder)
+    model.tokenizer.save_pretrained(folder)

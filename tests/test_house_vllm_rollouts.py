@@ -1,0 +1,177 @@
+"""Training with rollouts by the real vLLM, on a CPU, with a small model made on the spot.
+
+vLLM's build for CPU stands in an environment of its own (`.ci/run vllm` makes it).
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+import yaml
+
+from srl_grpo.run.directory import read_rollouts
+
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
+
+Run = Callable[[Sequence[str]], CompletedProcess[str]]
+
+RUN: dict[str, Any] = {
+    "num_steps": 4,
+    "seed": 3,
+    "model": {
+        "dtype": "float32",
+        # Heads of size 64: vLLM has no kernel for the smoke test's.
+        "build": {"hidden_size": 128, "num_heads": 2, "num_kv_heads": 2, "num_layers": 2},
+    },
+    "data": {"template": "bare", "max_prompt_length": 128},
+    "synthetic": {"num_problems": 20, "digits": [2, 2]},
+    "warm_start": {"steps": 30, "batch_size": 32},
+    "rollout": {
+        "batch_size": 2,
+        "group_size": 4,
+        "max_new_tokens": 32,
+        "max_starved_steps": 0,
+        "backend": "vllm",
+    },
+    "optimizer": {"learning_rate": 1e-3},
+    "checkpoint": {"checkpoint_every": 2},
+    "tracking": {"tensorboard": False},
+}
+
+
+def written(folder: Path, **sections: Any) -> str:  # noqa: ANN401 - whatever a section holds
+    """The path of a config: `RUN` with sections laid over it."""
+    tree = json.loads(json.dumps(RUN))
+    for name, section in sections.items():
+        tree[name] = tree.get(name, {}) | section if isinstance(section, dict) else section
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return str(path)
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def rollouts(folder: Path, step: int) -> list[dict[str, Any]]:
+    return list(read_rollouts(folder / "rollouts" / f"step_{step:06d}.jsonl.zst"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of four steps that was not disturbed."""
+    from srl_data.command.frame import execute
+    from srl_grpo.cli import cli
+
+    folder = tmp_path_factory.mktemp("whole")
+    args = ["train", "--config", written(folder), "--output-dir", str(folder / "run")]
+    assert execute(cli, "srl-grpo", args) == 0
+    return folder / "run"
+
+
+def test_vllm_samples_what_the_policy_would(whole: Path) -> None:
+    """In every step, of tokens drawn from weights that an update has changed."""
+    rows = metrics(whole)
+    assert len(rows) == 4
+    for row in rows:
+        assert row["sampling/logprob_difference"] < 1e-5
+        assert 0.9999 < row["sampling/ratio_p01"] <= row["sampling/ratio_p99"] < 1.0001
+        assert row["sampling/sync_difference"] < 1e-5
+        assert row["grad_norm"] > 0
+    assert rows[-1]["reward"] > -0.5  # what the warm start taught came to the sampler
+
+
+def test_a_completion_says_which_weights_wrote_it(whole: Path) -> None:
+    versions = [{row["weights_version"] for row in rollouts(whole, step)} for step in range(1, 5)]
+    assert versions == [{1}, {2}, {3}, {4}]
+
+
+def test_a_resumed_run_writes_what_the_unbroken_one_wrote(
+    whole: Path, run_inside: Run, tmp_path: Path
+) -> None:
+    """On one machine bit by bit: chunks, seeds and weights are the same, and so are batches."""
+    shutil.copytree(whole, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "step_4")
+    shutil.rmtree(tmp_path / "run" / "final")
+    done = run_inside("srl-grpo train --output-dir run --resume auto")
+    assert done.returncode == 0, done.stderr
+    for step in (3, 4):
+        assert rollouts(tmp_path / "run", step) == rollouts(whole, step)
+    same = ("loss", "reward", "sampling/ratio_max", "sampling/sync_difference")
+    for again, before in zip(metrics(tmp_path / "run"), metrics(whole), strict=True):
+        assert {name: again[name] for name in same} == {name: before[name] for name in same}
+
+
+def test_two_processes_with_sharded_weights_sample_as_one(
+    whole: Path, run_command: Run, tmp_path: Path
+) -> None:
+    """ZeRO-3, an engine per process: each parameter is gathered when its turn comes."""
+    whole_options = {"zero_optimization": {"stage3_param_persistence_threshold": 0}}
+    path = written(
+        tmp_path,
+        num_steps=2,
+        engine={"zero_stage": 3, "deepspeed": whole_options},
+        rollout={"chunk_size": 4},
+        warm_start={"steps": 0},
+        model={"path": str(whole / "sft" / "final"), "build": None},
+    )
+    command = f"srl-grpo train --config {path} --output-dir run --nproc-per-node 2"
+    done = run_command(command)
+    assert done.returncode == 0, done.stderr
+    for row in metrics(tmp_path / "run"):
+        assert row["sampling/logprob_difference"] < 1e-5
+        assert row["sampling/sync_difference"] < 1e-5
+    first, expected = rollouts(tmp_path / "run", 1), rollouts(whole, 1)
+    assert [row["completion"] for row in first] == [row["completion"] for row in expected]
+    assert {row["weights_version"] for row in rollouts(tmp_path / "run", 2)} == {2}
+
+
+def test_a_sync_that_leaves_the_packed_head_as_it_was_ends_the_run(
+    run_inside: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """vLLM on a CPU keeps what it packed of a tied head; greedy tokens may hide it."""
+    monkeypatch.setattr("srl_eval.generate.vllm.pack_again", lambda _model: None)
+    done = run_inside(f"srl-grpo train --config {written(tmp_path)} --output-dir run")
+    assert done.returncode == 1
+    assert "after a sync the sampler's log-probabilities lie" in done.stderr
+
+
+def test_rounds_are_asked_of_vllm_with_filters(run_inside: Run, tmp_path: Path) -> None:
+    problems = [{"id": f"p{n}", "problem": f"{n}+1=?", "answer": str(n)} for n in range(10, 14)]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
+    tree = {
+        "n_ei_steps": 1,
+        "model": RUN["model"],
+        "data": {"path": "data.jsonl", "template": "question_only", "max_prompt_length": 64},
+        "rollout": {"group_size": 4, "batch_size": 4, "max_new_tokens": 16, "top_p": 0.9},
+    }
+    (tmp_path / "rounds.yaml").write_text(yaml.safe_dump(tree))
+    done = run_inside("srl-grpo expert-iteration --config rounds.yaml --use-vllm --output-dir run")
+    assert done.returncode == 1  # random weights find no answer: nothing to learn from
+    rows = list(read_rollouts(tmp_path / "run" / "rollouts" / "step_000001.jsonl.zst"))
+    assert len(rows) == 16
+    assert len({row["completion"] for row in rows}) > 8
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "reason"),
+    [
+        ("--vllm-enable-sleep", 2, "vLLM does not sleep on a CPU"),
+        ("--dtype bfloat16", 2, "vLLM runs in float32 on a CPU, not bfloat16"),
+        ("--num-heads 8 --num-kv-heads 8", 3, "attention heads of size 16; vLLM on a CPU takes"),
+        ("--vllm-gpu-memory 1e-6", 2, "lower --max-model-len, in training --max-prompt-length"),
+        ("--vllm-tensor-parallel 2", 2, "--vllm-tensor-parallel 2 does not divide the run's 1"),
+    ],
+)
+def test_what_a_cpu_cannot_do_ends_a_run_before_it_has_a_folder(
+    run_inside: Run, tmp_path: Path, flags: str, code: int, reason: str
+) -> None:
+    path = written(tmp_path, warm_start={"steps": 0})
+    done = run_inside(f"srl-grpo train --config {path} --output-dir run {flags}")
+    assert done.returncode == code, done.stderr
+    assert reason in done.stderr
+    assert not (tmp_path / "run").exists()

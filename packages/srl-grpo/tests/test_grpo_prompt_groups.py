@@ -169,6 +169,8 @@ def test_steps_end_between_prompts():
     for seed in range(20):
         steps = whole_groups(samples, 8, np.random.default_rng(seed))
         assert [len({s.group for s in step}) for step in steps] == [2, 2, 2]
+        odd = whole_groups(batch(5, 4), 8, np.random.default_rng(seed))
+        assert sorted(len(step) for step in odd) == [4, 8, 8]
     orders = {
         tuple(s.group for step in whole_groups(samples, 8, np.random.default_rng(n)) for s in step)
         for n in range(20)

@@ -65,8 +65,10 @@ def sharing_for(policy: Policy, comfortable: int | None, note: Note) -> Sharing:
             f"layers with a sliding window of {min(sliding)} tokens: a batch with a longer text "
             "computes each completion together with its prompt"
         )
-    hidden, layers = int(config.hidden_size), int(config.num_hidden_layers)
-    work = Work.of_model(hidden, layers, vocabulary_size(policy.model.config))
+    sizes = getattr(config, "hidden_size", None), getattr(config, "num_hidden_layers", None)
+    work = Work()  # of a config with names of its own: matrix products alone
+    if isinstance(sizes[0], int) and isinstance(sizes[1], int):
+        work = Work.of_model(*sizes, vocabulary_size(policy.model.config))
     return Sharing(comfortable, min(sliding, default=None), work)
 
 

@@ -65,10 +65,11 @@ def sharing_for(policy: Policy, comfortable: int | None, note: Note) -> Sharing:
             f"layers with a sliding window of {min(sliding)} tokens: a batch with a longer text "
             "computes each completion together with its prompt"
         )
-    sizes = getattr(config, "hidden_size", None), getattr(config, "num_hidden_layers", None)
+    hidden = getattr(config, "hidden_size", None)
+    layers = getattr(config, "num_hidden_layers", None)
     work = Work()  # of a config with names of its own: matrix products alone
-    if isinstance(sizes[0], int) and isinstance(sizes[1], int):
-        work = Work.of_model(*sizes, vocabulary_size(policy.model.config))
+    if isinstance(hidden, int) and isinstance(layers, int):
+        work = Work.of_model(hidden, layers, vocabulary_size(policy.model.config))
     return Sharing(comfortable, min(sliding, default=None), work)
 
 

@@ -199,8 +199,8 @@ that was continued from a checkpoint in the middle.
 
 The exact share rose under {risen} of {len(rows)}{unsure if within else ""}.
 One seed, one learning rate: the standard error of such a share is about {100 * ERROR:.0f} points,
-so that losses a few points apart are not ranked. It shows that each loss runs and resumes, and which
-of them learned in so few tokens.
+so that losses a few points apart are not ranked. It shows that each loss runs and resumes, and
+which of them learned in so few tokens.
 """
 
 

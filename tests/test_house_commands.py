@@ -33,7 +33,12 @@ def walk(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[
 
 COMMANDS = dict(found for name, group in GROUPS.items() for found in walk(group, (name,)))
 DRY = {
+    ("srl-data", "build", "answers"): ["--source", "a.jsonl", "--output-dir", "d"],
+    ("srl-data", "build", "gsm8k"): [],
+    ("srl-data", "build", "math"): [],
+    ("srl-data", "build", "numinamath"): [],
     ("srl-data", "build", "s1k"): ["--output", "a.jsonl"],
+    ("srl-data", "decontaminate"): ["a.jsonl", "--output", "b.jsonl", "--against", "c.jsonl"],
     ("srl-data", "grade"): ["a.jsonl"],
     ("srl-data", "inspect"): ["a.jsonl"],
     ("srl-data", "stepify"): ["--source", "a.jsonl", "--output", "b.jsonl"],

@@ -2,17 +2,19 @@
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from srl_data.loopback import LoopbackServer
 from srl_eval import EvalConfig, evaluate, get_task, live_subject
-from srl_eval.generate import ChunkedEngine, Completion, Prompt, Sampling
+from srl_eval.generate import ChunkedEngine, Completion, Prompt, Sampling, TransformersEngine
 from srl_eval.grading import Verdict
 from srl_eval.samples import Sample
 
@@ -183,3 +185,53 @@ def run(
         return folder
 
     return make
+
+
+def completion_reply(
+    server: LoopbackServer, engine: TransformersEngine, body: dict[str, Any]
+) -> dict[str, Any]:
+    """vLLM's answer to a completion request with `return_token_ids`."""
+    assert body["return_token_ids"] is True
+    top_k = body["top_k"]
+    sampling = Sampling(
+        max_new_tokens=body["max_tokens"],
+        temperature=body["temperature"],
+        top_p=body["top_p"],
+        top_k=0 if top_k == -1 else top_k,
+        min_p=body["min_p"],
+        stop_token_ids=tuple(body["stop_token_ids"]),
+        stop=tuple(body.get("stop", ())),
+    )
+    with server.lock:
+        (made,) = engine.generate([body["prompt"]], sampling, [body["seed"]])
+    return {
+        "id": "cmpl-1",
+        "object": "text_completion",
+        "model": body["model"],
+        "choices": [
+            {
+                "index": 0,
+                "text": "not looked at",
+                "token_ids": list(made.token_ids),
+                "logprobs": {"token_logprobs": list(made.logprobs), "tokens": []},
+                "finish_reason": made.finish_reason,
+                "stop_reason": None,
+            }
+        ],
+        "usage": {"prompt_tokens": len(body["prompt"]), "completion_tokens": len(made.token_ids)},
+    }
+
+
+@pytest.fixture
+def local_engine(model_folder: Path) -> TransformersEngine:
+    model = Qwen3ForCausalLM.from_pretrained(model_folder)
+    decoder = AutoTokenizer.from_pretrained(model_folder)
+    return TransformersEngine(model, pad_token_id=1, chunk_size=1, decoder=decoder)
+
+
+@pytest.fixture
+def server(local_engine: TransformersEngine) -> Iterator[LoopbackServer]:
+    made = LoopbackServer(models={"data": [{"id": "tiny", "max_model_len": 4096}]})
+    made.answer = lambda body: completion_reply(made, local_engine, body)
+    with made.running():
+        yield made

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from srl_data.command.errors import ConfigError, DataError
-from srl_eval.problems import last_box, load_problems
+from srl_data.problem_text import last_box
+from srl_eval.problems import load_problems
 from srl_eval.tasks import HubSource, get_task
 
 AIME = get_task("aime24")

@@ -1,54 +1,31 @@
 """`--backend vllm`: the server that was named, the one that is there, or this process."""
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from srl_data.command.errors import CommandError, ConfigError, DataError
+from srl_data.loopback import LoopbackServer
 from srl_eval import vllm_road
 from srl_eval.config import EvalConfig
 from srl_eval.models import open_subject
 from srl_eval.vllm_road import Road, find_road
 
 
-class Lister(BaseHTTPRequestHandler):
+@pytest.fixture
+def lister() -> Iterator[LoopbackServer]:
     """Lists one model, as `vllm serve` does."""
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
-
-    def do_GET(self) -> None:
-        self.server.asked.append((self.path, self.headers.get("Authorization")))  # type: ignore[attr-defined]
-        content = json.dumps(self.server.listing).encode()  # type: ignore[attr-defined]
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+    listing = {"data": [{"id": "org/model", "max_model_len": 512}]}
+    with LoopbackServer(models=listing).running() as server:
+        yield server
 
 
 @pytest.fixture
-def lister() -> Iterator[ThreadingHTTPServer]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Lister)
-    server.listing = {"data": [{"id": "org/model", "max_model_len": 512}]}  # type: ignore[attr-defined]
-    server.asked = []  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-@pytest.fixture
-def at_home(lister: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> str:
+def at_home(lister: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> str:
     """The server stands where one is looked for."""
-    base_url = f"http://127.0.0.1:{lister.server_address[1]}/v1"
-    monkeypatch.setattr(vllm_road, "LOCAL", base_url)
-    return base_url
+    monkeypatch.setattr(vllm_road, "LOCAL", lister.url)
+    return lister.url
 
 
 @pytest.fixture
@@ -63,20 +40,20 @@ def config(model: str = "org/model", **backend: object) -> EvalConfig:
 
 
 def test_a_server_that_is_there_and_lists_the_model_is_asked(
-    at_home: str, lister: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+    at_home: str, lister: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SRL_EVAL_API_KEY", "secret")
     assert find_road(config()) == Road(at_home, 512)
     assert find_road(config("folder", served_model="org/model")) == Road(at_home, 512)
-    assert {key for _, key in lister.asked} == {None}  # type: ignore[attr-defined]
+    assert {head.get("Authorization") for head in lister.headers} == {None}
 
 
 def test_a_server_that_is_named_gets_the_key(
-    at_home: str, lister: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+    at_home: str, lister: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SRL_EVAL_API_KEY", "secret")
     assert find_road(config(base_url=at_home)) == Road(at_home, 512)
-    assert {key for _, key in lister.asked} == {"Bearer secret"}  # type: ignore[attr-defined]
+    assert {head.get("Authorization") for head in lister.headers} == {"Bearer secret"}
 
 
 def test_a_named_server_must_serve_the_model(at_home: str) -> None:
@@ -88,9 +65,9 @@ def test_a_named_server_must_serve_the_model(at_home: str) -> None:
 
 @pytest.mark.parametrize("listing", [{"data": []}, {"models": []}, ["x"], "nonsense"])
 def test_another_server_is_passed_by(
-    at_home: str, lister: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch, listing: object
+    at_home: str, lister: LoopbackServer, monkeypatch: pytest.MonkeyPatch, listing: object
 ) -> None:
-    lister.listing = listing  # type: ignore[attr-defined]
+    lister.models = listing
     monkeypatch.setattr("srl_eval.generate.vllm.is_installed", lambda: True)
     monkeypatch.setattr("srl_eval.generate.vllm.require_vllm", lambda: None)
     assert find_road(config()) == Road()
@@ -113,9 +90,9 @@ def test_a_servers_name_without_a_server_is_an_error(monkeypatch: pytest.MonkeyP
 
 
 def test_the_road_is_said_and_kept_and_its_window_counts(
-    at_home: str, lister: ThreadingHTTPServer, model_folder: Path
+    at_home: str, lister: LoopbackServer, model_folder: Path
 ) -> None:
-    lister.listing = {"data": [{"id": str(model_folder), "max_model_len": 100}]}  # type: ignore[attr-defined]
+    lister.models = {"data": [{"id": str(model_folder), "max_model_len": 100}]}
     subject = open_subject(config(str(model_folder)))
     assert subject.identity["vllm"] == "a server"
     assert subject.identity["served_model"] == str(model_folder)

@@ -2,9 +2,11 @@
 
 import rich_click as click
 
+from srl_data.answers.config import Gsm8kConfig, MathConfig, NuminaMathConfig, SplitsConfig
 from srl_data.build import BuildConfig, build
 from srl_data.command.flags import configured, print_plan
 from srl_data.command.frame import run
+from srl_data.decontaminate import DecontaminateConfig, decontaminate
 from srl_data.grade import GradeConfig, grade
 from srl_data.inspection import InspectConfig, inspect
 from srl_data.stepify.command import stepify
@@ -22,7 +24,7 @@ def cli() -> None:
 
 @cli.group("build")
 def build_group() -> None:
-    """Turn a data set of expert solutions into SRL instances."""
+    """Turn a data set into SRL instances, or into splits of problems with answers."""
 
 
 @build_group.command("s1k")
@@ -39,6 +41,72 @@ def build_s1k(config: BuildConfig, dry_run: bool) -> None:
     from srl_data.tables import print_build
 
     print_build(build(config), config.problem_field)
+
+
+@build_group.command("gsm8k")
+@configured(Gsm8kConfig)
+def build_gsm8k(config: Gsm8kConfig, dry_run: bool) -> None:
+    """GSM8K as train, val (held out of train) and test, with numbers as answers."""
+    build_answers(config, dry_run=dry_run)
+
+
+@build_group.command("math")
+@configured(MathConfig)
+def build_math(config: MathConfig, dry_run: bool) -> None:
+    """MATH as train and test, with the last box as answer; MATH-500 in a file of its own.
+
+    No problem of MATH-500 is in train, whatever the source calls its splits.
+    """
+    build_answers(config, dry_run=dry_run)
+
+
+@build_group.command("numinamath")
+@configured(NuminaMathConfig)
+def build_numinamath(config: NuminaMathConfig, dry_run: bool) -> None:
+    """NuminaMath-CoT: a seeded sample of its questions, with the solution's last box as answer."""
+    build_answers(config, dry_run=dry_run)
+
+
+@build_group.command("answers")
+@configured(SplitsConfig)
+def build_any(config: SplitsConfig, dry_run: bool) -> None:
+    """Any data set of problems with answers, by its columns, in its native splits.
+
+    The answer is a column, or what a solution or a chat's last message boxes.
+    """
+    build_answers(config, dry_run=dry_run)
+
+
+def build_answers(config: SplitsConfig, *, dry_run: bool) -> None:
+    """What these commands do."""
+    if dry_run:
+        print_plan(config, f"read {config.source} and write splits to {config.output_dir}")
+        return
+    from srl_data.answers.command import build_splits
+    from srl_data.answers.tables import print_splits
+
+    print_splits(build_splits(config), config)
+
+
+@cli.command("decontaminate")
+@configured(DecontaminateConfig)
+def decontaminate_file(config: DecontaminateConfig, dry_run: bool) -> None:
+    """Leave out training records whose problem is, or overlaps with, one of an evaluation set.
+
+    Counted by evaluation set in the manifest, from where a training run's report has it.
+    """
+    if dry_run:
+        against = ", ".join(config.against)
+        print_plan(config, f"compare {config.file} with {against} and write {config.output}")
+        return
+    from srl_data.answers.tables import print_overlaps
+    from srl_data.manifest import beside
+
+    done = decontaminate(config)
+    for line in done.skipped:
+        click.echo(f"left out: {line}", err=True)
+    click.echo(f"{config.output}: {done.kept} of {done.read} records")
+    print_overlaps(done.contamination.counts(), beside(config.output, "overlaps"))
 
 
 @cli.command("grade")

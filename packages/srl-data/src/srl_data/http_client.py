@@ -220,10 +220,10 @@ class JsonClient:
         try:
             answer: object = json.loads(content)
         except (ValueError, RecursionError) as error:
-            reason = "an answer that is no JSON"
             if self.endpoint.broken_json_passes:
-                raise PassingError(reason, status=200) from error
-            raise RequestError(f"{url}: {reason}: {error}", passing=False, status=200) from error
+                raise PassingError("something else than JSON", status=200) from error
+            reason = f"{url} answered with something else than JSON: {error}"
+            raise RequestError(reason, passing=False, status=200) from error
         return answer
 
     def _shown(self, text: str) -> str:

@@ -27,6 +27,22 @@ class Source(BaseModel):
     """Of a file's bytes."""
 
 
+class BenchmarkOverlap(BaseModel):
+    """How many training problems overlap with one evaluation set; they were left out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    problems: int
+    """Of the evaluation set."""
+    exact: int
+    """Training problems with the same words as one of it."""
+    ngram: int
+    """Other training problems that share an n-gram with one of it."""
+    problems_overlapped: int
+    """Problems of the evaluation set that any training problem overlaps with."""
+
+
 class Manifest(BaseModel):
     """The origin and content of one data file."""
 
@@ -43,6 +59,8 @@ class Manifest(BaseModel):
     """The ids of the excluded items, by the same reasons."""
     headings: dict[str, int] = Field(default_factory=dict)
     """How solutions excluded as `other_headings` spell their steps, and how many do."""
+    decontamination: dict[str, BenchmarkOverlap] = Field(default_factory=dict)
+    """By the evaluation sets that the records were compared with."""
     file: str
     records: int
     bytes: int
@@ -81,17 +99,23 @@ def write_manifest(
     records: int,
     excluded: Mapping[str, list[str]] | None = None,
     headings: Mapping[str, int] | None = None,
+    reasons: Mapping[str, int] | None = None,
+    decontamination: Mapping[str, BenchmarkOverlap] | None = None,
 ) -> Manifest:
-    """Describe the finished file `data` in the manifest beside it."""
+    """Describe the finished file `data` in the manifest beside it.
+
+    `reasons` are counts of exclusions where `excluded` names only some of them.
+    """
     excluded = dict(excluded or {})
     manifest = Manifest(
         command=command,
         source=source,
         options=dict(options),
         counts=dict(counts),
-        reasons={reason: len(ids) for reason, ids in excluded.items()},
+        reasons=dict(reasons or {reason: len(ids) for reason, ids in excluded.items()}),
         excluded=excluded,
         headings=dict(headings or {}),
+        decontamination=dict(decontamination or {}),
         file=data.name,
         records=records,
         bytes=data.stat().st_size,

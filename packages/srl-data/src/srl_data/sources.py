@@ -105,9 +105,19 @@ def open_files(paths: Sequence[Path], name: str) -> RowSource:
     """The rows of several files as one table; `name` is what manifests call it."""
     if len(paths) == 1:
         return open_file(paths[0])
-    shards = Shards([open_file(path) for path in paths])
-    digest = sha256("".join(str(shard.origin.sha256) for shard in shards.sources).encode())
-    origin = Source(name=name, sha256=digest.hexdigest())
+    return joined([open_file(path) for path in paths], name)
+
+
+def joined(sources: Sequence[RowSource], name: str) -> RowSource:
+    """The rows of several sources as one table; its checksum is over theirs, its commit theirs."""
+    shards = Shards(sources)
+    sums = [str(source.origin.sha256) for source in sources if source.origin.sha256]
+    commits = {source.origin.revision for source in sources}
+    origin = Source(
+        name=name,
+        revision=commits.pop() if len(commits) == 1 else None,
+        sha256=sha256("".join(sums).encode()).hexdigest() if len(sums) == len(sources) else None,
+    )
     return RowSource(origin, shards.read, shards.place, shards.count)
 
 

@@ -46,11 +46,16 @@ class Splits:
         return self.parts[name]()
 
 
-def open_splits(name: str, revision: str | None = None, subset: str | None = None) -> Splits:
-    """The parts of a file or folder that exists, else of a data set on the hub.
+def open_splits(
+    name: str,
+    revision: str | None = None,
+    subset: str | None = None,
+    cache_dir: Path | None = None,
+) -> Splits:
+    """The parts of a file, folder or glob that exists, else of a data set on the hub.
 
-    `revision` and `subset` (one of several configurations) are of the hub alone. Raises DataError
-    (exit code 3) where there is neither or it cannot be read.
+    `revision` and `cache_dir` are of the hub alone, `subset` (one of several configurations) of the
+    hub and of folders. Raises DataError (exit code 3) where there is neither or it cannot be read.
     """
     path = Path(name)
     if path.exists() or path == STANDARD_INPUT:
@@ -62,7 +67,7 @@ def open_splits(name: str, revision: str | None = None, subset: str | None = Non
     if is_glob(name):
         return open_glob(name)
     if HUB_NAME.fullmatch(name) and may_have_splits(name):
-        return open_hub(name, revision, subset)
+        return open_hub(name, revision, subset, cache_dir)
     raise DataError(f"no such data file: {name}; expected {FORMATS}, or OWNER/NAME on the hub")
 
 
@@ -235,13 +240,16 @@ def open_saved(path: Path) -> Splits:
     return Splits(str(path), parts)
 
 
-def open_hub(name: str, revision: str | None, subset: str | None) -> Splits:
+def open_hub(
+    name: str, revision: str | None, subset: str | None, cache_dir: Path | None = None
+) -> Splits:
     """A data set on the hub, at one commit, through the local cache of `datasets`."""
     commit = resolve_commit(name, revision)
     import datasets
 
     try:
-        loaded = datasets.load_dataset(name, subset, revision=commit)
+        cache = {} if cache_dir is None else {"cache_dir": str(cache_dir)}
+        loaded = datasets.load_dataset(name, subset, revision=commit, **cache)
     except Exception as error:  # its errors share no base class
         raise hub_failure(name, commit, error) from error
     label = f"{name}:{subset}" if subset else name

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from srl_data.command.errors import ConfigError, DataError
+from srl_data.problem_text import last_box, problem_text, with_braces
 from srl_data.prompt_format import PromptFormat
 from srl_data.prompts import OPEN_THINKING, Columns, Message, Template, user, with_roles
 from srl_eval.config import EvalConfig
 from srl_eval.generate.seeds import seed_for
-from srl_eval.problems import ProblemSet, fingerprint, last_box, problem_text, with_braces
+from srl_eval.problems import ProblemSet, fingerprint
 from srl_eval.rows import Row, Rows, hub_rows, read_rows
 from srl_eval.tasks import TaskSpec
 from srl_reward.answer import extract_boxed

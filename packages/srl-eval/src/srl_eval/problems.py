@@ -1,8 +1,7 @@
 r"""Benchmark files of several makers, read into one form, and refused where an answer is none.
 
-Known fields: `problem`, `question` or `prompt` for the text (the last with its request for a box
-taken off, since the prompt template asks for it), `answer` for the gold, `id` for the name, else
-the place in the file. Local data are what `srl_data.splits` opens.
+The text is found by `srl_data.problem_text`, `answer` is the gold, `id` the name, else the place in
+the file. Local data are what `srl_data.splits` opens.
 """
 
 import hashlib
@@ -16,18 +15,15 @@ from pydantic import ValidationError
 
 from srl_data.command.errors import DataError
 from srl_data.file_formats import split_name
+from srl_data.problem_text import last_box, problem_text
 from srl_data.records import PromptAnswer, short_reason
 from srl_data.solutions import ExpertSolution, read_steps
 from srl_eval.grading import get_grader
 from srl_eval.rows import Row, hub_rows, open_rows, read_rows
 from srl_eval.tasks import TaskSpec
-from srl_reward.answer import extract_boxed
 from srl_reward.numbers import parse_number
 
-_REQUEST = "\nPlease reason step by step, and put your final answer within \\boxed{}."
-_TEXT_FIELDS = ("problem", "question", "prompt")
 _ID_FIELDS = ("id", "unique_id", "idx")
-_BARE_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?![a-zA-Z{\s])([^$\n]*?)(\.?\s*(?:\$|\n|$))")
 
 
 @dataclass(frozen=True)
@@ -169,15 +165,6 @@ def to_problem(task: TaskSpec, row: Row, place: int) -> PromptAnswer:
     )
 
 
-def problem_text(row: Row) -> str:
-    """The problem's words; ValueError where no known field holds them."""
-    name = next((each for each in _TEXT_FIELDS if row.get(each)), None)
-    if name is None:
-        raise ValueError(f"expected one of the fields {', '.join(_TEXT_FIELDS)}")
-    text = str(row[name])
-    return text.removesuffix(_REQUEST) if name == "prompt" else text
-
-
 def gold_text(task: TaskSpec, row: Row) -> str:
     """The answer as the benchmark writes it: a field, a list of one, or the solution's last box."""
     if row.get("answer") is not None:
@@ -189,18 +176,6 @@ def gold_text(task: TaskSpec, row: Row) -> str:
     if boxed is None:
         raise ValueError("expected the field answer")
     return boxed
-
-
-def last_box(solution: str) -> str | None:
-    r"""The last box of a reference solution; some of MATH's are `\boxed 2$`, without braces."""
-    boxed = extract_boxed(solution)
-    bare = _BARE_BOX.findall(solution) if not boxed else []
-    return bare[-1][0].strip() or None if bare else boxed
-
-
-def with_braces(solution: str) -> str:
-    r"""A solution whose `\boxed 2$` are written as `\boxed{2}$`."""
-    return _BARE_BOX.sub(r"\\boxed{\1}\2", solution)
 
 
 def grading_notes(row: Row) -> dict[str, object]:

@@ -62,20 +62,18 @@ def find_road(config: EvalConfig) -> Road:
 
 def _told(base_url: str, asked: str) -> Road:
     """The server that the user named."""
-    from srl_eval.generate.server import api_key, find_served, served_models
-    from srl_eval.generate.transport import ServerAddress
+    from srl_eval.generate.server import api_key, find_served, served_models, server_endpoint
 
-    address = ServerAddress(base_url, _FIRST_SECONDS, _FIRST_ATTEMPTS, api_key())
-    return Road(base_url, find_served(served_models(address), asked, base_url).max_model_len)
+    endpoint = server_endpoint(base_url, _FIRST_SECONDS, _FIRST_ATTEMPTS, api_key())
+    return Road(base_url, find_served(served_models(endpoint), asked, base_url).max_model_len)
 
 
 def _local(asked: str) -> Road | None:
     """The server that nobody named, if it is there and lists the model; it is sent no key."""
-    from srl_eval.generate.server import find_served, served_models
-    from srl_eval.generate.transport import ServerAddress
+    from srl_eval.generate.server import find_served, served_models, server_endpoint
 
     try:
-        served = served_models(ServerAddress(LOCAL, _SECONDS, 1))
+        served = served_models(server_endpoint(LOCAL, _SECONDS, 1))
         return Road(LOCAL, find_served(served, asked, LOCAL).max_model_len)
     except DataError:
         return None  # nothing there, or something else

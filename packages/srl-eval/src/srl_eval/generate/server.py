@@ -8,22 +8,22 @@ vLLM was started with `--logprobs-mode processed_logprobs`. Weights are the serv
 """
 
 import math
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from srl_data.command.errors import ConfigError, DataError
+from srl_data.command.errors import CommandError, DataError
+from srl_data.endpoint import Endpoint, key_from_environment
+from srl_data.http_client import JsonClient, RequestError
+from srl_data.in_flight import as_done
 from srl_data.records import short_reason
 from srl_eval.generate.engine import ChunkedEngine, Prompt
 from srl_eval.generate.options import ServerOptions
 from srl_eval.generate.sampling import Completion, FinishReason, Sampling
 from srl_eval.generate.stop_text import ended
 from srl_eval.generate.text import Decoder
-from srl_eval.generate.transport import Client, ServerAddress, ServerError, in_order
 
 KEY_VARIABLE = "SRL_EVAL_API_KEY"
 _SIGNED = 1 << 63
@@ -34,6 +34,10 @@ _EXPECTED = (
 )
 
 TokenId = Annotated[int, Field(ge=0, lt=1 << 31)]
+
+
+class ServerError(CommandError):
+    """A server that failed to the last attempt; the evaluation can be resumed."""
 
 
 class _Reply(BaseModel):
@@ -72,22 +76,44 @@ class _ModelsReply(_Reply):
     data: list[ServedModel]
 
 
+def server_endpoint(
+    base_url: str, timeout: float, attempts: int, key: str | None = None
+) -> Endpoint:
+    """A server as generations ask it: the first pause is short, a hang is met twice at most.
+
+    An attempt that hangs may have cost half an hour. What answers with something else than JSON is
+    not the server that was meant.
+    """
+    return Endpoint(
+        base_url,
+        timeout=timeout,
+        connect_timeout=10.0,
+        attempts=attempts,
+        first_delay=0.5,
+        longest_delay=60.0,
+        most_hangs=2,
+        broken_json_passes=False,
+        key=key,
+        key_variable=KEY_VARIABLE,
+    )
+
+
 def start_server(options: ServerOptions, decoder: Decoder | None = None) -> "ServerEngine":
     """The engine over the server that the options name, which must serve the model.
 
     Raises DataError where no server answers, or it serves other models.
     """
-    address = ServerAddress(options.base_url, options.timeout, options.attempts, api_key())
+    endpoint = server_endpoint(options.base_url, options.timeout, options.attempts, api_key())
     # A wrong address should show at once; only requests under way are worth long waiting.
     first = replace(
-        address,
-        timeout=min(address.timeout, _FIRST_SECONDS),
-        attempts=min(address.attempts, _FIRST_ATTEMPTS),
+        endpoint,
+        timeout=min(endpoint.timeout, _FIRST_SECONDS),
+        attempts=min(endpoint.attempts, _FIRST_ATTEMPTS),
     )
     served = served_models(first)
     found = find_served(served, options.model, options.base_url)
     return ServerEngine(
-        address,
+        endpoint,
         found.id,
         chunk_size=options.chunk_size,
         concurrency=options.concurrency,
@@ -96,16 +122,33 @@ def start_server(options: ServerOptions, decoder: Decoder | None = None) -> "Ser
     )
 
 
-def served_models(address: ServerAddress) -> list[ServedModel]:
+async def ask(client: JsonClient, path: str, body: Mapping[str, object] | None = None) -> object:
+    """The parsed answer to a POST of `body`, or to a GET where there is none.
+
+    Raises ServerError when every attempt failed in a way that may pass, DataError for an answer
+    that no attempt would better.
+    """
+    try:
+        return await (client.get(path) if body is None else client.post(path, body))
+    except RequestError as error:
+        if not error.passing:
+            raise DataError(str(error)) from error
+        raise ServerError(
+            f"{error}; see to the server and run the same command again: it goes on where it was"
+        ) from error
+
+
+def served_models(endpoint: Endpoint) -> list[ServedModel]:
     """The models that a server lists; DataError where none answers, or without such a list."""
     try:
-        with Client(address) as client:
-            reply = client.call("/models")
+        ((_, reply),) = as_done(["/models"], ask, lambda: JsonClient(endpoint), 1)
         return _ModelsReply.model_validate(reply).data
     except ServerError as error:
         raise DataError(f"no server answers: {error}") from error
     except ValidationError as error:
-        raise DataError(f"{address.base_url}/models: {short_reason(error)}; {_EXPECTED}") from error
+        raise DataError(
+            f"{endpoint.base_url}/models: {short_reason(error)}; {_EXPECTED}"
+        ) from error
 
 
 def find_served(served: Sequence[ServedModel], model: str, base_url: str) -> ServedModel:
@@ -121,10 +164,7 @@ def find_served(served: Sequence[ServedModel], model: str, base_url: str) -> Ser
 
 def api_key() -> str | None:
     """The key in the environment, None for none; ConfigError where it cannot stand in a header."""
-    key = os.environ.get(KEY_VARIABLE, "").strip()
-    if not all("!" <= character <= "~" for character in key):
-        raise ConfigError(f"{KEY_VARIABLE} holds white space or characters that no key has")
-    return key or None
+    return key_from_environment(KEY_VARIABLE)
 
 
 class ServerEngine(ChunkedEngine):
@@ -132,7 +172,7 @@ class ServerEngine(ChunkedEngine):
 
     def __init__(
         self,
-        address: ServerAddress,
+        endpoint: Endpoint,
         model: str,
         *,
         chunk_size: int = 256,
@@ -141,7 +181,7 @@ class ServerEngine(ChunkedEngine):
         decoder: Decoder | None = None,
     ) -> None:
         super().__init__(chunk_size, decoder)
-        self._address, self._model, self._concurrency = address, model, concurrency
+        self._endpoint, self._model, self._concurrency = endpoint, model, concurrency
         self._max_length = max_length
 
     @property
@@ -153,22 +193,26 @@ class ServerEngine(ChunkedEngine):
         self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
     ) -> list[Completion]:
         """One request a row; the first failure ends the chunk, and the requests under way."""
-        with Client(self._address) as client:
-            tasks = [
-                partial(self._complete, client, prompt, sampling, seed)
-                for prompt, seed in zip(prompts, seeds, strict=True)
-            ]
-            return in_order(tasks, self._concurrency)
 
-    def _complete(
-        self, client: Client, prompt: Prompt, sampling: Sampling, seed: int
+        async def work(client: JsonClient, row: tuple[Prompt, int]) -> Completion:
+            return await self._complete(client, row[0], sampling, row[1])
+
+        rows = zip(prompts, seeds, strict=True)
+        found = dict(as_done(rows, work, self._client, self._concurrency))
+        return [found[place] for place in range(len(prompts))]
+
+    def _client(self) -> JsonClient:
+        return JsonClient(self._endpoint, self._concurrency)
+
+    async def _complete(
+        self, client: JsonClient, prompt: Prompt, sampling: Sampling, seed: int
     ) -> Completion:
-        answer = client.call("/completions", self._request(prompt, sampling, seed))
+        answer = await ask(client, "/completions", self._request(prompt, sampling, seed))
         try:
             return read_completion(answer, sampling, self.weights_version, self.decoder)
         except ValueError as error:
             reason = short_reason(error) if isinstance(error, ValidationError) else str(error)
-            url = f"{self._address.base_url}/completions"
+            url = f"{self._endpoint.base_url}/completions"
             raise DataError(f"{url} gave no completion as asked: {reason}; {_EXPECTED}") from error
 
     def _request(self, prompt: Prompt, sampling: Sampling, seed: int) -> dict[str, object]:

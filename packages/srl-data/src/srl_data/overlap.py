@@ -1,0 +1,109 @@
+"""Overlap of training problems with those of benchmarks: the same text, or n words in a row.
+
+The same text is the same but for case, white space and LaTeX's spacing. Words are letters and
+digits in lower case, marks left out, so that punctuation does not hide a copy; a Chinese or
+Japanese character is a word. An n-gram is n words in a row, 13 by default, as GPT-3's report (arXiv
+2005.14165, appendix C) and most after it count it; a text of fewer words has none and overlaps only
+as a whole. Only the benchmarks' n-grams are in memory. Left out: what is done with what overlaps.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+CHARACTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # kana and Chinese, which put no spaces
+WORD = re.compile(f"[{CHARACTERS}]|[^\\W_{CHARACTERS}]+")
+SPACING = re.compile(r"\\(?:left|right|displaystyle)(?![a-z])|\\[,;:!> ]|[\s$~]|[.?!]+\s*$")
+NGRAM = 13
+"""Words in a row that make two problems overlap."""
+
+Kind = Literal["exact", "ngram"]
+
+
+def words_of(text: str) -> list[str]:
+    """A text's words as they are compared."""
+    return WORD.findall(text.casefold())
+
+
+def whole_text(text: str) -> str:
+    """A text as two of them are compared whole: without white space, spacing and a last stop."""
+    return (
+        SPACING.sub("", text.casefold()).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
+    )
+
+
+def ngrams(words: Sequence[str], size: int) -> Iterator[str]:
+    """The n-grams of some words, in order."""
+    return (" ".join(words[start : start + size]) for start in range(len(words) - size + 1))
+
+
+@dataclass(frozen=True)
+class BenchmarkProblem:
+    """One problem of an evaluation set."""
+
+    benchmark: str
+    id: str
+    text: str
+    size: int
+    """Its distinct n-grams."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """A benchmark's problem that a training problem overlaps with."""
+
+    problem: BenchmarkProblem
+    kind: Kind
+    shared: int
+    """Distinct n-grams in common."""
+
+    @property
+    def share(self) -> float:
+        """The part of the benchmark problem's n-grams that the training problem has, 0 to 1."""
+        return 1.0 if self.kind == "exact" else self.shared / self.problem.size
+
+
+@dataclass
+class OverlapIndex:
+    """The problems of benchmarks by their words and n-grams."""
+
+    size: int = NGRAM
+    min_share: float = 0.0
+    """Least share of a benchmark problem's n-grams that counts; 0 is a single one in common."""
+    common: int | None = None
+    """N-grams that more training problems than this have do not count; None lets all count."""
+    problems: list[BenchmarkProblem] = field(default_factory=list)
+    _whole: dict[str, list[int]] = field(default_factory=dict)
+    _by_ngram: dict[int, list[int]] = field(default_factory=dict)
+    _seen: Counter[int] = field(default_factory=Counter)
+
+    def add(self, benchmark: str, name: str, text: str) -> None:
+        """Add a benchmark's problem."""
+        grams = set(map(hash, ngrams(words_of(text), self.size)))
+        place = len(self.problems)
+        self.problems.append(BenchmarkProblem(benchmark, name, text, len(grams)))
+        self._whole.setdefault(whole_text(text), []).append(place)
+        for gram in grams:
+            self._by_ngram.setdefault(gram, []).append(place)
+
+    def count(self, text: str) -> None:
+        """Count a training problem's n-grams, for `common`; of all problems before any is asked."""
+        grams = map(hash, ngrams(words_of(text), self.size))
+        self._seen.update({gram for gram in grams if gram in self._by_ngram})
+
+    def overlaps(self, text: str) -> list[Overlap]:
+        """The benchmarks' problems that a training problem overlaps with, the closest first."""
+        shared: Counter[int] = Counter()
+        for gram in set(map(hash, ngrams(words_of(text), self.size))):
+            if gram in self._by_ngram and not self._is_common(gram):
+                shared.update(self._by_ngram[gram])
+        whole = self._whole.get(whole_text(text), [])
+        found = [Overlap(self.problems[place], "exact", shared[place]) for place in whole]
+        near = (Overlap(self.problems[n], "ngram", shared[n]) for n in shared if n not in whole)
+        found += [each for each in near if each.share >= self.min_share]
+        return sorted(found, key=lambda each: (each.kind != "exact", -each.share, each.problem.id))
+
+    def _is_common(self, gram: int) -> bool:
+        return self.common is not None and self._seen[gram] > self.common

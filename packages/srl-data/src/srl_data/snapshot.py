@@ -1,0 +1,149 @@
+"""Snapshots of sources: their rows with checksums, so that a later run needs no network.
+
+A snapshot holds the rows of each split as JSON Lines, and in SNAPSHOT.json, which is written last,
+where they came from and the SHA-256 of each file. A later run reads the snapshot alone, checks each
+checksum, and so proves that it used the same bytes. Left out: what the rows mean.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from srl_data.command.errors import DataError
+from srl_data.command.progress import track
+from srl_data.files import atomic_writer, sha256_file, write_json
+from srl_data.manifest import Source
+from srl_data.records import OnError, Skipped, encode_object
+from srl_data.sources import RowSource, open_file
+from srl_data.splits import Splits
+
+RECORD = "SNAPSHOT.json"
+
+
+class SnapshotFile(BaseModel):
+    """The rows of one split."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    origin: Source
+    rows: int
+    sha256: str
+
+
+class Wanted(BaseModel):
+    """What was asked for; a snapshot of something else is not used."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    """A hub id, or the name of a local file or folder."""
+    subset: str | None
+    revision: str | None
+    """As it was asked for, of hub data sets alone."""
+
+
+class Snapshot(BaseModel):
+    """What SNAPSHOT.json says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    wanted: Wanted
+    splits: dict[str, SnapshotFile]
+
+
+def read_snapshot(folder: Path, wanted: Wanted) -> Snapshot | None:
+    """The snapshot in a folder, its files proven by their checksums; None where there is none.
+
+    Raises DataError where it is of something else, or a file is not as it was written.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    try:
+        found = Snapshot.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise DataError(f"{path}: not a snapshot ({reason}); remove the folder") from error
+    if found.wanted != wanted:
+        raise DataError(
+            f"{folder} is a snapshot of {described(found.wanted)}, not of {described(wanted)}; "
+            "name another --snapshot-dir, or remove it"
+        )
+    for part in found.splits.values():
+        check_file(folder / part.file, part.sha256)
+    return found
+
+
+def described(wanted: Wanted) -> str:
+    """What a snapshot is of, for a message."""
+    subset = f", subset {wanted.subset}" if wanted.subset else ""
+    return f"{wanted.source}{subset}" + (f" at {wanted.revision}" if wanted.revision else "")
+
+
+def check_file(path: Path, sha256: str) -> None:
+    """DataError where a file of a snapshot is not there, or was changed."""
+    if not path.is_file():
+        raise DataError(f"{path} of the snapshot is missing; remove the snapshot to take it again")
+    if sha256_file(path) != sha256:
+        raise DataError(
+            f"{path} was changed after the snapshot was taken (its sha256 is not {RECORD}'s); "
+            "remove the snapshot to take it again"
+        )
+
+
+def take_snapshot(
+    folder: Path,
+    wanted: Wanted,
+    splits: Mapping[str, Callable[[], RowSource]],
+    on_error: OnError,
+    skipped: Skipped,
+) -> Snapshot:
+    """Write the rows of some splits, and the record last."""
+    (folder / RECORD).unlink(missing_ok=True)
+    written = {}
+    for name, opened in splits.items():
+        source = opened()
+        path = folder / f"{name}.jsonl"
+        rows = write_rows(path, (row for _, row in source.read(on_error, skipped)), source)
+        written[name] = SnapshotFile(
+            file=path.name, origin=source.origin, rows=rows, sha256=sha256_file(path)
+        )
+    found = Snapshot(wanted=wanted, splits=written)
+    write_json(folder / RECORD, found.model_dump(mode="json"))
+    return found
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, object]], source: RowSource) -> int:
+    """Write rows to a file as JSON Lines; returns how many."""
+    count = 0
+    with atomic_writer(path) as file:
+        for row in track(rows, f"reading {path.stem}", source.count(), unit="rows"):
+            file.write(encode_object(row))
+            count += 1
+    return count
+
+
+def check_origins(snapshot: Snapshot, folder: Path, splits: Splits) -> None:
+    """DataError where the local source is still there and is no longer what was read."""
+    for name, part in snapshot.splits.items():
+        now = splits[name].origin if name in splits.parts else None
+        if now is None or (now.sha256, now.revision) != (part.origin.sha256, part.origin.revision):
+            raise DataError(
+                f"{splits.name}: the split {name!r} is not what the snapshot {folder} was taken "
+                "from; remove the snapshot to take it again, or name another --snapshot-dir"
+            )
+
+
+def open_snapshot(folder: Path, snapshot: Snapshot) -> Splits:
+    """The splits of a snapshot; each tells where its rows came from first."""
+
+    def opened(part: SnapshotFile) -> RowSource:
+        rows = open_file(folder / part.file)
+        return RowSource(part.origin, rows.read, rows.place, lambda: part.rows)
+
+    return Splits(
+        str(folder), {name: partial(opened, part) for name, part in snapshot.splits.items()}
+    )

@@ -1,0 +1,122 @@
+"""So many items under way: bounded, in order or as they are done, and ended whole."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from srl_data.in_flight import as_done, in_order
+from srl_data.pace import WindowLimit
+
+
+@asynccontextmanager
+async def nothing() -> AsyncIterator[None]:
+    """A context that is none."""
+    yield None
+
+
+def test_results_come_as_they_are_done_and_a_slow_one_holds_back_none() -> None:
+    running = most = 0
+
+    async def work(_: None, number: int) -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.5 if number == 0 else 0.01)
+        running -= 1
+        return number * number
+
+    begun = time.monotonic()
+    found = list(as_done(range(40), work, nothing, 4))
+    assert found[-1] == (0, 0), "the slow one comes last"
+    assert sorted(found) == [(number, number * number) for number in range(40)]
+    assert most == 4
+    assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize("results", [in_order, as_done])
+def test_an_error_ends_the_others_and_what_is_taken_ahead_is_bounded(
+    results: Callable[..., Iterator[object]],
+) -> None:
+    ended: list[int] = []
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    async def work(_: None, number: int) -> int:
+        try:
+            await asyncio.sleep(0.01 if number < 7 else 30)
+        except asyncio.CancelledError:
+            ended.append(number)
+            raise
+        if number == 6:
+            raise KeyError(number)
+        return number
+
+    begun = time.monotonic()
+    with pytest.raises(KeyError, match="6"):
+        list(results(items(), work, nothing, 5))
+    assert time.monotonic() - begun < 5
+    assert ended
+    assert len(taken) <= 6 + 6
+    assert list(results([], work, nothing, 5)) == []
+
+
+@pytest.mark.parametrize("results", [in_order, as_done])
+def test_a_reader_that_goes_away_ends_the_work(results: Callable[..., Iterator[object]]) -> None:
+    ended: list[int] = []
+
+    async def work(_: None, number: int) -> int:
+        try:
+            await asyncio.sleep(30 if number else 0)
+        except asyncio.CancelledError:
+            ended.append(number)
+            raise
+        return number
+
+    reader = results(range(10), work, nothing, 3)
+    next(reader)
+    reader.close()  # type: ignore[attr-defined]
+    assert {1, 2} <= set(ended)
+
+
+def test_no_window_holds_more_than_its_limit() -> None:
+    limit = WindowLimit(5, seconds=0.3)
+    taken: list[float] = []
+
+    async def take() -> None:
+        await limit.take()
+        taken.append(time.monotonic())
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*[take() for _ in range(17)])
+
+    asyncio.run(all_of_them())
+    assert len(taken) == 17
+    for place, moment in enumerate(taken):
+        assert sum(moment - 0.29 < each <= moment for each in taken) <= 5, place
+    assert taken[-1] - taken[0] < 3 * 0.3 + 0.5, "no slower than need be"
+
+
+def test_an_estimate_is_corrected_and_what_is_too_large_waits_for_an_empty_window() -> None:
+    limit = WindowLimit(100, seconds=0.3)
+
+    async def timed() -> list[float]:
+        begun = time.monotonic()
+        first = await limit.take(90)
+        limit.correct(first, 20)
+        moments = []
+        for amount in (80, 500, 1):
+            await limit.take(amount)
+            moments.append(time.monotonic() - begun)
+        return moments
+
+    soon, next_window, last = asyncio.run(timed())
+    assert soon < 0.2
+    assert 0.3 <= next_window < 0.55
+    assert last >= 0.6

@@ -25,7 +25,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stages_arms import ARMS, CHOICES, EVALUATIONS, PHASES, START, Arm, Command, data_command
+from stages_arms import (
+    ARMS,
+    CHOICES,
+    EVALUATIONS,
+    PHASES,
+    SECONDS,
+    START,
+    Arm,
+    Command,
+    data_command,
+)
 from stages_page import FIRSTS, accuracy, pooled, result, write_page
 
 from srl_data.lock import FolderLock, LockedError
@@ -218,6 +228,7 @@ def choose(work: Path, names: Sequence[str]) -> None:
     for name in names:
         found = {rate: tried(work, ARMS[name], {**chosen, name: rate}) for rate in CHOICES[name]}
         chosen[name] = max(found, key=lambda rate: found[rate])
+        chosen |= {second: chosen[name] for second, of in SECONDS.items() if of == name}
         print(f"{name}: {found}, {chosen[name]:g} is chosen", flush=True)
         RATES.write_text(json.dumps(chosen, indent=2) + "\n", "utf-8")
 
@@ -235,15 +246,15 @@ def tried(work: Path, arm: Arm, rates: dict[str, float]) -> float:
     return sum(accuracy(shop.evaluation(arm, mode)) for mode in EVALUATIONS) / len(EVALUATIONS)
 
 
-def compare(work: Path, arms: Sequence[Arm], seeds: Sequence[int], mode: str) -> list[Path]:
-    """`srl-eval compare` over all seeds, with each of some arms as the first."""
+def compare(work: Path, arms: Sequence[Arm], seeds: Sequence[int], mode: str) -> dict[str, Path]:
+    """`srl-eval compare` over all seeds: its folders, by the arm that stands first."""
     pools = {
         arm.name: pooled(
             [result(work, seed, arm, mode) for seed in seeds], work / "pooled" / mode / arm.name
         )
         for arm in arms
     }
-    done = []
+    done = {}
     for first in (name for name in FIRSTS if name in pools):
         folders = [pools[first], *(folder for name, folder in pools.items() if name != first)]
         into = work / "compared" / f"{mode}.{first}"
@@ -251,7 +262,7 @@ def compare(work: Path, arms: Sequence[Arm], seeds: Sequence[int], mode: str) ->
         into.with_name(f"{into.name}.compare.json").unlink(missing_ok=True)
         words = ("srl-eval", "compare", *map(str, folders), "--output-dir", str(into))
         do(Command(words), into, "compare")
-        done.append(into)
+        done[first] = into
     return done
 
 

@@ -19,15 +19,15 @@ SFT = (
 )
 RL = (
     "--eps-std 0.01 --num-steps {steps} --warmup-steps 5 --group-size 8 --chunk-size 128 "
-    f"--lr {{lr}} {ADAM} {QUIET} --seed {{seed}} --output-dir {{run}}"
+    f"--max-rounds 12 --lr {{lr}} {ADAM} {QUIET} --seed {{seed}} --output-dir {{run}}"
 )
 SRL = (
     f"srl-grpo train --model {{start}} --data {{data}}/chain.jsonl {STEP} "
-    f"--max-prompt-length 128 --max-new-tokens 40 --batch-size 16 {RL}"
+    f"--max-prompt-length 128 --max-new-tokens 40 --batch-size 32 {RL}"
 )
 RLVR = (
     "srl-grpo train --model {start} --data {data}/chain.answers.jsonl --reward answer "
-    f"{WHOLE} --max-prompt-length 64 --max-new-tokens 208 --batch-size 4 {RL}"
+    f"{WHOLE} --max-prompt-length 64 --max-new-tokens 208 --batch-size 8 {RL}"
 )
 EXPERT = (
     "srl-grpo expert-iteration --model {start} --data {data}/chain.answers.jsonl --reward answer "
@@ -102,12 +102,12 @@ ARMS = {
         Arm(START, "untrained", START, ""),
         Arm("bare", "SFT, bare steps", START, BARE, 120),
         Arm("working", "SFT, steps with the working in the thinking", START, WORKING, 120),
-        Arm("expert", "expert iteration", START, EXPERT, 4),
+        Arm("expert", "expert iteration", START, EXPERT, 5),
         Arm("rlvr", "RLVR", START, RLVR, 20),
-        Arm("srl", "SRL", START, SRL, 100),
+        Arm("srl", "SRL", START, SRL, 80),
         Arm("srl_rlvr", "SRL, then RLVR", "srl", RLVR, 20),
         Arm("rlvr_twice", "RLVR for twice the time", "rlvr", RLVR, 20),
-        Arm("srl_twice", "SRL for twice the time", "srl", SRL, 100),
+        Arm("srl_twice", "SRL for twice the time", "srl", SRL, 80),
         Arm("sft_rlvr", "SFT with the working, then RLVR", "working", RLVR, 20),
     )
 }
@@ -118,11 +118,13 @@ CHOICES = {
     "bare": (1e-4, 5e-4, 2e-3),
     "working": (1e-4, 5e-4, 2e-3),
     "expert": (1e-4, 5e-4, 2e-3),
-    "rlvr": (3e-4, 6e-4, 1.2e-3),
-    "srl": (2.5e-4, 5e-4, 1e-3),
+    "rlvr": (1.5e-4, 3e-4, 6e-4),
+    "srl": (1.25e-4, 2.5e-4, 5e-4),
     "srl_rlvr": (1.5e-4, 3e-4, 6e-4),
 }
-"""Learning rates that `--choose` tries; a second phase takes its kind's."""
+"""Learning rates that `--choose` tries."""
+SECONDS = {"rlvr_twice": "rlvr", "srl_twice": "srl", "sft_rlvr": "srl_rlvr"}
+"""Second phases, which take the rate that was chosen for another arm."""
 
 
 @dataclass(frozen=True)

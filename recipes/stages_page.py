@@ -8,15 +8,31 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import mean, stdev
 
-from stages_arms import MODEL, PHASES, START, Arm
+from stages_arms import ARMS, MODEL, PHASES, START, Arm
 
 from srl_data.files import write_json, write_text
 from srl_eval.finished import read_run
 from srl_eval.samples import encode_sample
 from srl_grpo.run.directory import RunDirectory
 
-FIRSTS = ("start", "srl", "srl_twice", "rlvr_twice", "srl_rlvr")
-"""The arms with which the others are compared, each in a table of its own."""
+PAIRS = (
+    ("bare", START),
+    ("expert", START),
+    ("rlvr", START),
+    ("srl", START),
+    ("srl", "bare"),
+    ("srl", "rlvr"),
+    ("srl", "working"),
+    ("srl_rlvr", "rlvr"),
+    ("srl_rlvr", "srl"),
+    ("srl_rlvr", "rlvr_twice"),
+    ("srl_rlvr", "srl_twice"),
+    ("sft_rlvr", "working"),
+    ("srl_rlvr", "sft_rlvr"),
+)
+"""The differences on the page: an arm, and the one that it is measured against."""
+FIRSTS = tuple(dict.fromkeys(first for _, first in PAIRS))
+"""The arms against which others are measured: the first ones of `srl-eval compare`."""
 
 
 def pooled(folders: Sequence[Path], into: Path) -> Path:
@@ -101,6 +117,11 @@ def rate_of(run: Path, name: str) -> str:
     return str(words[words.index("--lr") + 1])
 
 
+LABELS = {"steps": "By the model's own steps", "whole": "In one answer"}
+PAIRED = (
+    "Paired by problem, a problem's seeds taken together (`srl-eval compare`): the intervals are "
+    "over problems and do not hold what another start model or more seeds would change."
+)
 HEADERS = (
     *("arm", "own steps, %", "one answer, %", "steps", "learning rate"),
     *("generated", "trained on", "processor s"),
@@ -116,6 +137,25 @@ def table(
     for arm in arms:
         results = {mode: [result(work, seed, arm, mode) for seed in seeds] for mode in modes}
         yield row(arm, work, seeds, results)
+
+
+def difference(folder: Path, arm: str) -> str:
+    """What `srl-eval compare` found between an arm and the first one, in points, and how sure."""
+    (task,) = json.loads((folder / "compare.json").read_text("utf-8"))["tasks"]
+    (run,) = (run for run in task["runs"] if run["name"] == arm)
+    low, high = run["difference_interval"]
+    return f"{100 * run['difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def differences(arms: Sequence[Arm], compared: Mapping[str, Mapping[str, Path]]) -> Iterator[str]:
+    """A row per pair of arms that were both run."""
+    names = {arm.name for arm in arms}
+    yield "| difference, points (95 % interval) | own steps | one answer |"
+    yield "|---|--:|--:|"
+    for arm, first in PAIRS:
+        if {arm, first} <= names:
+            cells = [difference(folders[first], arm) for folders in compared.values()]
+            yield f"| {ARMS[arm].label} − {ARMS[first].label} | {' | '.join(cells)} |"
 
 
 def result(work: Path, seed: int, arm: Arm, mode: str) -> Path:
@@ -153,10 +193,10 @@ def write_page(
     work: Path,
     arms: Sequence[Arm],
     seeds: Sequence[int],
-    compared: Mapping[str, Sequence[Path]],
+    compared: Mapping[str, Mapping[str, Path]],
     asked: str,
 ) -> None:
-    """Write the page; `compared` holds by evaluation the folders of `srl-eval compare`."""
+    """Write the page; `compared` holds `srl-eval compare` folders by evaluation and first."""
     lines = [
         "# The stages of training, side by side",
         "",
@@ -175,10 +215,10 @@ def write_page(
         ),
         "",
     ]
+    lines += [*differences(arms, compared), "", f"{PAIRED} The same in full:", ""]
     for mode, folders in compared.items():
-        for folder in folders:
-            text = (folder / "compare.md").read_text("utf-8")
-            lines += [f"## {folder.name.removeprefix(mode + '.')}: {mode}", "", shifted(text)]
+        text = (folders[START] / "compare.md").read_text("utf-8")
+        lines += [f"## {LABELS[mode]}", "", shifted(text)]
     lines += ["## Commands of one seed", "", "```text", *commands(arms, work, seeds[0]), "```"]
     write_text(output, "\n".join(lines) + "\n")
 

@@ -113,6 +113,8 @@ def test_every_arm_has_a_rate_of_its_own_and_three_to_choose_from(recipe: Module
     for name, choices in recipe.CHOICES.items():
         assert len(set(choices)) == 3
         assert rates[name] in choices
+    for name, of in recipe.SECONDS.items():
+        assert rates[name] == rates[of]
 
 
 def finished(folder: Path, correct: Sequence[bool]) -> Path:
@@ -234,3 +236,31 @@ def test_a_comparison_on_the_page_has_its_tables_without_lists_of_problems(
         "# chain: 3 problems\n\n| run |\n|---|\n| a |\n\n- a better than b on 1: p0\n\nIntervals.\n"
     )
     assert shifted(text) == "| run |\n|---|\n| a |\n\n\nIntervals.\n"
+
+
+def test_a_difference_on_the_page_is_of_the_arm_that_its_line_names(
+    recipe: ModuleType, tmp_path: Path
+) -> None:
+    from stages_page import differences
+
+    def folder(first: str, found: dict[str, float]) -> Path:
+        runs = [{"name": first, "difference": None, "difference_interval": None}]
+        runs += [
+            {"name": name, "difference": value, "difference_interval": [value - 0.1, value + 0.1]}
+            for name, value in found.items()
+        ]
+        made = tmp_path / first
+        made.mkdir()
+        (made / "compare.json").write_text(json.dumps({"tasks": [{"runs": runs}]}))
+        return made
+
+    arms = list(recipe.needed(["srl", "rlvr"]))
+    firsts = {
+        "start": folder("start", {"rlvr": 0.2, "srl": 0.5}),
+        "rlvr": folder("rlvr", {"start": -0.2, "srl": 0.3}),
+    }
+    assert list(differences(arms, {"steps": firsts, "whole": firsts}))[2:] == [
+        "| RLVR − untrained | +20.0 (+10.0 to +30.0) | +20.0 (+10.0 to +30.0) |",
+        "| SRL − untrained | +50.0 (+40.0 to +60.0) | +50.0 (+40.0 to +60.0) |",
+        "| SRL − RLVR | +30.0 (+20.0 to +40.0) | +30.0 (+20.0 to +40.0) |",
+    ]

@@ -79,6 +79,8 @@ def test_without_tags_in_the_template_a_tag_is_text(name: str) -> None:
         ("exact", "}{", "}{", Verdict.CORRECT, "}{"),
         ("math", r"\frac{1}{2}", "0.5", Verdict.CORRECT, "0.5"),
         ("math", "7", BOX, Verdict.WRONG, "42"),
+        ("drgrpo", r"\frac{1}{2}", "1/2", Verdict.CORRECT, "1/2"),
+        ("drgrpo", "42", "43", Verdict.WRONG, "43"),
         ("minerva", "42", "42", Verdict.CORRECT, "42"),
         ("olympiad", "42", "42", Verdict.CORRECT, "42"),
     ],

@@ -5,6 +5,7 @@ import pytest
 from srl_data.command.errors import ConfigError
 from srl_eval.generate import FinishReason
 from srl_eval.grading import Candidate, Gold, Judgement, Verdict, get_grader, judge
+from srl_reward.grading import grade_batch
 
 
 def verdict_of(
@@ -161,3 +162,19 @@ def test_cut_off_counts_as_truncated_only_without_an_answer() -> None:
 def test_unknown_grader_names_the_known() -> None:
     with pytest.raises(ConfigError, match=r"unknown grader 'exat'; known: aime, boxed_integer"):
         get_grader("exat")
+
+
+def test_drgrpo_compares_by_the_rules_that_its_reward_compares_by() -> None:
+    for text, gold in [
+        (r"\boxed{1{,}000}", "1000"),
+        (r"\boxed{(a+b)^2}", "a^2+2ab+b^2"),
+        (r"\boxed{\frac12}", "0.5"),
+        (r"\boxed{5 \text{ cm}}", "5"),
+        (r"\boxed{x=5}", "5"),
+        (r"\boxed{50\%}", "0.5"),
+    ]:
+        found = verdict_of("drgrpo", text, gold).verdict
+        (asked,) = grade_batch("drgrpo", [(gold, text[len("\\boxed{") : -1])])
+        assert (found is Verdict.CORRECT) is (asked.value == "correct"), text
+    assert verdict_of("drgrpo", r"\boxed{4", "4").verdict is Verdict.NO_ANSWER
+    assert verdict_of("drgrpo", r"\fbox{4}", "4").verdict is Verdict.NO_ANSWER

@@ -9,12 +9,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from srl_data.command.errors import ConfigError
 from srl_data.records import PromptAnswer
 from srl_eval.generate.sampling import FinishReason
 from srl_reward import grading as expressions
 from srl_reward.answer import extract_aime_answer, extract_gsm8k_answer
+from srl_reward.drgrpo.form import box_answer
 from srl_reward.numbers import (
     close,
     parse_number,
@@ -97,7 +99,10 @@ class Grader:
 
     def unreadable(self, answer: str) -> str | None:
         """Why an answer, such as a gold one, cannot be read, None where it can."""
-        return expressions.unreadable("math", _from_numpy(answer)) if self.is_math else None
+        if not self.is_math:
+            return None
+        rules: Literal["math", "drgrpo"] = "drgrpo" if self.name == "drgrpo" else "math"
+        return expressions.unreadable(rules, _from_numpy(answer))
 
 
 _LIST_COMMA = re.compile(r",(?=\d)")
@@ -179,7 +184,16 @@ def _math_gold(answer: str) -> str:
 
 def _math(pairs: Sequence[Pair]) -> list[Verdict]:
     """Equal as expressions, by math-verify, within its limits of time and memory."""
-    verdicts = expressions.grade_batch("math", [(gold.answer, found) for gold, found in pairs])
+    return _compared("math", pairs)
+
+
+def _published(pairs: Sequence[Pair]) -> list[Verdict]:
+    """Equal by Dr. GRPO's published rules, within the same limits."""
+    return _compared("drgrpo", pairs)
+
+
+def _compared(rules: Literal["math", "drgrpo"], pairs: Sequence[Pair]) -> list[Verdict]:
+    verdicts = expressions.grade_batch(rules, [(gold.answer, found) for gold, found in pairs])
     known = {
         expressions.Verdict.CORRECT: Verdict.CORRECT,
         expressions.Verdict.WRONG: Verdict.WRONG,
@@ -232,6 +246,14 @@ GRADERS = {
         ),
         Grader("exact", "same text in the last box", _math_gold, _boxed, _same),
         Grader("math", "equal expression in the last box", _math_gold, _boxed, _math, True),
+        Grader(
+            "drgrpo",
+            "in the last box, by Dr. GRPO's published rules",
+            _math_gold,
+            box_answer,
+            _published,
+            True,
+        ),
         Grader("minerva", "as math, numbers to 1 in 10000", _math_gold, _boxed, _minerva, True),
         Grader(
             "olympiad",

@@ -61,7 +61,7 @@ class Manifest(BaseModel):
     reasons: dict[str, int] = Field(default_factory=dict)
     """Excluded items by typed reason."""
     excluded: dict[str, list[str]] = Field(default_factory=dict)
-    """The ids of the excluded items, by the same reasons."""
+    """The ids of the excluded items, by the same reasons; of long lists the first ones."""
     headings: dict[str, int] = Field(default_factory=dict)
     """How solutions excluded as `other_headings` spell their steps, and how many do."""
     decontamination: dict[str, BenchmarkOverlap] = Field(default_factory=dict)

@@ -4,7 +4,7 @@ import pytest
 
 from srl_data.build import BuildConfig
 from srl_data.command.config import Section, leaves
-from srl_data.grade import GradeConfig
+from srl_data.grade_config import GradeConfig
 from srl_data.inspection import InspectConfig
 from srl_eval.config import EvalConfig
 from srl_grpo.config.train import TrainConfig

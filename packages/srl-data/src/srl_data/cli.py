@@ -7,8 +7,12 @@ from srl_data.build import BuildConfig, build
 from srl_data.command.flags import configured, print_plan
 from srl_data.command.frame import run
 from srl_data.decontaminate import DecontaminateConfig, decontaminate
-from srl_data.grade import GradeConfig, grade
+from srl_data.dedupe import DedupeConfig, dedupe
+from srl_data.grade import grade
+from srl_data.grade_config import GradeConfig
 from srl_data.inspection import InspectConfig, inspect
+from srl_data.pairing.config import PairsConfig
+from srl_data.splitting import SplitConfig, part_paths, split
 from srl_data.stepify.command import stepify
 from srl_data.stepify.config import StepifyConfig
 from srl_data.synth import SynthConfig, synth
@@ -137,6 +141,58 @@ def inspect_file(config: InspectConfig, dry_run: bool) -> None:
     from srl_data.tables import print_findings
 
     print_findings(inspect(config), str(config.file))
+
+
+@cli.command("pairs")
+@configured(PairsConfig)
+def make_pairs(config: PairsConfig, dry_run: bool) -> None:
+    """Turn a teacher's traces, or solutions, into pairs for supervised fine-tuning.
+
+    Prompts stay raw, for training renders them; responses take the form of the prompt template. A
+    trace that was cut off, or whose thinking never ends, gives no pair; what was left out is shown
+    with its reason, and stands in the manifest.
+    """
+    if dry_run:
+        print_plan(config, f"read {config.source} and write pairs to {config.output}")
+        return
+    from srl_data.pairing.command import pairs
+    from srl_data.pairing.tables import print_pairs
+
+    print_pairs(pairs(config), config.output)
+
+
+@cli.command("split")
+@configured(SplitConfig)
+def split_file(config: SplitConfig, dry_run: bool) -> None:
+    """Hold whole questions out, with all of their records.
+
+    Writes NAME_train.jsonl and NAME_val.jsonl and, of graded records, NAME_train_filtered.jsonl:
+    those to train on that are correct.
+    """
+    paths = part_paths(config)
+    if dry_run:
+        written = ", ".join(str(path) for path in paths.values())
+        print_plan(config, f"read {config.source} and write {written}")
+        return
+    from srl_data.tables import print_split
+
+    print_split(split(config))
+
+
+@cli.command("dedupe")
+@configured(DedupeConfig)
+def dedupe_file(config: DedupeConfig, dry_run: bool) -> None:
+    """Of records that are equal in the chosen columns, keep the first."""
+    if dry_run:
+        print_plan(config, f"read {config.source} and write what came first to {config.output}")
+        return
+    report = dedupe(config)
+    for line in report.tally.skipped:
+        click.echo(f"left out: {line}", err=True)
+    click.echo(
+        f"{config.output}: {report.manifest.records} records kept, {report.duplicates} duplicates "
+        f"left out, compared by {', '.join(report.columns)}"
+    )
 
 
 @cli.command("stepify")

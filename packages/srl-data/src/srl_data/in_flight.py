@@ -68,7 +68,7 @@ def _driven(results: AsyncGenerator[R, None]) -> Iterator[R]:
                 except StopAsyncIteration:
                     return
         finally:
-            run(results.aclose())
+            run(_closed(results))
 
 
 @contextmanager
@@ -93,6 +93,13 @@ def _loop() -> Iterator[Run]:
 
 async def _next(results: AsyncIterator[R]) -> R:
     return await anext(results)
+
+
+async def _closed(results: AsyncGenerator[R, None]) -> None:
+    """End the work, and whatever waits for it: an interrupt may leave a `_next` behind."""
+    here = asyncio.current_task()
+    await _ended(task for task in asyncio.all_tasks() if task is not here)
+    await results.aclose()
 
 
 async def _in_order(

@@ -15,18 +15,6 @@ from srl_data.command.errors import DataError
 from srl_data.files import sha256_file, write_json
 
 
-class Source(BaseModel):
-    """Where records came from: a file, a folder, a hub data set or a generator."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    revision: str | None = None
-    """Commit of a hub data set."""
-    sha256: str | None = None
-    """Of a file's bytes."""
-
-
 class BenchmarkOverlap(BaseModel):
     """How many training problems overlap with one evaluation set; they were left out."""
 
@@ -43,6 +31,23 @@ class BenchmarkOverlap(BaseModel):
     """Problems of the evaluation set that any training problem overlaps with."""
 
 
+class Source(BaseModel):
+    """Where records came from: a file, a folder, a hub data set or a generator."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    revision: str | None = None
+    """Commit of a hub data set."""
+    sha256: str | None = None
+    """Of a file's bytes."""
+    decontamination: dict[str, BenchmarkOverlap] = Field(
+        default_factory=dict, exclude_if=lambda found: not found
+    )
+    """What the source's own manifest says it was compared with, so that it is not lost where the
+    records are read, changed and written again."""
+
+
 class Manifest(BaseModel):
     """The origin and content of one data file."""
 
@@ -56,7 +61,7 @@ class Manifest(BaseModel):
     reasons: dict[str, int] = Field(default_factory=dict)
     """Excluded items by typed reason."""
     excluded: dict[str, list[str]] = Field(default_factory=dict)
-    """The ids of the excluded items, by the same reasons."""
+    """The ids of the excluded items, by the same reasons; of long lists the first ones."""
     headings: dict[str, int] = Field(default_factory=dict)
     """How solutions excluded as `other_headings` spell their steps, and how many do."""
     decontamination: dict[str, BenchmarkOverlap] = Field(default_factory=dict)
@@ -66,6 +71,20 @@ class Manifest(BaseModel):
     bytes: int
     sha256: str
     versions: dict[str, str]
+
+
+def compared_with(data: Path, sha256: str) -> dict[str, BenchmarkOverlap]:
+    """The evaluation sets that a file's records were compared with, as its manifest tells.
+
+    Empty where it has none, or the manifest is not of these bytes.
+    """
+    try:
+        found = Manifest.model_validate_json(manifest_path(data).read_bytes())
+    except (OSError, ValidationError):
+        return {}
+    if found.sha256 != sha256:
+        return {}
+    return {**found.source.decontamination, **found.decontamination}
 
 
 def manifest_path(data: Path) -> Path:

@@ -3,6 +3,8 @@
 Only presentation; the numbers come from `srl_data.build` and `srl_data.inspection`.
 """
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.panel import Panel
@@ -12,6 +14,7 @@ from rich.text import Text
 from srl_data.build import Report
 from srl_data.inspection import Findings, first_lines, histogram, quantiles
 from srl_data.solutions import REASONS
+from srl_data.splitting import SplitReport
 
 PLAIN_WIDTH = 120
 """Columns where the output is not a terminal, so that tables in logs are not squeezed."""
@@ -71,6 +74,31 @@ def print_build(report: Report, asked_for_problem: str | None) -> None:
         console.print(Text(text), soft_wrap=True)
 
 
+def print_skipped(console: Console, skipped: Sequence[str]) -> None:
+    """The first of the bad rows that were left out, and how many there are."""
+    for line in first_lines(skipped):
+        console.print(Text(f"skipped: {line}"), soft_wrap=True)
+
+
+def print_split(report: SplitReport) -> None:
+    """The outcome of a split."""
+    console = new_console()
+    print_skipped(console, report.tally.skipped)
+    if len(report.questions) > 1:
+        table = new_table("Strata")
+        for name in ("value", "questions", "held out"):
+            table.add_column(name, justify="left" if name == "value" else "right")
+        for name, count in report.questions.items():
+            table.add_row(Text(name), str(count), str(report.held_out[name]))
+        console.print(table)
+    held, questions = sum(report.held_out.values()), sum(report.questions.values())
+    console.print(f"{held} of {questions} questions held out")
+    for path, manifest in report.written.items():
+        console.print(Text(f"{path}: {manifest.records} records"), soft_wrap=True)
+    if report.stale is not None:
+        console.print(Text(f"{report.stale} is of an earlier split: no record is graded now"))
+
+
 def lengths_table(findings: Findings) -> Table:
     """Length distributions, a row each."""
     table = new_table("Lengths")
@@ -91,8 +119,7 @@ def print_findings(findings: Findings, name: str) -> None:
     head = f"{name}: {findings.records} {findings.kind} records"
     console.print(Text(f"{head}, {len(findings.problems)} problems"), soft_wrap=True)
     console.print(Text(f"manifest: {findings.manifest}"), soft_wrap=True)
-    for line in first_lines(findings.skipped):
-        console.print(Text(f"skipped: {line}"), soft_wrap=True)
+    print_skipped(console, findings.skipped)
     for line in first_lines(findings.notes):
         console.print(Text(f"note: {line}"), soft_wrap=True)
     if findings.lengths:

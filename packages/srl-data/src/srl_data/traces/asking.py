@@ -30,7 +30,6 @@ from srl_data.traces.replies import (
     clean,
     read_reply,
     reason_of,
-    usage_bound,
 )
 
 WAIT_SECONDS = 5.0
@@ -211,12 +210,9 @@ class Asking:
 
     def _pay(self, asked: Asked, reply: ChatAnswer) -> float | None:
         """What a reply costs, taken from the budget; without the server's count the most it may."""
-        now = datetime.now(UTC)
-        cost = self.tariff.cost(reply.usage, now)
-        charged = cost
-        if cost is None:
-            charged = self.tariff.cost(usage_bound(prompt_texts(asked), reply), now)
-        self.purse.pay(charged or Decimal(0))
+        cost = self.tariff.cost(reply.usage, datetime.now(UTC))
+        text = f"{reply.reasoning or ''}{reply.content}"
+        self.purse.pay(self.tariff.guess(asked.question.problem, text) if cost is None else cost)
         return None if cost is None else float(cost)
 
     def _fail(self, asked: Asked, error: RequestError) -> None:

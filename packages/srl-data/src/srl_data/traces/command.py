@@ -90,7 +90,7 @@ def traces(config: TracesConfig) -> Outcome:
         raise ConfigError(f"--output {config.output} is the source itself; name another file")
     tariff, endpoint = config.money.tariff(config.model), config.endpoint()
     source = open_source(config.source, config.revision)
-    reader, ledger = open_questions(config, source), Ledger(config.output)
+    reader, ledger = open_questions(config, source), Ledger(config.output, tariff)
     outcome = Outcome(config.output, ledger.failures_path)
     outcome.currency, outcome.as_of = tariff.currency, tariff.as_of
     try:
@@ -98,7 +98,7 @@ def traces(config: TracesConfig) -> Outcome:
         survey(reader, ledger, outcome)
         budget = config.money.budget
         limit = None if budget is None else Decimal(repr(budget))
-        purse = Purse(limit, ledger.bill.cost)
+        purse = Purse(limit, ledger.bill.spent, ledger.bill.largest)
         ledger.begin()
         label = f"{config.output.name} ({outcome.known} known)" if outcome.known else "traces"
         began = time.monotonic()

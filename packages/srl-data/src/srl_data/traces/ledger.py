@@ -22,6 +22,7 @@ from srl_data.files import atomic_writer, write_json
 from srl_data.lock import FolderLock
 from srl_data.manifest import beside, manifest_path
 from srl_data.records import encode, parse_object, short_reason
+from srl_data.traces.prices import Tariff
 from srl_data.traces.record import Failure, TokenCount, Trace
 
 M = TypeVar("M", bound=BaseModel)
@@ -40,15 +41,27 @@ class Bill:
     cost: Decimal = Decimal(0)
     unpriced: int = 0
     """Replies of unknown cost."""
+    guessed: Decimal = Decimal(0)
+    """What those may have cost."""
+    largest: Decimal | None = None
+    """Cost of the dearest reply."""
 
-    def add(self, usage: TokenCount | None, cost: float | None) -> None:
-        """Book a reply."""
+    @property
+    def spent(self) -> Decimal:
+        """What counts against a budget."""
+        return self.cost + self.guessed
+
+    def add(self, usage: TokenCount | None, cost: float | None, guess: Decimal) -> None:
+        """Book a reply; `guess` is what it may have cost where that is not known."""
         if usage is not None:
             self.tokens.update(usage.model_dump())
         if cost is None:
             self.unpriced += 1
+            self.guessed += guess
         else:
             self.cost += Decimal(repr(cost))
+        paid = guess if cost is None else Decimal(repr(cost))
+        self.largest = max(paid, self.largest or paid)
 
 
 class AppendedFile:
@@ -113,8 +126,9 @@ def last_line_start(file: BinaryIO, size: int, block: int = 1 << 16) -> int:
 class Ledger:
     """Everything that is known of an output, from `open` to `close`."""
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, tariff: Tariff) -> None:
         self.output = output
+        self.tariff = tariff
         self.known: dict[Key, tuple[str, int]] = {}
         """Of each answer the hash of its question's messages and where its line begins."""
         self.bill = Bill()
@@ -194,11 +208,12 @@ class Ledger:
     def _note(self, trace: Trace, start: int) -> None:
         self.known[trace.id, trace.sample] = trace.request, start
         self.cut += trace.finish_reason == "length"
-        self.bill.add(trace.usage, trace.cost)
+        text = f"{trace.reasoning_content or ''}{trace.content}"
+        self.bill.add(trace.usage, trace.cost, self.tariff.guess(trace.problem, text))
 
     def _book(self, failure: Failure) -> None:
         if failure.usage is not None:
-            self.bill.add(failure.usage, failure.cost)
+            self.bill.add(failure.usage, failure.cost, Decimal(0))
 
     def _read(self) -> None:
         for start, trace in lines_of(self.output, Trace):

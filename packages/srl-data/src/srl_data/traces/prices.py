@@ -23,6 +23,8 @@ from srl_data.records import short_reason
 MILLION = 1_000_000
 DAY = 86_400
 """Seconds."""
+TEMPLATE = 256
+"""Tokens that a template puts around a question, about."""
 
 
 class Price(BaseModel):
@@ -139,6 +141,14 @@ class Tariff:
         if self.price is None or usage is None:
             return None
         return self.price.cost(usage, self.factor if self.window.holds(moment) else Decimal(1))
+
+    def guess(self, prompt: str, answer: str) -> Decimal:
+        """What a reply costs at most whose tokens the server did not count: one for each byte."""
+        if self.price is None:
+            return Decimal(0)
+        sizes = (len(text.encode("utf-8", "surrogatepass")) for text in (prompt, answer))
+        prompt_bytes, answer_bytes = sizes
+        return self.price.cost(Usage(prompt_bytes + TEMPLATE, answer_bytes))
 
     def most(self, prompt_tokens: int, max_tokens: int) -> Decimal:
         """What an answer costs at most."""

@@ -7,10 +7,15 @@ from decimal import Decimal
 class Purse:
     """Money spent and set aside, within one event loop; `limit` None lets everything through."""
 
-    def __init__(self, limit: Decimal | None, spent: Decimal = Decimal(0)) -> None:
+    def __init__(
+        self,
+        limit: Decimal | None,
+        spent: Decimal = Decimal(0),
+        largest: Decimal | None = None,
+    ) -> None:
         self.limit = limit
         self.spent = spent
-        self.largest: Decimal | None = None
+        self.largest = largest
         """The dearest reply so far, the estimate where nothing bounds an answer."""
         self._aside = Decimal(0)
         self._settled = asyncio.Condition()

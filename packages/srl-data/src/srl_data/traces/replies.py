@@ -3,7 +3,7 @@
 from pydantic import ValidationError
 
 from srl_data.chat_client import read_answer
-from srl_data.chat_model import ChatAnswer, Usage
+from srl_data.chat_model import ChatAnswer
 from srl_data.http_client import PassingError, RequestError
 from srl_data.records import short_reason
 from srl_data.traces.record import Reason
@@ -63,11 +63,6 @@ def reason_of(error: RequestError) -> Reason | None:
 def bytes_bound(texts: list[str]) -> int:
     """Tokens of texts at most: a token has a byte at least, and a message some marks."""
     return sum(len(text.encode("utf-8", "surrogatepass")) + 64 for text in texts)
-
-
-def usage_bound(prompt: list[str], reply: ChatAnswer) -> Usage:
-    """The tokens of a reply at most, for servers that do not count."""
-    return Usage(bytes_bound(prompt), bytes_bound([reply.content, reply.reasoning or ""]))
 
 
 def clean(text: str, key: str | None) -> str:

@@ -16,13 +16,13 @@ from srl_data.pairs import Pair, RowKind, kind_of_rows, read_pairs
 from srl_data.prompt_format import Prompt, PromptFormat
 from srl_data.prompts import Template
 from srl_data.records import SftPair
+from srl_data.responses import ResponseForm
 from srl_data.sources import RowSource
 from srl_eval.generate.tokenizers import comes_back, difference
 from srl_grpo.config.sft_data import SftDataSection
 from srl_grpo.data.parts import Part, open_part
 from srl_grpo.data.prompts import Note
 from srl_grpo.data.record_kinds import SRL, RecordKind
-from srl_grpo.data.responses import ResponseForm, response_form
 from srl_reward import is_think_prefilled
 
 
@@ -129,6 +129,13 @@ def load_examples(
             "of --thinking-text, or give a model that knows them"
         )
     return ExampleSet(examples, source.origin, encoder.dropped, encoder.cut)
+
+
+def response_form(data: SftDataSection, template: Template, kind: str) -> ResponseForm:
+    """The form of responses for a kind of rows; see `SftDataSection.thinking`."""
+    asked = kind == "step" or (kind == "solution" and template.thinks)
+    thinks = data.thinking if data.thinking is not None else asked or bool(data.thinking_field)
+    return ResponseForm(template, thinks, data.thinking_text)
 
 
 def pairs_of(data: SftDataSection, source: RowSource, kind: RowKind, note: Note) -> Iterator[Pair]:

@@ -27,6 +27,8 @@ from srl_grpo.data.training_template import same_on_all_ranks, with_template
 from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.learner.packing_check import check_scoring
 from srl_grpo.learner.policy import Policy
+from srl_grpo.learner.prompt_groups import Sharing
+from srl_grpo.learner.sharing import sharing_of
 from srl_grpo.learner.updater import UpdateOptions, Updater
 from srl_grpo.objective.importance import SamplerWeights
 from srl_grpo.objective.loss import PolicyLoss
@@ -125,7 +127,7 @@ def make_updater(session: Session[TrainConfig], reference: Policy | None) -> Upd
     """The updater of the config's loss, with the reference where its KL term is in the loss."""
     config = session.config
     loss = loss_of(config.algorithm)
-    options = update_options(config, loss.normalisation)
+    options = update_options(config, loss.normalisation, session.engine.policy.sharing)
     in_loss = reference if config.algorithm.loss_beta else None
     return Updater(session.engine, loss, options, session.model.pad_id, in_loss)
 
@@ -184,7 +186,9 @@ def loss_of(options: AlgorithmSection) -> PolicyLoss:
     return PolicyLoss(options.loss, constants)
 
 
-def update_options(config: TrainConfig, normalisation: Normalisation) -> UpdateOptions:
+def update_options(
+    config: TrainConfig, normalisation: Normalisation, sharing: Sharing | None
+) -> UpdateOptions:
     """How a batch becomes optimizer steps."""
     return UpdateOptions(
         batch_size=config.train_batch_size,
@@ -194,6 +198,7 @@ def update_options(config: TrainConfig, normalisation: Normalisation) -> UpdateO
         token_budget=config.engine.token_budget,
         micro_batches=config.engine.gradient_accumulation_steps,
         packing=config.engine.packing,
+        sharing=sharing,
         temperature=config.rollout.temperature,
         max_logprob_difference=config.algorithm.max_logprob_difference,
         seed=config.seed,
@@ -219,6 +224,8 @@ def make_policy(setup: Setup[RunConfig], model: PromptedModel) -> Policy:
     policy = Policy(model.model)
     if setup.start.checkpoint is None:
         check_scoring(policy, setup.config.engine.packing)
+    choice = setup.config.engine.shared_prompts
+    policy.sharing = sharing_of(policy, choice, setup.world, setup.display.note)
     return policy
 
 

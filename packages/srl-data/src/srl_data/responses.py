@@ -1,7 +1,8 @@
 """The text of a response to imitate, in the form that its prompt template asks for.
 
 Thinking comes from a column, else it is a short fixed one; where the prompt ends inside an open
-`<think>`, the response does not open it again. Left out: token ids (`srl_grpo.data.examples`).
+`<think>`, the response does not open it again. Supervised training writes its examples by it, and
+`srl-data pairs` its records. Left out: token ids.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from dataclasses import dataclass
 from srl_data.command.errors import DataError
 from srl_data.pairs import Pair
 from srl_data.prompts import Template
-from srl_grpo.config.sft_data import SftDataSection
 from srl_reward import InvalidOutput, parse_step_output, render_step_output
 from srl_reward.thinking_marks import CLOSING, OPENING, STEP_MARKS
 
@@ -53,13 +53,6 @@ class ResponseForm:
     def described(self) -> str:
         """What responses begin with, in words."""
         return f"a fixed thinking part, {self.text!r}"
-
-
-def response_form(data: SftDataSection, template: Template, kind: str) -> ResponseForm:
-    """The form of responses for a kind of rows; see `SftDataSection.thinking`."""
-    asked = kind == "step" or (kind == "solution" and template.thinks)
-    thinks = data.thinking if data.thinking is not None else asked or bool(data.thinking_field)
-    return ResponseForm(template, thinks, data.thinking_text)
 
 
 def without_opening(response: str) -> str:

@@ -1,0 +1,1 @@
+"""Traces and solution columns to supervised pairs: `srl-data pairs`."""

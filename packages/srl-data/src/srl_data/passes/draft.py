@@ -1,0 +1,206 @@
+"""Files that grow under temporary names, with a journal of how far their source was read.
+
+A run that was killed leaves drafts and journal behind; the next run of the same command on the same
+data continues there. Finished drafts take their names all at once, one rename after the other.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic import TypeAdapter, ValidationError
+
+from srl_data.command.errors import CommandError, IncompleteError
+from srl_data.files import fsync_path, write_json
+
+COMMIT_SECONDS = 1.0
+"""Time between two entries of the journal."""
+
+
+@dataclass
+class Tally:
+    """What was found in the rows that were taken so far."""
+
+    taken: int = 0
+    """Rows of the source."""
+    counts: dict[str, int] = field(default_factory=dict)
+    total: float = 0.0
+    """A sum that is no count."""
+    skipped: list[str] = field(default_factory=list)
+    """A line for each bad row that was left out."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Rows that give nothing, by the reason."""
+    named: dict[str, list[str]] = field(default_factory=dict)
+    """The first names of those, by the reason."""
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """What was left out by reason, the commonest first."""
+        return dict(sorted(self.left_out.items(), key=lambda item: (-item[1], item[0])))
+
+
+@dataclass
+class Journal:
+    """How far a run came."""
+
+    key: str
+    sizes: list[int]
+    """Bytes of each draft."""
+    tally: Tally
+
+
+class Draft:
+    """The outputs of one run, by name, and the tally of what is in them."""
+
+    def __init__(self, paths: Mapping[str, Path], key: str | None) -> None:
+        self.paths = {name: path.resolve() for name, path in paths.items()}
+        self.key = key
+        self.tally = Tally()
+        self.resumed = 0
+        """Rows that an earlier run had taken."""
+        self._files: dict[str, BinaryIO] = {}
+        self._last = time.monotonic()
+
+    @property
+    def journal(self) -> Path:
+        """Where the journal stands."""
+        first = next(iter(self.paths.values()))
+        return first.with_name(f".{first.name}.journal")
+
+    def write(self, name: str, lines: Sequence[bytes]) -> None:
+        """Append lines to an output."""
+        self._files[name].writelines(lines)
+
+    def commit(self) -> None:
+        """Note how far the run is, now and then; tally and files must be in step."""
+        now = time.monotonic()
+        if self.key is None or now - self._last < COMMIT_SECONDS:
+            return
+        self._last = now
+        for file in self._files.values():
+            file.flush()
+            os.fsync(file.fileno())
+        sizes = [file.tell() for file in self._files.values()]
+        write_json(self.journal, asdict(Journal(self.key, sizes, self.tally)))
+
+    def open(self, stack: ExitStack) -> None:
+        """Open the drafts: those of an earlier run where it was the same, else new ones."""
+        for name, path in self.paths.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file: BinaryIO = stack.enter_context(draft_of(path).open("ab"))
+            lock(file, path)
+            self._files[name] = file
+        earlier = self._earlier()
+        self.tally = earlier.tally if earlier else Tally()
+        self.resumed = self.tally.taken
+        sizes = earlier.sizes if earlier else [0] * len(self._files)
+        for file, size in zip(self._files.values(), sizes, strict=True):
+            file.truncate(size)
+            file.seek(0, os.SEEK_END)
+        if earlier is None:
+            self._forget()
+
+    def _earlier(self) -> Journal | None:
+        """The journal of an earlier run of the same command, whose drafts are all there."""
+        try:
+            found = TypeAdapter(Journal).validate_json(self.journal.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+        held = [os.fstat(file.fileno()).st_size for file in self._files.values()]
+        whole = len(found.sizes) == len(held) and all(map(int.__ge__, held, found.sizes))
+        return found if whole and found.key == self.key else None
+
+    def finish(self) -> None:
+        """Give the drafts their names."""
+        for file in self._files.values():
+            file.flush()
+            os.fsync(file.fileno())
+        for path in self.paths.values():  # while the locks are held
+            draft_of(path).replace(path)
+            fsync_path(path.parent)
+        self._forget()
+
+    def remove(self) -> None:
+        """Leave nothing behind."""
+        for path in self.paths.values():
+            with suppress(OSError):
+                draft_of(path).unlink()
+        self._forget()
+
+    def _forget(self) -> None:
+        with suppress(OSError):
+            self.journal.unlink()
+
+
+def draft_of(path: Path) -> Path:
+    """`.NAME.draft` beside `NAME`."""
+    return path.with_name(f".{path.name}.draft")
+
+
+def lock(file: BinaryIO, path: Path) -> None:
+    """CommandError where another process is writing the same output."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Its holder may have ended, and given the draft its name, since it was opened here.
+        free = is_file_at(file, draft_of(path))
+    except BlockingIOError:
+        free = False
+    except OSError:  # a file system without locks
+        return
+    if not free:
+        raise CommandError(
+            f"another process is writing {path}; wait for its end, or give another --output"
+        )
+
+
+def is_file_at(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file is the one that stands at a path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def run_key(*parts: object) -> str:
+    """A hash that two runs share if one can continue the other."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@contextmanager
+def draft(paths: Mapping[str, Path], key: str | None) -> Iterator[Draft]:
+    """Outputs that appear whole when the block ends without an error.
+
+    An error leaves nothing behind, and nothing at the outputs' names changes. A kill, an interrupt
+    and an IncompleteError leave drafts that the next run with the same key continues; with `key`
+    None there is none such. Raises CommandError where another process writes the same output.
+    """
+    for path in paths.values():
+        if path.exists() and not path.is_file():
+            kind = "a folder" if path.is_dir() else "a device or a pipe"
+            raise CommandError(f"{path} is {kind}; give the name of a file")
+    opened = Draft(paths, key)
+    with ExitStack() as stack:
+        opened.open(stack)
+        try:
+            yield opened
+            opened.finish()
+        except OSError as error:
+            opened.remove()
+            if error.filename is None:
+                error.filename = str(next(iter(opened.paths.values())))
+            raise
+        except (IncompleteError, KeyboardInterrupt):
+            if key is None:
+                opened.remove()
+            raise
+        except BaseException:
+            opened.remove()
+            raise

@@ -1,0 +1,94 @@
+"""The first of two passes: the keys of all records into an index on disk."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from hashlib import sha256
+from unicodedata import normalize
+
+from srl_data.columns import ABSENT, columns_shown, value_with_meta
+from srl_data.command.progress import meter
+from srl_data.passes.chunks import NumberedRow, read_chunks
+from srl_data.passes.index import Entry, KeyIndex
+from srl_data.passes.workers import Opened, outcomes
+from srl_data.records import OnError, Row, encode_object
+from srl_data.sources import RowSource, refuse_row
+
+KEY_BYTES = 16
+
+
+@dataclass
+class Keys:
+    """The keys of a chunk's rows."""
+
+    entries: list[Entry] = field(default_factory=list)
+    refused: list[tuple[int, str]] = field(default_factory=list)
+    """Positions of rows without a key, each with the reason."""
+    marked: int = 0
+    """Rows that say whether they are correct."""
+
+
+def key_of(row: Row, columns: Sequence[str], seed: int = 0) -> bytes:
+    """A hash of a row's columns; ValueError where one is not there.
+
+    White space and the form of Unicode make no difference.
+    """
+    digest = sha256(f"{seed}\n".encode())
+    for name in columns:
+        value = value_with_meta(row, name)
+        if value is ABSENT or value is None:
+            raise ValueError(f"no column {name!r}; its columns: {columns_shown(row)}")
+        text = value if isinstance(value, str) else encode_object({name: value}).decode()
+        plain = " ".join(normalize("NFC", text).split())
+        digest.update(f"{plain}\n".encode("utf-8", "surrogatepass"))
+    return digest.digest()[:KEY_BYTES]
+
+
+def fill_index(
+    index: KeyIndex, source: RowSource, on_error: OnError, workers: int, opened: Opened[Keys]
+) -> int:
+    """Note every record's key; returns how many records say whether they are correct.
+
+    Raises DataError at the first row without one; with `on_error` "skip" such rows are passed over,
+    for the second pass to list.
+    """
+    marked = 0
+    chunks = read_chunks(source, on_error)
+    with (
+        meter("keys", source.count(), "rows") as progress,
+        closing(outcomes(chunks, opened, workers)) as found,
+    ):
+        for chunk, keys in found:
+            if on_error == "fail":
+                for position, reason in keys.refused:
+                    refuse_row(source, position, reason, None)
+            index.add(keys.entries)
+            marked += keys.marked
+            progress.advance(len(chunk.rows))
+    return marked
+
+
+def keys_of(
+    rows: Sequence[NumberedRow], columns: Sequence[str], seed: int, group: str | None
+) -> Keys:
+    """The keys of some rows; `group` names the column whose value is a row's group."""
+    keys = Keys()
+    for position, row in rows:
+        try:
+            part = "" if group is None else group_of(row, group)
+            keys.entries.append((key_of(row, columns, seed), part, position))
+        except ValueError as error:
+            keys.refused.append((position, str(error)))
+            continue
+        keys.marked += isinstance(value_with_meta(row, "exact"), bool)
+    return keys
+
+
+def group_of(row: Row, column: str) -> str:
+    """The value of a row's group as text; ValueError where it has none."""
+    value = value_with_meta(row, column)
+    if value is ABSENT or isinstance(value, dict | list):
+        raise ValueError(
+            f"no column {column!r} with one value (--stratify); its columns: {columns_shown(row)}"
+        )
+    return str(value)

@@ -293,7 +293,8 @@ def main() -> None:
             compared = {
                 mode: compare(options.work, arms, options.seeds, mode) for mode in EVALUATIONS
             }
-        asked = f"recipes/{Path(__file__).name} {' '.join(sys.argv[1:])}"
+        words = " ".join(sys.argv[1:]).replace(f"{options.work.parent}/", "")
+        asked = f"recipes/{Path(__file__).name} {words}"
         write_page(options.output, options.work, arms, options.seeds, compared, asked)
 
 

@@ -106,7 +106,7 @@ def test_the_readme_shows_the_whole_chain() -> None:
 def test_rlvr_after_srl_starts_from_its_model_and_names_the_change_of_template(
     run_inside: Run,
 ) -> None:
-    shown = list(commands(ROOT / "docs/guides/training.md"))
+    shown = list(commands(ROOT / "docs/guides/stages.md"))
     first = next(each for each in shown if each[-1] == "runs/srl")
     second = next(each for each in shown if each[-1] == "runs/srl_rlvr")
     plans = [run_inside([*each, "--dry-run"]) for each in (first, second)]

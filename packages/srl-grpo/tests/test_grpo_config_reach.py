@@ -110,7 +110,12 @@ FILES: dict[str, Any] = {
     },
     "rollout": {"batch_size": 2, "group_size": 4, "max_new_tokens": 100, "chunk_size": 8},
     "reward": {"autojunk": True, "strip_number": False},
-    "engine": {"zero_stage": 1, "gradient_accumulation_steps": 2, "packing": True},
+    "engine": {
+        "zero_stage": 1,
+        "gradient_accumulation_steps": 2,
+        "packing": True,
+        "shared_prompts": "never",
+    },
     "evaluation": {"eval_every": 1},
     "checkpoint": {"checkpoint_every": 0},
 }
@@ -683,6 +688,8 @@ HELD: dict[str, Held] = {
     "engine.gradient_accumulation_steps": lambda r: (len(r.files.forwards), 2),
     # Several of the eight completions share a row.
     "engine.packing": lambda r: (sum(len(ids) for ids in r.files.forwards) < 8, True),
+    # Four completions of each prompt, every one of them with its own copy of it.
+    "engine.shared_prompts": lambda r: (r.files.metrics[0]["update/shared_ratio"] <= 1, True),
     "engine.offload_optimizer": lambda r: (
         r.built.settings[0]["zero_optimization"]["offload_optimizer"]["device"],
         "cpu",

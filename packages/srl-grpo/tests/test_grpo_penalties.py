@@ -212,7 +212,8 @@ def test_truncated_completions_count_in_their_group_and_in_no_denominator(
     watched, tmp_path: Path, name: str
 ) -> None:
     algorithm = {"loss": name, "mask_truncated": True}
-    seen = watched({**TINY, "algorithm": algorithm}, tmp_path / "run", script=one_of_each_length)
+    rows = {"algorithm": algorithm, "engine": {"shared_prompts": "never"}}  # a row a completion
+    seen = watched({**TINY, **rows}, tmp_path / "run", script=one_of_each_length)
     kept = [row for row in seen.records(1) if row["kept"]]
     finished = [row for row in kept if row["finish_reason"] != "length"]
     assert len(finished) == 6 < len(kept) == 8

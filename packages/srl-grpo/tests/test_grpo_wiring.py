@@ -86,7 +86,8 @@ def test_each_completion_is_scored_against_its_own_prompt(watched, tmp_path: Pat
 
 
 def test_what_is_trained_on_are_the_prompts_with_their_own_completions(watched, tmp_path) -> None:
-    seen = watched(config(num_steps=1), tmp_path / "run")
+    rows = {"shared_prompts": "never"}
+    seen = watched(config(num_steps=1, engine=rows), tmp_path / "run")
     pad = seen.trainer.tokenizer.pad_token_id
     trained = [
         tuple(token for token in row if token != pad)

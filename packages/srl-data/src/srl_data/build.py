@@ -156,14 +156,17 @@ class Builder:
     source: RowSource
     fields: Fields
 
-    def solutions(self, survey: Survey | None = None) -> Iterator[tuple[int, ExpertSolution]]:
-        """Conforming solutions by row; others are noted in `survey`."""
+    def solutions(
+        self, label: str, survey: Survey | None = None
+    ) -> Iterator[tuple[int, ExpertSolution]]:
+        """Conforming solutions by row, with a bar over the rows; others are noted in `survey`."""
 
         def skipped(reason: str) -> None:
             if survey:
                 survey.exclude("malformed_row", reason)
 
-        for index, row in self.source.read(self.config.on_error, skipped):
+        rows = self.source.read(self.config.on_error, skipped)
+        for index, row in track(rows, label, self.source.count(), unit="rows"):
             solution = read_solution(row, self.fields, self.config.preamble)
             if survey:
                 survey.rows += 1
@@ -183,7 +186,7 @@ class Builder:
     def survey(self) -> Survey:
         """The first pass: what conforms, what does not, and why."""
         survey = Survey()
-        for index, solution in track(self.solutions(survey), "reading", unit="solutions"):
+        for index, solution in self.solutions("reading", survey):
             good = 0
             for candidate in self.candidates(index, solution):
                 fault = candidate.fault
@@ -199,7 +202,7 @@ class Builder:
 
     def chosen(self, survey: Survey, rows: set[int]) -> Iterator[SrlInstance]:
         """The second pass: the good instances of the chosen rows."""
-        for index, solution in self.solutions():
+        for index, solution in self.solutions("writing"):
             if index in rows:
                 for candidate in self.candidates(index, solution):
                     if candidate.id not in survey.bad_instances:
@@ -207,7 +210,7 @@ class Builder:
 
     def pairs(self, rows: set[int]) -> Iterator[SftPair]:
         """Problems of the chosen rows with their whole solutions."""
-        for index, solution in self.solutions():
+        for index, solution in self.solutions("writing pairs"):
             if index in rows:
                 text = solution.text[solution.steps[0].start :].strip()
                 yield SftPair(
@@ -293,7 +296,7 @@ def write_file(
     builder: Builder, survey: Survey, path: Path, records: Iterator[BaseModel], solutions: int
 ) -> Manifest:
     """One data file and its manifest."""
-    count = write_records(path, track(records, path.name, unit="records"))
+    count = write_records(path, records)
     counts = Counter(
         rows_read=survey.rows,
         solutions_conforming=len(survey.solutions),

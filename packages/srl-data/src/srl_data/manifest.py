@@ -15,18 +15,6 @@ from srl_data.command.errors import DataError
 from srl_data.files import sha256_file, write_json
 
 
-class Source(BaseModel):
-    """Where records came from: a file, a folder, a hub data set or a generator."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    revision: str | None = None
-    """Commit of a hub data set."""
-    sha256: str | None = None
-    """Of a file's bytes."""
-
-
 class BenchmarkOverlap(BaseModel):
     """How many training problems overlap with one evaluation set; they were left out."""
 
@@ -41,6 +29,23 @@ class BenchmarkOverlap(BaseModel):
     """Other training problems that share an n-gram with one of it."""
     problems_overlapped: int
     """Problems of the evaluation set that any training problem overlaps with."""
+
+
+class Source(BaseModel):
+    """Where records came from: a file, a folder, a hub data set or a generator."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    revision: str | None = None
+    """Commit of a hub data set."""
+    sha256: str | None = None
+    """Of a file's bytes."""
+    decontamination: dict[str, BenchmarkOverlap] = Field(
+        default_factory=dict, exclude_if=lambda found: not found
+    )
+    """What the source's own manifest says it was compared with, so that it is not lost where the
+    records are read, changed and written again."""
 
 
 class Manifest(BaseModel):
@@ -66,6 +71,20 @@ class Manifest(BaseModel):
     bytes: int
     sha256: str
     versions: dict[str, str]
+
+
+def compared_with(data: Path, sha256: str) -> dict[str, BenchmarkOverlap]:
+    """The evaluation sets that a file's records were compared with, as its manifest tells.
+
+    Empty where it has none, or the manifest is not of these bytes.
+    """
+    try:
+        found = Manifest.model_validate_json(manifest_path(data).read_bytes())
+    except (OSError, ValidationError):
+        return {}
+    if found.sha256 != sha256:
+        return {}
+    return {**found.source.decontamination, **found.decontamination}
 
 
 def manifest_path(data: Path) -> Path:

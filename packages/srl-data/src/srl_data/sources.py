@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from srl_data.command.errors import DataError
 from srl_data.file_formats import LINES, NumberedRows, format_of, read_jsonl
 from srl_data.files import sha256_file
-from srl_data.manifest import Source
+from srl_data.manifest import Source, compared_with
 from srl_data.records import OnError, R, Row, Skipped, short_reason
 
 T = TypeVar("T")
@@ -50,8 +50,9 @@ def open_file(path: Path) -> RowSource:
     if not path.is_file():
         return open_stream(path)
     found, stat = format_of(path), path.stat()
+    digest = known_sha256(path, stat.st_size, stat.st_mtime_ns)
     return RowSource(
-        Source(name=path.name, sha256=known_sha256(path, stat.st_size, stat.st_mtime_ns)),
+        Source(name=path.name, sha256=digest, decontamination=compared_with(path, digest)),
         lambda on_error, skipped: found.read(path, on_error, skipped),
         lambda position: found.place(path, position),
         lambda: found.rows(path),
@@ -117,8 +118,15 @@ def joined(sources: Sequence[RowSource], name: str) -> RowSource:
         name=name,
         revision=commits.pop() if len(commits) == 1 else None,
         sha256=sha256("".join(sums).encode()).hexdigest() if len(sums) == len(sources) else None,
+        decontamination=sources[0].origin.decontamination if are_alike(sources) else {},
     )
     return RowSource(origin, shards.read, shards.place, shards.count)
+
+
+def are_alike(sources: Sequence[RowSource]) -> bool:
+    """Whether the manifests of all sources tell the same of overlaps."""
+    first = sources[0].origin.decontamination
+    return all(source.origin.decontamination == first for source in sources)
 
 
 def each_row(

@@ -22,7 +22,6 @@ from srl_data.answers.opening import open_parts
 from srl_data.answers.reading import Reader, boxed_gold, gsm8k_gold
 from srl_data.answers.survey import Exclusions, Part, Survey, question_place, survey
 from srl_data.command.errors import ConfigError
-from srl_data.command.progress import track
 from srl_data.decontamination import Contamination, add_benchmark, open_benchmarks
 from srl_data.files import atomic_writer, fsync_path
 from srl_data.lock import FolderLock
@@ -160,7 +159,7 @@ class Build:
             add_benchmark(found.index, name, ((each.id, each.problem) for each in records))
             found.sources[name] = f"the {name} of {self.parts[TEST].origin.name}"
         if self.config.common is not None and found.index.problems:
-            for _, record in self.train.records():
+            for _, record in self.train.records("counting"):
                 found.index.count(record.problem)
         return found
 
@@ -176,7 +175,7 @@ class Build:
 
     def native(self, name: str, exclusions: Exclusions | None = None) -> Iterator[PromptAnswer]:
         """The records of a split as they are."""
-        return (record for _, record in self.part(name).records(exclusions))
+        return (record for _, record in self.part(name).records(name, exclusions))
 
     def math500(self) -> Iterator[PromptAnswer]:
         """The test problems that are MATH-500's."""
@@ -193,7 +192,8 @@ class Build:
     def chosen(self, *, held_out: bool) -> Iterator[PromptAnswer]:
         """The held-out records of the training split, or those to train on."""
         found, seen = self.result.survey, set[int]()
-        for position, record in self.train.records():
+        label = "val" if held_out else "train"
+        for position, record in self.train.records(label):
             place = question_place(record.problem, self.config.seed)
             if position in found.left_out or (place in found.held_out) != held_out:
                 continue
@@ -208,7 +208,7 @@ class Build:
         path = self.folder / f"{name}.jsonl"
         shared = {other: 0 for other in self.questions if (name, other) != (MATH500, TEST)}
         counted = self.counted(name, records, shared)
-        count = write_records(path, track(counted, path.name, unit="records"))
+        count = write_records(path, counted)
         self.result.shared |= {f"{name} and {other}": n for other, n in shared.items()}
         origin = parts[name if name in parts.parts else TEST if name == MATH500 else "train"].origin
         is_test = name in OWN

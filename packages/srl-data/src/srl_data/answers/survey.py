@@ -82,9 +82,12 @@ class Part:
     reader: Reader
     config: SplitsConfig
 
-    def records(self, exclusions: Exclusions | None = None) -> Iterator[tuple[int, PromptAnswer]]:
-        """Records by position; rows that give none are noted."""
-        for position, row in self.source.read("fail", lambda _: None):
+    def records(
+        self, label: str, exclusions: Exclusions | None = None
+    ) -> Iterator[tuple[int, PromptAnswer]]:
+        """Records by position, with a bar over the rows; rows that give none are noted."""
+        rows = self.source.read("fail", lambda _: None)
+        for position, row in track(rows, label, self.source.count(), unit="rows"):
             name = f"{self.reader.prefix}-{self.name}-{position:05d}"
             try:
                 yield position, self.reader.read(row, name, self.config)
@@ -122,8 +125,7 @@ def survey(part: Part, apart: frozenset[str], contamination: Contamination) -> S
     config, found = part.config, Survey()
     smallest = Smallest(config.eval_n + config.sample_n)
     one_more = Smallest(config.eval_n + 1)
-    rows = part.records(found.exclusions)
-    for position, record in track(rows, "looking", part.source.count(), unit="rows"):
+    for position, record in part.records("looking", found.exclusions):
         reason = None
         if apart and math500_print(record.problem) in apart:
             reason = "math500"

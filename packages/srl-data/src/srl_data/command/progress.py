@@ -16,7 +16,9 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -111,17 +113,26 @@ class NotedProgress(Progress):
                 yield note
 
 
+class RateColumn(ProgressColumn):
+    """Items per second, as far as it is known."""
+
+    def render(self, task: Task) -> Text:
+        """`12.3/s`."""
+        return Text("" if task.speed is None else f"{task.speed:,.1f}/s", "progress.data.speed")
+
+
 class BarMeter(Meter):
-    """A live bar with elapsed and remaining time."""
+    """A live bar with rate, elapsed and remaining time."""
 
     def __init__(self, label: str, total: int | None, unit: str, console: Console) -> None:
         super().__init__(label, total, unit)
         self.bar = NotedProgress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn(unit),
+            RateColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("left"),

@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 
 from srl_data.command.errors import ConfigError, DataError
-from srl_data.command.progress import track
 from srl_data.files import write_json
 from srl_data.manifest import write_manifest
 from srl_data.records import write_records
@@ -144,7 +143,7 @@ def write(
     if first is None:
         return
     with_first = (record for group in ([first], records) for record in group)
-    count = write_records(output, track(with_first, output.name, unit="solutions"))
+    count = write_records(output, with_first)
     counts = Counter(
         rows_read=outcome.rows,
         solutions=outcome.solutions,

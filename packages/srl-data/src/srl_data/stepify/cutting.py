@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from srl_data.command.progress import track
 from srl_data.sources import RowSource
 from srl_data.stepify.config import StepifyConfig
 from srl_data.stepify.cut import Cut, CutOptions, cut_solution
@@ -54,7 +55,9 @@ class Numbered:
 def numbered(config: StepifyConfig, source: RowSource, outcome: Outcome) -> Iterator[Numbered]:
     """The solutions of all rows, in order."""
     rows = source.read(config.on_error, lambda reason: outcome.exclude("malformed_row", reason))
-    for index, row in islice(rows, config.limit):
+    count = source.count()
+    total = min(count, config.limit) if count is not None and config.limit else count
+    for index, row in track(islice(rows, config.limit), "cutting", total, unit="rows"):
         outcome.rows += 1
         for given in given_solutions(row, outcome.columns, config.cut_from):
             outcome.solutions += 1

@@ -195,6 +195,9 @@ class EngineSection(Section):
     cut into so many micro-batches. `sft` takes batch_size times as many examples per step."""
     packing: bool = False
     """Put several examples into a row of tokens, kept apart by their mask, instead of padding."""
+    shared_prompts: Literal["auto", "always", "never"] = "auto"
+    """Compute a beginning that completions have in common once, instead of with each of them; auto
+    on a CPU, where the model can. Takes the place of packing."""
     offload_optimizer: bool = False
     """Keep the optimizer's state in host memory (ZeRO 1 to 3)."""
     deepspeed: dict[str, object] = Field(default_factory=dict)

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from srl_data.command.errors import ConfigError
 from srl_grpo.learner.batch import MicroBatch
 from srl_grpo.learner.packing import PADDING, visible
+from srl_grpo.learner.tree_attention import NAME, no_mask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -34,7 +35,13 @@ def implementation(model: PreTrainedModel) -> str:
 
 
 def attended(model: PreTrainedModel, batch: MicroBatch) -> tuple[MicroBatch, Mask]:
-    """The batch as the model's attention takes it, and the mask beside it."""
+    """The batch as the model's attention takes it, and the mask beside it.
+
+    A tree's attention has to be switched on by `srl_grpo.learner.tree_attention.tree_attention_on`.
+    """
+    if batch.tree is not None:
+        assert implementation(model) == NAME, "a tree needs tree_attention_on around its passes"
+        return batch, no_mask(batch.input_ids_BT)
     if batch.segments_BT is None:
         return batch, batch.attention_mask_BT
     name = implementation(model)

@@ -1,4 +1,4 @@
-"""Samples as a micro-batch of tensors: one to a padded row, or several to a packed one.
+"""Samples as a micro-batch of tensors: one to a padded row, several to a packed one, or a tree.
 
 A sample is a prompt, a completion and numbers for its tokens. Left out: which samples make a
 micro-batch (`srl_grpo.learner.sharding`), what the numbers mean (`srl_grpo.objective.loss`) and
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from srl_eval.generate import KeptTokens
 from srl_grpo.learner.packing import PADDING, Segment, example_row, first_fit, pack
+from srl_grpo.learner.tree_attention import Tree
+from srl_grpo.learner.trie import trie_of
 from srl_grpo.objective.kept import Kept
 
 TokenIds = Sequence[int]
@@ -71,6 +73,10 @@ class MicroBatch:
     segments_BT: Tensor | None = None
     """Of packed rows, whose tokens see no more than `srl_grpo.learner.packing.visible` says."""
     sees_BSS: Tensor | None = None
+    tree: Tree | None = None
+    """Of a single row that holds every common beginning once."""
+    texts: tuple[tuple[TokenIds, TokenIds], ...] = ()
+    """Of a tree: its prompts and completions."""
     kept: Kept | None = None
     """Within which log-probabilities are renormalised; None for the whole vocabulary."""
 
@@ -124,8 +130,35 @@ class MicroBatch:
             sees_BSS=found.sees_BSS.to(device),
         )
 
+    @classmethod
+    def of_tree(
+        cls, pairs: Sequence[tuple[TokenIds, TokenIds]], device: torch.device | str = "cpu"
+    ) -> "MicroBatch":
+        """A micro-batch of (prompt ids, completion ids) whose common beginnings stand once."""
+        found = trie_of(pairs)
+
+        def tensor(values: Sequence[int]) -> Tensor:
+            return torch.tensor(values, dtype=torch.long, device=device)
+
+        ids_1T = tensor(found.ids)[None]
+        return cls(
+            input_ids_BT=ids_1T,
+            attention_mask_BT=torch.ones_like(ids_1T),
+            position_ids_BT=tensor(found.positions)[None],
+            predictors_N=tensor(found.predictors),
+            targets_N=tensor(found.targets),
+            lengths=tuple(len(completion) for _, completion in pairs),
+            tree=Tree(found.branches),
+            texts=tuple(pairs),
+        )
+
     def left_padded(self) -> "MicroBatch":
-        """The same rows with one more padding token on the left, as the sampler sees short ones."""
+        """The same rows with one more padding token on the left, as the sampler sees short ones.
+
+        Of a tree its longest texts, as many as make rows of no more tokens than it has.
+        """
+        if self.tree is not None:
+            return self.longest_rows().left_padded()
 
         def with_column(values_BT: Tensor) -> Tensor:
             return torch.nn.functional.pad(values_BT, (1, 0))
@@ -141,6 +174,13 @@ class MicroBatch:
             predictors_N=self.predictors_N + self.predictors_N // width + 1,
             segments_BT=None if segments_BT is None else with_column(segments_BT),
         )
+
+    def longest_rows(self) -> "MicroBatch":
+        """The longest texts of a tree as padded rows."""
+        texts = sorted(self.texts, key=lambda pair: -len(pair[0]) - len(pair[1]))
+        longest = len(texts[0][0]) + len(texts[0][1])
+        count = max(1, self.input_ids_BT.shape[1] // longest)
+        return MicroBatch.of_rows(texts[:count], device=self.input_ids_BT.device)
 
     def split(self, values_N: Tensor) -> list[tuple[float, ...]]:
         """Per-token values cut back into one tuple per row."""
@@ -178,14 +218,19 @@ def to_tensors(
     device: torch.device | str,
     packing: bool = False,
     dtype: torch.dtype = torch.float32,
+    sharing: bool = False,
 ) -> MicroBatch:
     """The micro-batch of `samples[row] for row in rows`; none make an empty one (N = 0).
+
+    With `sharing` all of them make a single row in which common beginnings stand once.
 
     With `packing` several samples share a row, none wider than the longest of them; their order in
     the batch (its `rows`) is then the one in which they lie.
     """
     chosen = [samples[row] for row in rows]
-    if packing and chosen:
+    if sharing and chosen:
+        batch = MicroBatch.of_tree([pair_of(sample) for sample in chosen], device)
+    elif packing and chosen:
         widths = [sample.length for sample in chosen]
         places = first_fit(widths, max(widths))
         rows = [rows[place] for line in places for place in line]

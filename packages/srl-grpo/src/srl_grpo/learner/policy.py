@@ -14,6 +14,7 @@ from srl_data.command.errors import DataError
 from srl_eval.generate.architectures import vocabulary_size
 from srl_grpo.learner.attention import attended
 from srl_grpo.learner.batch import MicroBatch
+from srl_grpo.learner.prompt_groups import Sharing
 from srl_grpo.objective.logprobs import LogprobHead
 
 HEAD_TOLERANCE = 1e-3
@@ -33,6 +34,8 @@ class Policy(nn.Module):
             raise DataError(msg)
         model.set_output_embeddings(LogprobHead.of(head))
         self.model = model
+        self.sharing: Sharing | None = None
+        """How an update's samples share their prompts; None for each on its own."""
 
     def forward(self, batch: MicroBatch, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies of the batch's N completion tokens.
@@ -48,6 +51,7 @@ class Policy(nn.Module):
             attention_mask=mask,
             position_ids=batch.position_ids_BT,
             use_cache=False,
+            **({} if batch.tree is None else {"tree": batch.tree}),
         )
         hidden_NH = output.last_hidden_state.flatten(0, 1)[batch.predictors_N]
         head = self.model.get_output_embeddings()

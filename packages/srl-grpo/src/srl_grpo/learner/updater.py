@@ -6,6 +6,7 @@ samples come from, and what the loss is (`srl_grpo.objective.loss`).
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +25,9 @@ from srl_grpo.learner.distributed import World
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.finite import check_logprobs, check_metrics
 from srl_grpo.learner.policy import Policy
+from srl_grpo.learner.prompt_groups import Sharing, whole_groups
 from srl_grpo.learner.sharding import Cutting, shard
+from srl_grpo.learner.tree_attention import tree_attention_on
 from srl_grpo.objective.loss import Loss
 from srl_grpo.objective.normalisation import (
     Normalisation,
@@ -35,6 +38,9 @@ from srl_grpo.objective.normalisation import (
 from srl_grpo.objective.tokens import old_logprobs
 
 Metrics = dict[str, float]
+
+SHARED_RATIO = "update/shared_ratio"
+"""The metric of tokens trained, prompts included, over tokens that passed through the model."""
 
 
 def with_token_weights(
@@ -59,17 +65,25 @@ def step_weights(batches: Sequence[Sequence[Sample]], normalisation: Normalisati
 
 
 def optimizer_batches(
-    samples: Sequence[Sample], size: int, seed: int, order: tuple[int, int]
+    samples: Sequence[Sample],
+    size: int,
+    seed: int,
+    order: tuple[int, int],
+    *,
+    by_prompt: bool = False,
 ) -> list[list[Sample]]:
     """One pass over a rollout batch, cut into optimizer steps of at most `size` completions.
 
     More than one step: in an order shuffled by (seed, step, pass). As few steps as `size` allows,
     their sizes alike to one completion: 9 with a size of 4 are 3, 3 and 3, since every step takes
-    the whole learning rate, also one of a single completion.
+    the whole learning rate, also one of a single completion. With `by_prompt` prompts are shuffled
+    and a step ends between two where it can.
     """
     if size >= len(samples):
         return [list(samples)]
     generator = np.random.default_rng(seed_for(seed, "update", *order))
+    if by_prompt:
+        return whole_groups(samples, size, generator)
     places = generator.permutation(len(samples))
     parts = np.array_split(places, math.ceil(len(samples) / size))
     return [[samples[place] for place in part.tolist()] for part in parts]
@@ -107,6 +121,8 @@ class UpdateOptions:
     """Forward passes per optimizer step and rank, instead of a token budget."""
     packing: bool = False
     """Several samples to a row of tokens; see `srl_grpo.learner.packing`."""
+    sharing: Sharing | None = None
+    """How common beginnings are computed once; None for each sample on its own."""
     temperature: float = 1.0
     """At which log-probabilities are taken: the sampler's."""
     max_logprob_difference: float | None = None
@@ -138,7 +154,9 @@ class Updater:
         batches = [
             batch
             for number in range(options.passes)
-            for batch in optimizer_batches(constant, size, options.seed, (step, number))
+            for batch in optimizer_batches(
+                constant, size, options.seed, (step, number), by_prompt=self.shares(constant)
+            )
         ]
         done = [self.optimizer_step(batch, learning_rate, step) for batch in batches]
         metrics = [step_metrics for step_metrics, _ in done]
@@ -176,6 +194,10 @@ class Updater:
             ]
         return samples
 
+    def shares(self, samples: Sequence[Sample]) -> bool:
+        """Whether common beginnings of these samples are computed once."""
+        return self.options.sharing is not None and self.options.sharing.takes(samples)
+
     def takes_one_step(self, samples: Sequence[Sample]) -> bool:
         """Whether they make a single optimizer step, whose policy is the old one itself."""
         return self.options.passes == 1 and self.options.batch_size >= len(samples)
@@ -187,34 +209,47 @@ class Updater:
         """Log-probabilities of every sample's tokens, on every rank. Collective."""
         mine: dict[int, tuple[float, ...]] = {}
         temperature = self.options.temperature
-        for rows in self.within_budget(samples):
-            batch = self.tensors(samples, rows)
-            if isinstance(scorer, Policy):
-                logprobs_N, _ = scorer(batch, temperature)
-            else:
-                logprobs_N, _ = scorer.forward(batch, temperature)
-            mine.update(zip(batch.rows, batch.split(logprobs_N), strict=True))
+        policy = scorer if isinstance(scorer, Policy) else scorer.policy
+        with self.attention(policy, samples):
+            for rows in self.within_budget(samples):
+                batch = self.tensors(samples, rows)
+                if isinstance(scorer, Policy):
+                    logprobs_N, _ = scorer(batch, temperature)
+                else:
+                    logprobs_N, _ = scorer.forward(batch, temperature)
+                mine.update(zip(batch.rows, batch.split(logprobs_N), strict=True))
         everything: dict[int, tuple[float, ...]] = {}
         for part in self.world.gather(mine):
             everything.update(part)
         return [everything[row] for row in range(len(samples))]
 
+    def attention(
+        self, policy: Policy, samples: Sequence[Sample]
+    ) -> AbstractContextManager[object]:
+        """The attention that passes over these samples take, their backward passes too."""
+        return tree_attention_on(policy.model) if self.shares(samples) else nullcontext()
+
     def within_budget(self, samples: Sequence[Sample]) -> list[list[int]]:
         """This rank's micro-batches of any number of samples, by the token budget."""
-        cutting = Cutting(self.options.token_budget, None, self.options.packing)
-        return shard(samples, cutting, self.world.rank, self.world.size)
+        return self.sharded(samples, None)
 
     def micro_batches(self, samples: Sequence[Sample]) -> list[list[int]]:
         """This rank's micro-batches; see `shard`."""
-        options, world = self.options, self.world
-        cutting = Cutting(options.token_budget, options.micro_batches, options.packing)
-        return shard(samples, cutting, world.rank, world.size)
+        return self.sharded(samples, self.options.micro_batches)
+
+    def sharded(self, samples: Sequence[Sample], count: int | None) -> list[list[int]]:
+        """This rank's micro-batches: `count` of them, or by the token budget."""
+        options, place = self.options, (self.world.rank, self.world.size)
+        if options.sharing is not None and self.shares(samples):
+            return options.sharing.shard(samples, options.token_budget, count, *place)
+        return shard(samples, Cutting(options.token_budget, count, options.packing), *place)
 
     def tensors(self, samples: Sequence[Sample], rows: Sequence[int]) -> MicroBatch:
         """One of `micro_batches` on the device; see `to_tensors`."""
         dtype = torch.promote_types(self.engine.dtype, torch.float32)
         device, packing = self.world.device, self.options.packing
-        return to_tensors(samples, rows, self.pad_id, device, packing, dtype)
+        sharing = self.shares(samples)
+        return to_tensors(samples, rows, self.pad_id, device, packing, dtype, sharing)
 
     def optimizer_step(
         self, batch: list[Sample], learning_rate: float, step: int
@@ -237,22 +272,34 @@ class Updater:
         What the engine then holds are the gradients of one optimizer step that is not made yet.
         """
         samples = with_token_weights(batch, self.options.normalisation, self.options.longest)
-        shards = self.micro_batches(samples)
-        sums: dict[str, Tensor] = {}
-        log_ratios = [torch.zeros(0)]
-        for number, rows in enumerate(shards):
-            self.engine.begin(last=number == len(shards) - 1)
-            loss, metrics, log_ratios_N = self.micro_loss(self.tensors(samples, rows))
-            self.engine.backward(loss)
-            log_ratios.append(log_ratios_N.cpu())
-            for name, value in {"loss": loss.detach(), **metrics}.items():
-                sums[name] = sums.get(name, torch.zeros(())) + value.cpu()
+        with self.attention(self.engine.policy, samples):
+            sums, log_ratios, computed = self.passes(samples)
         names = sorted(sums)
-        values = self.world.sum([float(sums[name]) for name in names])
+        *values, tokens = self.world.sum([*(float(sums[name]) for name in names), computed])
         # As arrays: pickling a tensor asks torch what its type is called.
         parts = self.world.gather(torch.cat(log_ratios).float().numpy())
         everywhere_N = torch.from_numpy(np.concatenate(parts))
-        return dict(zip(names, values, strict=True)), everywhere_N
+        ratio = {SHARED_RATIO: sum(sample.length for sample in samples) / max(1, tokens)}
+        return dict(zip(names, values, strict=True)) | ratio, everywhere_N
+
+    def passes(self, samples: Sequence[Sample]) -> tuple[dict[str, Tensor], list[Tensor], int]:
+        """Forward and backward over this rank's micro-batches of one optimizer step.
+
+        Returns the sums of its metrics, `log(old / sampler)` part by part, and tokens computed.
+        """
+        shards = self.micro_batches(samples)
+        sums: dict[str, Tensor] = {}
+        log_ratios, computed = [torch.zeros(0)], 0
+        for number, rows in enumerate(shards):
+            self.engine.begin(last=number == len(shards) - 1)
+            batch = self.tensors(samples, rows)
+            loss, metrics, log_ratios_N = self.micro_loss(batch)
+            self.engine.backward(loss)
+            computed += batch.input_ids_BT.numel()
+            log_ratios.append(log_ratios_N.cpu())
+            for name, value in {"loss": loss.detach(), **metrics}.items():
+                sums[name] = sums.get(name, torch.zeros(())) + value.cpu()
+        return sums, log_ratios, computed
 
     def micro_loss(self, batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """One micro-batch's share of the loss, metrics that add up, `log(old / sampler)` of N."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from srl_data.files import write_text
 from srl_grpo.report import sections
 from srl_grpo.report.charts import steps_range
+from srl_grpo.report.data import data_section
 from srl_grpo.report.rollouts import Sample, sample
 from srl_grpo.report.series import collect
 from srl_grpo.run.directory import RunDirectory, open_run
@@ -57,6 +58,7 @@ def render(run: RunDirectory) -> str:
             "facts": sections.facts(config),
             "summary": sections.before_after(run) + sections.key_numbers(data),
             "curves": picture,
+            "data": data_section(run),
             "reasons": sections.reasons(data),
             "time": sections.time_by_phase(data),
             "rollouts": asset("rollouts.html") if chosen.steps else "",

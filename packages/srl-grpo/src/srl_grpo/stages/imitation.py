@@ -81,6 +81,7 @@ def imitation_updater(
         token_budget=section.token_budget,
         micro_batches=micro_batches,
         packing=section.packing,
+        sharing=engine.policy.sharing,
         seed=seed,
     )
     return Updater(engine, ResponseLoss(), options, pad_id)

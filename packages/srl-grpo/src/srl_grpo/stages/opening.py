@@ -15,6 +15,7 @@ from srl_grpo.learner.fingerprint import fingerprint
 from srl_grpo.learner.model import check_model
 from srl_grpo.learner.policy import Policy
 from srl_grpo.run.checkpoint import TrainerState, load_checkpoint
+from srl_grpo.run.data_record import write_data_record
 from srl_grpo.run.directory import RunDirectory
 from srl_grpo.run.inputs import Inputs, check_inputs
 from srl_grpo.run.prompted_model import PromptedModel, model_section
@@ -83,6 +84,7 @@ def open_session(
     tracker: Tracker = NoTracker()
     if world.is_main:
         tracker = make_trackers(config, directory, setup.start.resume_step, note)
+        write_data_record(config, directory)
     try:
         state = setup.start.state.model_copy(deep=True)
         state.inputs, state.run = inputs, str(directory.path.resolve())

@@ -27,6 +27,8 @@ from srl_grpo.data.training_template import same_on_all_ranks, with_template
 from srl_grpo.heldout.evaluation import HeldOut
 from srl_grpo.learner.packing_check import check_scoring
 from srl_grpo.learner.policy import Policy
+from srl_grpo.learner.prompt_groups import Sharing
+from srl_grpo.learner.sharing import sharing_of
 from srl_grpo.learner.updater import UpdateOptions, Updater
 from srl_grpo.objective.importance import SamplerWeights
 from srl_grpo.objective.loss import PolicyLoss
@@ -43,7 +45,7 @@ from srl_grpo.rollout.rewards import make_rewards
 from srl_grpo.rollout.scoring import Scorer
 from srl_grpo.rollout.source import RolloutSource
 from srl_grpo.run.inputs import DataPart, Inputs, describe_inputs, sha256_of
-from srl_grpo.run.prompted_model import PromptedModel, open_model
+from srl_grpo.run.prompted_model import PromptedModel, model_section, open_model
 from srl_grpo.run.reference import REFERENCE, make_reference
 from srl_grpo.run.session import Session, Setup, open_directory
 from srl_grpo.stages.held_out import held_out_set
@@ -57,6 +59,8 @@ def open_stage(setup: Setup[TrainConfig]) -> Iterator[tuple[Session[TrainConfig]
     """A session and its stage, ready to start; trackers are closed at the end."""
     rewards = make_rewards(setup.config.reward)
     check_paths(setup)
+    section = model_section(setup.config, setup.start)
+    setup.world.of_main(lambda: check_backend(setup.config, section, setup.world))
     kind = kind_of_run(setup.config, rewards.required_columns)
     setup, template = choose_template(setup, kind)
     check_stops(template, setup.config.rollout.stop)
@@ -64,7 +68,6 @@ def open_stage(setup: Setup[TrainConfig]) -> Iterator[tuple[Session[TrainConfig]
     for caution in config.algorithm.cautions:
         note(caution)
     model = open_model(config, template, setup.start, world, note)
-    check_backend(config, model, world)
     records = training_records(config, kind, note)
     prompts = load_prompts(records, config.data.path, config, model.prompts, note).prompts
     try_model(model, prompts[0].text, world)
@@ -124,7 +127,7 @@ def make_updater(session: Session[TrainConfig], reference: Policy | None) -> Upd
     """The updater of the config's loss, with the reference where its KL term is in the loss."""
     config = session.config
     loss = loss_of(config.algorithm)
-    options = update_options(config, loss.normalisation)
+    options = update_options(config, loss.normalisation, session.engine.policy.sharing)
     in_loss = reference if config.algorithm.loss_beta else None
     return Updater(session.engine, loss, options, session.model.pad_id, in_loss)
 
@@ -183,7 +186,9 @@ def loss_of(options: AlgorithmSection) -> PolicyLoss:
     return PolicyLoss(options.loss, constants)
 
 
-def update_options(config: TrainConfig, normalisation: Normalisation) -> UpdateOptions:
+def update_options(
+    config: TrainConfig, normalisation: Normalisation, sharing: Sharing | None
+) -> UpdateOptions:
     """How a batch becomes optimizer steps."""
     return UpdateOptions(
         batch_size=config.train_batch_size,
@@ -193,6 +198,7 @@ def update_options(config: TrainConfig, normalisation: Normalisation) -> UpdateO
         token_budget=config.engine.token_budget,
         micro_batches=config.engine.gradient_accumulation_steps,
         packing=config.engine.packing,
+        sharing=sharing,
         temperature=config.rollout.temperature,
         max_logprob_difference=config.algorithm.max_logprob_difference,
         seed=config.seed,
@@ -218,6 +224,8 @@ def make_policy(setup: Setup[RunConfig], model: PromptedModel) -> Policy:
     policy = Policy(model.model)
     if setup.start.checkpoint is None:
         check_scoring(policy, setup.config.engine.packing)
+    choice = setup.config.engine.shared_prompts
+    policy.sharing = sharing_of(policy, choice, setup.world, setup.display.note)
     return policy
 
 

@@ -25,6 +25,7 @@ from srl_grpo.heldout.examples import HeldOutExamples, prompt_of
 from srl_grpo.learner.model import context_length
 from srl_grpo.learner.packing_check import check_scoring
 from srl_grpo.learner.policy import Policy
+from srl_grpo.learner.sharing import sharing_of
 from srl_grpo.rollout.engines import transformers_rollout
 from srl_grpo.rollout.rewards import make_rewards
 from srl_grpo.rollout.scoring import Scorer
@@ -52,6 +53,7 @@ def open_sft(setup: Setup[SftConfig]) -> Iterator[tuple[Session[SftConfig], SftS
     policy = Policy(model.model)
     if setup.start.checkpoint is None:
         check_scoring(policy, config.engine.packing)
+    policy.sharing = sharing_of(policy, config.engine.shared_prompts, world, note)
     with open_session(setup, directory, model, policy, inputs) as session:
         yield session, make_stage(session, examples, held_out)
 

@@ -50,6 +50,8 @@ RATES = {"dr_grpo": 6e-5, "no_baseline": 2e-5}
 """Of the two that gained nothing, or lost, at that one: neither scales by a group's deviation."""
 HELD_OUT = 600
 """Steps of held-out problems that an evaluation takes."""
+ERROR = 0.02
+"""About the standard error of a share of so many."""
 CLOCKED = ("time", "per_second")
 """Parts of the names of metrics that are measured with a clock."""
 
@@ -176,6 +178,8 @@ def page(rows: list[Row], before: dict[str, float], options: argparse.Namespace)
     """The whole page."""
     minutes = sum(row.seconds for row in rows) / 60
     risen = sum(row.after["exact"] > before["exact"] for row in rows)
+    within = [row.name for row in rows if abs(row.after["exact"] - before["exact"]) < 2 * ERROR]
+    unsure = f" ({', '.join(f'`{name}`' for name in within)} by less than twice its standard error)"
     others = ", ".join(f"`{name}` {rate:g}" for name, rate in RATES.items())
     batch = f"{ROLLOUT['batch_size']} prompts of {ROLLOUT['group_size']} completions"
     return f"""# The losses on the arithmetic task
@@ -193,9 +197,10 @@ that was continued from a checkpoint in the middle.
 
 {table(rows, before)}
 
-The exact share rose under {risen} of {len(rows)}. One seed, one learning rate: the standard error
-of such a share is about two points, so that losses a few points apart are not ranked. It shows that
-each loss runs and resumes, and which of them learned in so few tokens.
+The exact share rose under {risen} of {len(rows)}{unsure if within else ""}.
+One seed, one learning rate: the standard error of such a share is about {100 * ERROR:.0f} points,
+so that losses a few points apart are not ranked. It shows that each loss runs and resumes, and
+which of them learned in so few tokens.
 """
 
 

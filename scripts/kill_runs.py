@@ -1,8 +1,10 @@
-"""Kill a small training run at random instants and compare its end with that of an unbroken one.
+r"""Kill a small training run at random instants and compare its end with that of an unbroken one.
 
 It is resumed each time. Metrics, rollouts and weights have to be the same, byte for byte.
 
     uv run python scripts/kill_runs.py --stage sft --kills 20
+    .venv-vllm/bin/python scripts/kill_runs.py --stage train --kills 5 \
+        --flags "--use-vllm --hidden-size 128 --num-heads 2 --num-kv-heads 2"
 
 Two thirds of the kills come by the clock, one third inside the run's own writing: before the n-th
 fsync, link or rename, n drawn at random. Times are the only metrics that are not compared.
@@ -12,6 +14,7 @@ import argparse
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -36,7 +39,8 @@ limit, count = int(sys.argv.pop(1)), [0]
 log = sys.argv.pop(1)
 if sys.argv[1] == "expert-iteration":
     import srl_grpo.rollout.stored_engine as stored
-    from srl_eval.generate import TransformersEngine as Engine
+    from srl_eval.generate import TransformersEngine
+    from srl_eval.generate.vllm import VllmEngine
     def told(plain, line):
         def call(*arguments, **keywords):
             done = plain(*arguments, **keywords)
@@ -45,7 +49,8 @@ if sys.argv[1] == "expert-iteration":
             return done
         return call
     stored.write_rollouts = told(stored.write_rollouts, lambda found: found[0].name)
-    Engine.run_chunk = told(Engine.run_chunk, lambda _: "generated")
+    for Engine in (TransformersEngine, VllmEngine):
+        Engine.run_chunk = told(Engine.run_chunk, lambda _: "generated")
 def hooked(plain):
     def call(*arguments, **keywords):
         count[0] += 1
@@ -79,6 +84,8 @@ class Runner:
     stage: str
     folder: Path
     threads: str = "1"
+    flags: tuple[str, ...] = ()
+    """Laid over the stage's config."""
 
     def prepare(self) -> None:
         """Lay config and data into the folder."""
@@ -93,7 +100,11 @@ class Runner:
         log = (self.folder / f"{name}.log").open("ab")
         with log:
             return subprocess.Popen(
-                [*command, *options], cwd=self.folder, stdout=log, stderr=log, env=environment
+                [*command, *options, *self.flags],
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                env=environment,
             )
 
     def finish(self, name: str) -> None:
@@ -167,9 +178,11 @@ def check_asked_once(folder: Path, name: str, kills: int) -> None:
     assert generated <= whole + kills, f"{generated} chunks generated for {whole}, see {log}"
 
 
-def kill_and_compare(stage: str, kills: int, seed: int, folder: Path) -> list[str]:
+def kill_and_compare(
+    stage: str, kills: int, seed: int, folder: Path, flags: tuple[str, ...] = ()
+) -> list[str]:
     """Kill and resume; a line for each kill. AssertionError naming what came out otherwise."""
-    runner, chooser, told = Runner(stage, folder), random.Random(seed), []
+    runner, chooser, told = Runner(stage, folder, flags=flags), random.Random(seed), []
     runner.prepare()
     began = time.monotonic()
     runner.finish("unbroken")
@@ -207,9 +220,11 @@ def main() -> None:
     parser.add_argument("--stage", choices=sorted(STAGES), default="sft")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--flags", default="", help="flags for every start, laid over the config")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="killed_runs_"))
-    for line in kill_and_compare(options.stage, options.kills, options.seed, folder):
+    flags = tuple(shlex.split(options.flags))
+    for line in kill_and_compare(options.stage, options.kills, options.seed, folder, flags):
         print(line, flush=True)
     shutil.rmtree(folder)
 

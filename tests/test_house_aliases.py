@@ -5,8 +5,10 @@ import re
 import pytest
 import yaml
 
+from srl_data.cli import cli as data
 from srl_data.command.config import Section, leaves
 from srl_data.command.frame import execute
+from srl_data.traces.config import TracesConfig
 from srl_eval.cli import cli as evaluate
 from srl_eval.config import EvalConfig
 from srl_grpo.cli import cli as train
@@ -57,6 +59,14 @@ VLLM = {
     "vllm-tensor-parallel-size": ("rollout.vllm.tensor_parallel_size", "2"),
 }
 """Of what samples by vLLM, and needs `--use-vllm` beside it."""
+TRACES = {
+    "infile": ("source", "i.jsonl"),
+    "outfile": ("output", "o.jsonl"),
+    "workers": ("pace.concurrency", "7"),
+    "rpm": ("pace.requests_per_minute", "7.5"),
+    "tpm": ("pace.tokens_per_minute", "7.5"),
+}
+TRACES_ARGS = ["traces", "--dry-run", "--source", "a.jsonl", "--output", "b.jsonl"]
 EXPERT_ARGS = ["expert-iteration", "--dry-run", "--data", "d", "--val-data", "v"]
 SFT_ARGS = ["sft", "--dry-run", "--data", "d", "--val-data", "v"]
 TRAIN_ARGS = ["train", "--dry-run", "--data", "d", "--val-data", "v"]
@@ -66,6 +76,7 @@ CASES = [
     *((train, SFT_ARGS, name, *case) for name, case in SFT.items()),
     *((train, EXPERT_ARGS, name, *case) for name, case in EXPERT.items()),
     *((evaluate, EVAL_ARGS, name, *case) for name, case in EVAL.items()),
+    *((data, TRACES_ARGS, name, *case) for name, case in TRACES.items()),
 ]
 
 
@@ -132,6 +143,7 @@ def test_the_tables_above_are_all_the_aliases_there_are():
     assert declared(TrainConfig) == named
     assert declared(SftConfig) == {name: key for name, (key, _) in SFT.items()}
     assert declared(ExpertConfig) == {name: key for name, (key, _) in (EXPERT | VLLM).items()}
+    assert declared(TracesConfig) == {name: key for name, (key, _) in TRACES.items()}
     assert declared(EvalConfig) == {name: key for name, (key, _) in EVAL.items()}
 
 

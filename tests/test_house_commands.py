@@ -43,6 +43,7 @@ DRY = {
     ("srl-data", "grade"): ["a.jsonl"],
     ("srl-data", "inspect"): ["a.jsonl"],
     ("srl-data", "pairs"): ["--source", "a.jsonl", "--output", "b.jsonl"],
+    ("srl-data", "render-eval"): ["--model", "m", "--source", "a.jsonl", "--output", "b.jsonl"],
     ("srl-data", "split"): ["--source", "a.jsonl", "--output", "b.jsonl"],
     ("srl-data", "stepify"): ["--source", "a.jsonl", "--output", "b.jsonl"],
     ("srl-data", "synth", "arithmetic"): ["--output", "a.jsonl"],

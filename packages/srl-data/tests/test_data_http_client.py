@@ -105,8 +105,9 @@ def test_attempts_end_with_the_last_reason(chat_server: Server) -> None:
     assert len(chat_server.requests) == 3
 
 
-def test_a_server_that_asks_for_time_gets_it(chat_server: Server) -> None:
-    chat_server.faults = [lambda handler: handler.send(429, b"", Retry_After="1")]
+@pytest.mark.parametrize("status", [408, 429, 500])
+def test_a_server_that_asks_for_time_gets_it(chat_server: Server, status: int) -> None:
+    chat_server.faults = [lambda handler: handler.send(status, b"", Retry_After="1")]
     ask(chat_server.url)
     first, second = chat_server.times
     assert second - first >= 1.0

@@ -151,7 +151,12 @@ def test_answers_asked_for_in_another_way_are_not_mixed(
     assert ask(chat_server, tmp_path, "--max-tokens", "9", "--concurrency", "3") == 0
 
 
-@pytest.mark.parametrize("fault", USUAL_FAULTS)
+def routed(handler: LoopbackHandler) -> None:
+    """An error under status 200."""
+    handler.reply({"error": {"code": 429, "message": "slow down"}})
+
+
+@pytest.mark.parametrize("fault", [*USUAL_FAULTS, routed])
 def test_what_may_pass_is_asked_again(
     tmp_path: Path, chat_server: LoopbackServer, fault: object
 ) -> None:
@@ -246,7 +251,7 @@ def echoing(handler: LoopbackHandler) -> None:
     handler.chat(f"You sent {said}", reasoning_content=f"Hm, {said}")
 
 
-def test_the_key_goes_to_the_server_and_into_no_file_or_line(
+def test_a_key_that_a_teacher_repeats_stands_in_no_file_or_line(
     tmp_path: Path,
     chat_server: LoopbackServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -271,6 +276,17 @@ def test_the_key_goes_to_the_server_and_into_no_file_or_line(
     for text in [*files, shown.out, shown.err]:
         assert not [each for each in spelt if each in text]
     assert any("You sent Bearer ***" in text for text in files)
+
+
+def test_a_key_that_is_a_word_takes_no_word_out_of_an_answer(
+    tmp_path: Path, chat_server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SRL_DATA_API_KEY", "EMPTY")
+    chat_server.answer = lambda _: "The set is EMPTY."
+    write_questions(tmp_path, 1)
+    assert ask(chat_server, tmp_path) == 0
+    assert chat_server.headers[0]["Authorization"] == "Bearer EMPTY"
+    assert read(tmp_path / "out.jsonl")[0]["content"] == "The set is EMPTY."
 
 
 def test_a_key_that_a_server_needs_is_asked_for_before_anything_else(

@@ -263,6 +263,9 @@ def test_use_vllm_is_the_backend_by_another_name() -> None:
     for given in ({"use_vllm": True, "backend": "hf"}, {"use_vllm": False, "backend": "vllm"}):
         with pytest.raises(ValueError, match="contradict each other"):
             rollout_of(**given)
+    for unclear in (1, "true"):
+        with pytest.raises(ValueError, match="use_vllm: expected true or false"):
+            rollout_of(use_vllm=unclear)
 
 
 @pytest.mark.parametrize(
@@ -315,12 +318,16 @@ def test_engines_of_several_processes_join_their_group() -> None:
 def test_processes_that_engines_do_not_share_evenly_are_told() -> None:
     config = config_of(vllm={"tensor_parallel_size": 2})
     with pytest.raises(ConfigError, match="--vllm-tensor-parallel 2 does not divide the run's 3"):
-        check_backend(config, None, Ranks(0, 3))  # type: ignore[arg-type]
+        check_backend(config, config.model, Ranks(0, 3))  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="there is a vLLM here")
-def test_without_vllm_a_run_says_so_before_it_has_a_folder(call, tiny, tmp_path: Path) -> None:
-    code, _, err = call("train", "--config", tiny(), "--use-vllm", "--output-dir", "out")
+@pytest.mark.parametrize("warm_start", [0, 2])
+def test_without_vllm_a_run_says_so_before_it_has_a_folder(
+    call, tiny, tmp_path: Path, warm_start: int
+) -> None:
+    path = tiny(warm_start={"steps": warm_start})
+    code, _, err = call("train", "--config", path, "--use-vllm", "--output-dir", "out")
     assert code == 2
     assert "backend vllm is not installed: `uv sync --extra vllm`" in err
     assert not (tmp_path / "out").exists()

@@ -12,6 +12,7 @@ from srl_data.grade import grade
 from srl_data.grade_config import GradeConfig
 from srl_data.inspection import InspectConfig, inspect
 from srl_data.pairing.config import PairsConfig
+from srl_data.rendering import RenderConfig, render
 from srl_data.splitting import SplitConfig, part_paths, split
 from srl_data.stepify.command import stepify
 from srl_data.stepify.config import StepifyConfig
@@ -159,6 +160,22 @@ def make_pairs(config: PairsConfig, dry_run: bool) -> None:
     from srl_data.pairing.tables import print_pairs
 
     print_pairs(pairs(config), config.output)
+
+
+@cli.command("render-eval")
+@configured(RenderConfig)
+def render_eval(config: RenderConfig, dry_run: bool) -> None:
+    """Render problems as a model's prompts, with their gold answers.
+
+    Each record has prompt, gold, gold_num (null where the gold is no number), problem, grader and
+    meta, for an evaluator that must not depend on templates.
+    """
+    if dry_run:
+        print_plan(config, f"render {config.source} for {config.model} and write {config.output}")
+        return
+    from srl_data.tables import print_rendered
+
+    print_rendered(render(config), config.output)
 
 
 @cli.command("split")

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from srl_data.command.errors import CommandError, DataError
+
 Json = dict[str, object]
 Fault = Callable[["LoopbackHandler"], None]
 """What a request meets in place of an answer."""
@@ -198,6 +200,8 @@ def solutions_of(path: Path) -> dict[str, str]:
         solution = row.get("solution", row.get("answer"))
         if isinstance(problem, str) and isinstance(solution, str):
             found[problem] = solution
+    if not found:
+        raise DataError(f"{path} has no rows with problem and solution (or question and answer)")
     return found
 
 
@@ -227,12 +231,15 @@ def main() -> None:
     def fault_of(_body: Json) -> Fault | None:
         return chance.choice(USUAL_FAULTS) if chance.random() < options.faults else None
 
-    server = LoopbackServer(
-        answering(solutions_of(options.solutions)),
-        fault_of=fault_of,
-        delay=options.delay,
-        port=options.port,
-    )
+    try:
+        server = LoopbackServer(
+            answering(solutions_of(options.solutions)),
+            fault_of=fault_of,
+            delay=options.delay,
+            port=options.port,
+        )
+    except (CommandError, OSError) as error:
+        parser.exit(3, f"srl_data.loopback: error: {error}\n")
     with server.running():
         print(f"answering at {server.url}; Ctrl-C ends it", flush=True)  # noqa: T201
         try:

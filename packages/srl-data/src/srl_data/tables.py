@@ -4,6 +4,7 @@ Only presentation; the numbers come from `srl_data.build` and `srl_data.inspecti
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from srl_data.build import Report
 from srl_data.inspection import Findings, first_lines, histogram, quantiles
+from srl_data.rendering import OTHERWISE, RenderReport
 from srl_data.solutions import REASONS
 from srl_data.splitting import SplitReport
 
@@ -97,6 +99,23 @@ def print_split(report: SplitReport) -> None:
         console.print(Text(f"{path}: {manifest.records} records"), soft_wrap=True)
     if report.stale is not None:
         console.print(Text(f"{report.stale} is of an earlier split: no record is graded now"))
+
+
+def print_rendered(report: RenderReport, output: Path) -> None:
+    """The outcome of rendering."""
+    console = new_console()
+    print_skipped(console, report.tally.skipped)
+    for line in report.notes:
+        console.print(Text(f"note: {line}"), soft_wrap=True)
+    counts = report.tally.counts
+    how = f"tokenize the prompts with add_special_tokens={report.special}"
+    if report.special is None:
+        how = "no one way of tokenizing gives the prompts' ids; see the manifest's counts"
+    if others := counts.get(OTHERWISE):
+        how += f"; {others} of them spell control tokens, which plain tokenizing takes for tokens"
+    console.print(Text(how), soft_wrap=True)
+    numbers = f"{counts['gold_num']} golds are numbers"
+    console.print(Text(f"{output}: {report.manifest.records} prompts, {numbers}"), soft_wrap=True)
 
 
 def lengths_table(findings: Findings) -> Table:

@@ -74,6 +74,8 @@ class BackendSection(Section):
     """Share of the GPU's memory that vLLM takes; on a CPU, of the free memory for its cache."""
     tensor_parallel_size: Annotated[int, Flag(aliases=("tp-size",))] = Field(default=1, ge=1)
     """GPUs that vLLM spreads the model over."""
+    data_parallel_size: int = Field(default=1, ge=1)
+    """vLLM engines in processes of their own, each with a GPU and a part of every chunk."""
     max_model_len: int | None = Field(default=None, ge=1)
     """Most tokens of prompt and answer together that vLLM makes room for; default the model's."""
     base_url: str | None = None
@@ -108,6 +110,14 @@ class BackendSection(Section):
             raise ValueError("--base-url is for --backend server or vllm, not hf")
         if self.backend != "vllm" and self.max_model_len is not None:
             raise ValueError(f"--max-model-len is for --backend vllm, not {self.backend}")
+        if self.backend != "vllm" and self.data_parallel_size != 1:
+            raise ValueError(f"--data-parallel-size is for --backend vllm, not {self.backend}")
+        if min(self.data_parallel_size, self.tensor_parallel_size) > 1:
+            raise ValueError(
+                f"--data-parallel-size {self.data_parallel_size} with --tensor-parallel-size "
+                f"{self.tensor_parallel_size}: one of them; vLLM's server takes both, start it and "
+                "give --base-url"
+            )
         return self
 
 

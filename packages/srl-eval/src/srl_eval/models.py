@@ -31,7 +31,7 @@ from srl_eval.generate.architectures import (
     vocabulary_size,
     window,
 )
-from srl_eval.generate.engine import Engine
+from srl_eval.generate.engine import ChunkedEngine, Engine
 from srl_eval.generate.folders import ModelSource, check_files
 from srl_eval.generate.options import ServerOptions, VllmOptions
 from srl_eval.generate.stopping import stop_token_ids
@@ -118,7 +118,7 @@ def open_subject(
     identity = _identity(section) | {"backend": backend.backend}
     if backend.backend == "vllm":
         notes.append(road.note(asked))
-        identity |= {"vllm": road.name}
+        identity |= {"vllm": road.name} | processes(backend)
     identity |= {"served_model": asked} if on_server else {"device": device, "dtype": dtype}
     return Subject(
         label=section.name,
@@ -136,6 +136,11 @@ def open_subject(
 
 
 STARTING = "starting vLLM: it loads the model and makes room for its cache (up to a minute)"
+
+
+def processes(backend: BackendSection) -> dict[str, object]:
+    """Of several engines their number: a chunk's parts are batches of their own."""
+    return {} if backend.data_parallel_size == 1 else {"engines": backend.data_parallel_size}
 
 
 def smallest(*limits: int | None) -> int | None:
@@ -158,6 +163,11 @@ def check_model(config: EvalConfig) -> Road:
         _check_generates(source, load_config(source))
     if config.backend.backend == "vllm":
         road = find_road(config)
+        if road.base_url is not None and config.backend.data_parallel_size != 1:
+            raise ConfigError(
+                f"--data-parallel-size {config.backend.data_parallel_size} is for vLLM started "
+                f"here, and {road.note(config.model.name)}: give it to the server"
+            )
         check_files(source, weights=road.base_url is None, quantised=True)
     return road
 
@@ -269,6 +279,20 @@ def server_options(config: EvalConfig, road: Road) -> ServerOptions:
     )
 
 
+def start_engines(
+    config: EvalConfig, dtype: str, tokenizer: "PreTrainedTokenizerBase"
+) -> ChunkedEngine:
+    """vLLM in this process, or in several."""
+    source, options = source_of(config.model), vllm_options(config.backend, dtype)
+    if config.backend.data_parallel_size == 1:
+        from srl_eval.generate.vllm import start_vllm
+
+        return start_vllm(source, options, tokenizer)
+    from srl_eval.generate.vllm_processes import start_vllm_processes
+
+    return start_vllm_processes(source, options, config.backend.data_parallel_size, tokenizer)
+
+
 def _start(
     config: EvalConfig,
     road: Road,
@@ -282,9 +306,7 @@ def _start(
 
         return start_server(server_options(config, road), tokenizer)
     if config.backend.backend == "vllm":
-        from srl_eval.generate.vllm import start_vllm
-
-        return start_vllm(source_of(config.model), vllm_options(config.backend, dtype), tokenizer)
+        return start_engines(config, dtype, tokenizer)
     import torch
 
     from srl_eval.generate.transformers import TransformersEngine

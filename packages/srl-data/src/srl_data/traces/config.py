@@ -19,6 +19,7 @@ from srl_data.endpoint import (
 from srl_data.records import OnError
 from srl_data.traces.prices import Price, Tariff, open_prices, parse_window
 
+OTHER_FORMATS = frozenset({".json", ".csv", ".tsv", ".parquet", ".arrow", ".gz", ".zst"})
 KEY_FIELDS = frozenset({"api_key", "apikey", "api-key", "authorization", "key"})
 
 
@@ -62,7 +63,7 @@ class PaceSection(Section):
     """Requests at a time."""
     requests_per_minute: Annotated[float | None, Flag(aliases=("rpm",))] = Field(default=None, gt=0)
     """At most, retries included. Default: no limit."""
-    tokens_per_minute: Annotated[float | None, Flag(aliases=("tpm",))] = Field(default=None, gt=0)
+    tokens_per_minute: Annotated[float | None, Flag(aliases=("tpm",))] = Field(default=None, ge=1)
     """At most, of prompts and answers; estimated from the answers so far, corrected by each.
     Default: no limit."""
     max_retries: int = Field(default=5, ge=0)
@@ -166,6 +167,15 @@ class TracesConfig(Section):
     sampling: SamplingSection = SamplingSection()
     pace: PaceSection = PaceSection()
     money: MoneySection = MoneySection()
+
+    @field_validator("output")
+    @classmethod
+    def _lines(cls, output: Path) -> Path:
+        if output.suffix.lower() in OTHER_FORMATS:
+            raise ValueError(
+                "answers are appended as JSON Lines; expected a name that ends in .jsonl"
+            )
+        return output
 
     @model_validator(mode="after")
     def _samples_differ(self) -> "TracesConfig":

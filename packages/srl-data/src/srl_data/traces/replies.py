@@ -10,6 +10,8 @@ from srl_data.traces.record import Reason
 
 INTERRUPTED = "insufficient_system_resource"
 """DeepSeek's reason for an answer that its servers broke off."""
+TELLING = 8
+"""Characters of a key that does not stand in a text by chance, as `EMPTY`, vLLM's, may."""
 OF_THE_QUESTION = frozenset({400, 413, 422})
 """Statuses that another question need not meet."""
 
@@ -27,7 +29,14 @@ class HopelessError(RequestError):
 
 
 def read_reply(answer: object) -> ChatAnswer:
-    """A server's reply, whatever is in it; HopelessError where it has another form."""
+    """A server's reply, whatever is in it.
+
+    Raises HopelessError where it has another form, PassingError for an error under status 200, as
+    routers give it.
+    """
+    if isinstance(answer, dict) and answer.get("error") and "choices" not in answer:
+        words = " ".join(str(answer["error"]).split())[:200]
+        raise PassingError(f"status 200 with an error: {words}")
     try:
         return read_answer(answer)
     except ValidationError as error:
@@ -67,6 +76,6 @@ def bytes_bound(texts: list[str]) -> int:
 
 def clean(text: str, key: str | None) -> str:
     """A model's text without the key that a server might repeat, and without half characters."""
-    if key:
+    if key and (len(key) >= TELLING or key.startswith("sk-")):
         text = text.replace(key, "***")
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -169,11 +169,7 @@ class VllmEngine(ChunkedEngine):
 
     def check(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
         """As for every engine, and ConfigError for a temperature that vLLM would change."""
-        if 0.0 < sampling.temperature < _COLDEST:
-            raise ConfigError(
-                f"temperature {sampling.temperature} is below what vLLM samples at: expected 0 "
-                f"(greedy) or {_COLDEST} and above"
-            )
+        check_temperature(sampling)
         super().check(prompts, sampling)
 
     @contextmanager
@@ -270,6 +266,15 @@ class VllmEngine(ChunkedEngine):
             end = len(tokens)
         reason: FinishReason = "length" if end is None else "stop"
         return Completion(tokens[:end], tuple(logprobs[:end]), reason, self.weights_version, text)
+
+
+def check_temperature(sampling: Sampling) -> None:
+    """ConfigError for a temperature that vLLM would change."""
+    if 0.0 < sampling.temperature < _COLDEST:
+        raise ConfigError(
+            f"temperature {sampling.temperature} is below what vLLM samples at: expected 0 "
+            f"(greedy) or {_COLDEST} and above"
+        )
 
 
 def _check_finite(logprobs: Sequence[float]) -> None:

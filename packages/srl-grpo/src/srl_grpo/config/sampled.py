@@ -90,6 +90,8 @@ class SamplingSection(Section):
 
     @model_validator(mode="after")
     def _vllm_can(self) -> "SamplingSection":
+        if self.use_vllm is not None:
+            raise ValueError("use_vllm: expected true or false")  # a number or a text meant as one
         if self.backend != "vllm" and self.vllm.changed:
             keys = ", ".join(f"rollout.vllm.{key}" for key in self.vllm.changed)
             raise ValueError(f"{keys} does nothing with backend {self.backend}: give --use-vllm")

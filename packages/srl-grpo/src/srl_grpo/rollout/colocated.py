@@ -15,20 +15,25 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedConfig
 
-from srl_data.command.errors import ConfigError
+from srl_data.command.errors import CommandError, ConfigError
 from srl_eval.generate import Engine
+from srl_eval.generate.architectures import load_config
 from srl_eval.generate.engine import Completer
 from srl_eval.generate.folders import ModelSource
 from srl_eval.generate.options import VllmOptions
 from srl_grpo.config.sampled import SampledConfig
+from srl_grpo.config.sections import ModelSection
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.engine import TrainingEngine
+from srl_grpo.learner.model import compute_dtype, source_of
 from srl_grpo.learner.updater import Metrics
 from srl_grpo.rollout.checkpoint_weights import checkpoint_weights
 from srl_grpo.rollout.engines import PolicyRollout
 from srl_grpo.rollout.parity import Parity
-from srl_grpo.run.prompted_model import PromptedModel
+from srl_grpo.run.prompted_model import MADE, PromptedModel
+from srl_grpo.toy.model import build_model
 
 DIFFERENCE = "sampling/sync_difference"
 
@@ -101,14 +106,15 @@ def options_of(config: SampledConfig, dtype: torch.dtype, world: World) -> VllmO
     )
 
 
-def check_backend(config: SampledConfig, model: PromptedModel, world: World) -> None:
-    """Raise before a run begins where its config asks for a vLLM that cannot be had.
+def check_backend(config: SampledConfig, section: ModelSection, world: World) -> None:
+    """Raise, before a weight is loaded, where a config asks for a vLLM that cannot be had.
 
-    ConfigError for the config or what is installed, DataError for the model.
+    `section` is the model's that the run starts from. ConfigError for the config or what is
+    installed, DataError for the model.
     """
     if config.rollout.backend != "vllm":
         return
-    from srl_eval.generate.vllm import check_vllm
+    from srl_eval.generate.vllm import check_vllm, require_vllm
 
     size = config.rollout.vllm.tensor_parallel_size
     if world.size % size:
@@ -116,8 +122,17 @@ def check_backend(config: SampledConfig, model: PromptedModel, world: World) -> 
             f"--vllm-tensor-parallel {size} does not divide the run's {world.size} processes; "
             "give --nproc-per-node a multiple of it"
         )
-    options = options_of(config, model.model.dtype, world)
-    check_vllm(ModelSource(model.name), model.model.config, options)
+    require_vllm()
+    options = options_of(config, compute_dtype(section.dtype, world.device), world)
+    source = ModelSource(MADE) if section.build else source_of(section)
+    check_vllm(source, config_of_model(section), options)
+
+
+def config_of_model(section: ModelSection) -> PreTrainedConfig:
+    """The configuration of a model that is not loaded yet."""
+    if section.build is not None:
+        return build_model(section.build, 0)[0].config
+    return load_config(source_of(section))
 
 
 @contextmanager
@@ -130,7 +145,10 @@ def vllm_rollout(
     options = options_of(config, training.dtype, training.world)
     with tempfile.TemporaryDirectory(prefix="srl-vllm-") as scratch:
         save_without_weights(Path(scratch), model)
-        engine = start_vllm(ModelSource(scratch, local=True), options, model.tokenizer)
+        try:
+            engine = start_vllm(ModelSource(scratch, local=True), options, model.tokenizer)
+        except CommandError as error:  # it knows the model by that folder's name
+            raise type(error)(str(error).replace(scratch, model.name)) from error
     section = config.rollout.vllm
     level = section.sleep_level if section.enable_sleep else 0
     sync = ReloadedWeights(training, engine, Parity(training, config.longest, limit), level)

@@ -20,6 +20,8 @@ def open_rollout(
     Its weights' version counts the run's updates from 1, also in a run that was resumed. `limit` is
     the difference at which a sampler is refused; see `srl_grpo.learner.agreement.limit_of`.
     """
+    if session.config.rollout.backend == "vllm":
+        session.display.phase("start vLLM")
     with unsynced(session.engine, session.model, session.config, limit) as rollout:
         rollout.engine.weights_version = session.state.updates
         rollout.sync_weights()

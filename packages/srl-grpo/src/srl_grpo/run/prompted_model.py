@@ -29,6 +29,9 @@ from srl_grpo.learner.model_folder import mend_generation_config, try_saving
 from srl_grpo.run.start import StartingPoint
 from srl_grpo.toy.model import build_model
 
+MADE = "made on the spot"
+"""What a model that has no folder is called."""
+
 
 @dataclass(frozen=True)
 class PromptedModel:
@@ -82,7 +85,7 @@ def open_model(
     check_lengths(config, model)
     resumed = start.prompts
     prompts = open_training_prompts(config, template, tokenizer, model, resumed, world, note)
-    return PromptedModel(model, tokenizer, prompts, section.path or "made on the spot")
+    return PromptedModel(model, tokenizer, prompts, section.path or MADE)
 
 
 def check_lengths(config: RunConfig, model: PreTrainedModel) -> None:

@@ -38,6 +38,7 @@ INSTEAD = {
     ("num_epochs",): (("num_steps",),),
     ("model", "path"): (("model", "build"),),
     ("model", "build"): (("model", "path"), ("model", "revision")),
+    ("rollout", "use_vllm"): (("rollout", "backend"),),
     ("data", "path"): (("synthetic",), ("warm_start",)),
     ("synthetic",): (("data", "path"), ("data", "val_path")),
 }

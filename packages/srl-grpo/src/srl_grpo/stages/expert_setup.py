@@ -26,7 +26,7 @@ from srl_grpo.rollout.rewards import check_judges, make_rewards
 from srl_grpo.rollout.scoring import Scorer
 from srl_grpo.rollout.stored_engine import StoredEngine
 from srl_grpo.run.base import keep_base
-from srl_grpo.run.prompted_model import open_model
+from srl_grpo.run.prompted_model import model_section, open_model
 from srl_grpo.run.session import Session, Setup, open_directory
 from srl_grpo.stages.expert import NAME, ExpertStage, ExpertState
 from srl_grpo.stages.imitation import imitation_updater
@@ -48,12 +48,13 @@ def open_expert(
     rewards = make_rewards(setup.config.reward)
     check_judges(rewards, setup.config.selection.min_reward)
     check_paths(setup)
+    section = model_section(setup.config, setup.start)
+    setup.world.of_main(lambda: check_backend(setup.config, section, setup.world))
     kind = kind_of_run(setup.config, {**rewards.required_columns, **OF_ROUNDS})
     setup, template = choose_template(with_evaluation(setup, kind), kind)
     check_stops(template, setup.config.rollout.stop)
     config, world, note = setup.config, setup.world, setup.display.note
     model = open_model(config, template, setup.start, world, note)
-    check_backend(config, model, world)
     records = training_records(config, kind, note)
     prompts = load_prompts(records, config.data.path, config, model.prompts, note).prompts
     try_model(model, prompts[0].text, world)

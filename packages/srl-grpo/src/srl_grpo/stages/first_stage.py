@@ -15,8 +15,10 @@ from srl_grpo.config.sft import SftCheckpointSection, SftConfig, SftOptimizerSec
 from srl_grpo.config.sft_data import SftDataSection
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.learner.distributed import World
+from srl_grpo.rollout.colocated import check_backend
 from srl_grpo.run.checkpoint import verify
 from srl_grpo.run.directory import RunDirectory, default_run_path
+from srl_grpo.run.prompted_model import model_section
 from srl_grpo.run.resume import FINAL, changed_keys
 from srl_grpo.run.start import StartingPoint
 from srl_grpo.stages.running import Command, run_to_end
@@ -39,6 +41,8 @@ def sft_first(
     """
     if start.checkpoint is not None or not config.warm_start.steps:
         return config, start
+    section = model_section(config, start)  # not after it has been trained
+    world.of_main(lambda: check_backend(config, section, world))
     home = world.of_main(lambda: config.output_dir or default_run_path())
     config = config.model_copy(update={"output_dir": home})
     first = first_config(config, home)

@@ -45,7 +45,7 @@ from srl_grpo.rollout.rewards import make_rewards
 from srl_grpo.rollout.scoring import Scorer
 from srl_grpo.rollout.source import RolloutSource
 from srl_grpo.run.inputs import DataPart, Inputs, describe_inputs, sha256_of
-from srl_grpo.run.prompted_model import PromptedModel, open_model
+from srl_grpo.run.prompted_model import PromptedModel, model_section, open_model
 from srl_grpo.run.reference import REFERENCE, make_reference
 from srl_grpo.run.session import Session, Setup, open_directory
 from srl_grpo.stages.held_out import held_out_set
@@ -59,6 +59,8 @@ def open_stage(setup: Setup[TrainConfig]) -> Iterator[tuple[Session[TrainConfig]
     """A session and its stage, ready to start; trackers are closed at the end."""
     rewards = make_rewards(setup.config.reward)
     check_paths(setup)
+    section = model_section(setup.config, setup.start)
+    setup.world.of_main(lambda: check_backend(setup.config, section, setup.world))
     kind = kind_of_run(setup.config, rewards.required_columns)
     setup, template = choose_template(setup, kind)
     check_stops(template, setup.config.rollout.stop)
@@ -66,7 +68,6 @@ def open_stage(setup: Setup[TrainConfig]) -> Iterator[tuple[Session[TrainConfig]
     for caution in config.algorithm.cautions:
         note(caution)
     model = open_model(config, template, setup.start, world, note)
-    check_backend(config, model, world)
     records = training_records(config, kind, note)
     prompts = load_prompts(records, config.data.path, config, model.prompts, note).prompts
     try_model(model, prompts[0].text, world)

@@ -25,6 +25,7 @@ def kill_traces() -> ModuleType:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_thousand_questions_end_answered_or_accounted_for(
     kill_traces: ModuleType, tmp_path: Path
 ) -> None:

@@ -194,6 +194,29 @@ def test_what_cannot_be_is_one_clear_line(call, tmp_path, arguments, code, messa
     assert not (tmp_path / "o.jsonl").exists()
 
 
+@pytest.mark.parametrize(
+    ("file", "output", "against"),
+    [
+        ("t.jsonl", "t.jsonl", "a.jsonl"),
+        ("t.jsonl", "a.jsonl", "a.jsonl"),
+        ("t.jsonl", "a.jsonl", "aime=./a.jsonl"),
+        ("t*.jsonl", "t2.jsonl", "a.jsonl"),
+        ("set", "set/train.jsonl", "a.jsonl"),
+        ("t.jsonl", "x.jsonl", "x.overlaps.jsonl"),
+    ],
+)
+def test_what_is_read_is_not_written_over(call, tmp_path, file, output, against):
+    (tmp_path / "set").mkdir()
+    names = ("t.jsonl", "t2.jsonl", "a.jsonl", "set/train.jsonl", "x.overlaps.jsonl")
+    for name in names:
+        write(tmp_path / name, {"problem": name})
+    before = {name: (tmp_path / name).read_bytes() for name in names}
+    code, _, err = call(file, "--output", output, "--against", against)
+    assert code == 2, err
+    assert "name another" in err
+    assert {name: (tmp_path / name).read_bytes() for name in names} == before
+
+
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs SRL_TEST_DATA")
 def test_real_sets_overlap_as_counted(call, tmp_path):
     gsm8k = REAL / "gsm8k"

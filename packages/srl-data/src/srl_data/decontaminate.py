@@ -15,13 +15,18 @@ from srl_data.columns import name_of, text_in
 from srl_data.command.config import Flag, Positional
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.command.progress import track
-from srl_data.decontamination import Contamination, OverlapSection, open_benchmarks
+from srl_data.decontamination import (
+    Contamination,
+    OverlapSection,
+    named_source,
+    open_benchmarks,
+)
 from srl_data.files import atomic_writer
 from srl_data.manifest import beside, write_manifest
 from srl_data.problem_text import problem_text
 from srl_data.records import OnError, Row, encode_object
 from srl_data.sources import RowSource, each_row
-from srl_data.splits import open_source
+from srl_data.splits import open_source, reads_file
 
 COMMAND = "srl-data decontaminate"
 
@@ -57,8 +62,7 @@ def decontaminate(config: DecontaminateConfig) -> Decontaminated:
     Raises DataError where nothing is read or nothing is left, and then writes nothing.
     """
     source = open_source(config.file)
-    if config.output.resolve() == config.file.resolve():
-        raise ConfigError(f"--output {config.output} is the file itself; name another")
+    refuse_overwriting(config)
     done = Decontaminated(open_benchmarks(config.against, config))
     if config.common is not None:
         for _, text, _ in asked(config, source, []):
@@ -76,6 +80,15 @@ def decontaminate(config: DecontaminateConfig) -> Decontaminated:
         require_some(config, done)
     describe(config, source, done)
     return done
+
+
+def refuse_overwriting(config: DecontaminateConfig) -> None:
+    """ConfigError where the output would take the place of what is read."""
+    names = [str(config.file), *(named_source(spec)[1] for spec in config.against)]
+    for name in names:
+        for path in (config.output, beside(config.output, "overlaps")):
+            if reads_file(name, path):
+                raise ConfigError(f"--output {config.output}: {path} is of {name}; name another")
 
 
 def asked(

@@ -30,6 +30,8 @@ class SnapshotFile(BaseModel):
     file: str
     origin: Source
     rows: int
+    skipped: int = 0
+    """Malformed rows of the source that were left out, where that was asked for."""
     sha256: str
 
 
@@ -105,11 +107,17 @@ def take_snapshot(
     (folder / RECORD).unlink(missing_ok=True)
     written = {}
     for name, opened in splits.items():
-        source = opened()
+        source, bad = opened(), list[str]()
         path = folder / f"{name}.jsonl"
-        rows = write_rows(path, (row for _, row in source.read(on_error, skipped)), source)
+        rows = write_rows(path, (row for _, row in source.read(on_error, bad.append)), source)
+        for line in bad:
+            skipped(line)
         written[name] = SnapshotFile(
-            file=path.name, origin=source.origin, rows=rows, sha256=sha256_file(path)
+            file=path.name,
+            origin=source.origin,
+            rows=rows,
+            skipped=len(bad),
+            sha256=sha256_file(path),
         )
     found = Snapshot(wanted=wanted, splits=written)
     write_json(folder / RECORD, found.model_dump(mode="json"))

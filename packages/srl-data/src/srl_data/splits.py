@@ -117,6 +117,15 @@ def is_local(name: Path | str) -> bool:
     return path.exists() or (is_glob(path) and bool(matches(str(path))))
 
 
+def reads_file(name: Path | str, path: Path) -> bool:
+    """Whether the data of a local name lie in a file, which must then not be written over."""
+    source, target = Path(name), path.resolve()
+    if source.is_dir():
+        return target.parent in {source.resolve(), (source / "data").resolve()} and target.exists()
+    found = matches(str(source)) if is_glob(source) and not source.exists() else [source]
+    return target in {each.resolve() for each in found}
+
+
 def matches(pattern: str) -> list[Path]:
     """What a glob names, in order; hidden files are not among it."""
     return sorted(Path(each) for each in glob(pattern, recursive=True))  # noqa: PTH207 - absolute too

@@ -119,7 +119,7 @@ class Build:
         self.config, self.folder = config, folder
         self.name, self.reader = READERS[type(config)]
         self.result = Splitting(Survey(), Contamination(config.index()))
-        self.parts = open_parts(config, self.result.skipped.append)
+        self.parts, self.malformed = open_parts(config, self.result.skipped.append)
         self.train = self.part("train")
         self.apart = math500_prints() if isinstance(config, MathConfig) else frozenset()
         self.questions: dict[str, set[int]] = {}
@@ -137,6 +137,8 @@ class Build:
         self.result.contamination = self.open_contamination()
         with self.pairs_file():
             self.result.survey = survey(self.train, self.apart, self.result.contamination)
+        self.result.survey.exclusions.add_many("malformed_row", self.malformed["train"])
+        self.result.test.add_many("malformed_row", self.malformed.get(TEST, 0))
         self.write_test()
         if "val" in self.parts.parts:
             self.write("val", self.native("val"), self.parts)

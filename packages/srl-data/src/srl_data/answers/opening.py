@@ -44,8 +44,10 @@ MAIN = "main"
 """The revision that is meant where none is named; local data have none."""
 
 
-def open_parts(config: SplitsConfig, skipped: Skipped) -> Splits:
+def open_parts(config: SplitsConfig, skipped: Skipped) -> tuple[Splits, dict[str, int]]:
     """The parts of the source by our names, out of a snapshot that is proven or taken now.
+
+    With them, by part, the malformed rows that the snapshot leaves out.
 
     Raises DataError where the source or the snapshot cannot be used.
     """
@@ -59,7 +61,8 @@ def open_parts(config: SplitsConfig, skipped: Skipped) -> Splits:
     elif local:
         whole = open_whole(config)
         check_origins(snapshot, folder, Splits(config.source, known_parts(whole)))
-    return open_snapshot(folder, snapshot)
+    bad = {name: part.skipped for name, part in snapshot.splits.items()}
+    return open_snapshot(folder, snapshot), bad
 
 
 def wanted_of(config: SplitsConfig) -> Wanted:

@@ -72,6 +72,12 @@ class Exclusions:
         if len(listed) < LISTED:
             listed.append(name)
 
+    def add_many(self, reason: str, count: int) -> None:
+        """Count rows that have no ids."""
+        if count:
+            self.counts[reason] += count
+            self.ids.setdefault(reason, [])
+
 
 @dataclass(frozen=True)
 class Part:

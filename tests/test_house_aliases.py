@@ -19,6 +19,7 @@ from srl_grpo.config.train import TrainConfig
 TRAIN = {
     "multi-objective-aggregation": ("algorithm.aggregation", "sum_then_normalize"),
     "lr": ("optimizer.learning_rate", "0.5"),
+    "gradient-accumulation-steps": ("engine.gradient_accumulation_steps", "2"),
     "sft-checkpoint": ("model.path", "m"),
     "sampling-temperature": ("rollout.temperature", "0.5"),
     "eval-steps": ("evaluation.eval_every", "7"),
@@ -37,6 +38,7 @@ EVAL = {
 }
 SFT = {
     "lr": ("optimizer.learning_rate", "0.5"),
+    "gradient-accumulation-steps": ("engine.gradient_accumulation_steps", "2"),
     "sft-checkpoint": ("model.path", "m"),
     "eval-steps": ("evaluation.eval_every", "7"),
     "saving-steps": ("checkpoint.checkpoint_every", "7"),
@@ -46,6 +48,7 @@ SFT = {
 }
 EXPERT = {
     "lr": ("optimizer.learning_rate", "0.5"),
+    "gradient-accumulation-steps": ("engine.gradient_accumulation_steps", "2"),
     "sft-checkpoint": ("model.path", "m"),
     "sampling-temperature": ("rollout.temperature", "0.5"),
     "group-size": ("rollout.group_size", "7"),

@@ -124,7 +124,7 @@ def test_a_server_that_does_not_count_is_charged_the_most_it_may_cost(
         (["--extra", "{api_key: x}"], 2, "a key is given in the environment alone"),
         (["--extra", "{n: 4}"], 2, "which the command sets itself"),
         (["--output", "out.parquet"], 2, "expected a name that ends in .jsonl"),
-        (["--rpm", "0.5"], 2, "greater than or equal to 1"),
+        (["--rpm", "0"], 2, "greater than 0"),
         (["--api-key-env", "sk-123"], 2, "should match pattern"),
         (["--base-url", "http://h/v1?key=hunter2"], 2, "holds a query or fragment"),
     ],

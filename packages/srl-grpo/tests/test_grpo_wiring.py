@@ -289,7 +289,7 @@ def test_the_gradient_norm_of_several_optimizer_steps_is_their_plain_mean() -> N
 def test_entropy_and_loss_are_means_over_the_tokens_of_the_batch(watched, tmp_path: Path) -> None:
     tree = config(
         num_steps=1,
-        engine={"micro_batch_tokens": 150},
+        engine={"micro_batch_tokens": 150, "shared_prompts": "never"},
         rollout={"temperature": 0.7},
         algorithm={"advantage_eps": 0.25},
     )

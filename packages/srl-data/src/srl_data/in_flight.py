@@ -68,7 +68,15 @@ def _driven(results: AsyncGenerator[R, None]) -> Iterator[R]:
                 except StopAsyncIteration:
                     return
         finally:
-            run(_closed(results))
+            _end(run, results)
+
+
+def _end(run: Run, results: AsyncGenerator[R, None]) -> None:
+    """End the work. A loop that an interrupt had stopped stops once more before it goes on."""
+    try:
+        run(_closed(results))
+    except RuntimeError:
+        run(_closed(results))
 
 
 @contextmanager

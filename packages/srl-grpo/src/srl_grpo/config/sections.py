@@ -190,7 +190,10 @@ class EngineSection(Section):
     micro_batch_tokens: Positive | None = None
     """Tokens per forward pass, padding included; default 16384. Or give
     gradient_accumulation_steps."""
-    gradient_accumulation_steps: Positive | None = None
+    gradient_accumulation_steps: Annotated[
+        Positive | None,
+        Flag("grad-accumulation-steps", aliases=("gradient-accumulation-steps",)),
+    ] = None
     """Forward passes per optimizer step and process, whatever their tokens: its completions are
     cut into so many micro-batches. `sft` takes batch_size times as many examples per step."""
     packing: bool = False

@@ -82,7 +82,7 @@ def test_vllm_samples_what_the_policy_would(whole: Path) -> None:
         assert 0.9999 < row["sampling/ratio_p01"] <= row["sampling/ratio_p99"] < 1.0001
         assert row["sampling/sync_difference"] < 1e-5
         assert row["grad_norm"] > 0
-    assert rows[-1]["reward"] > -0.5  # what the warm start taught came to the sampler
+    assert rows[-1]["reward"] > -0.9  # what the warm start taught came to the sampler
 
 
 def test_a_completion_says_which_weights_wrote_it(whole: Path) -> None:

@@ -78,6 +78,7 @@ def bare(step: str, number: int, style: str) -> str:
 
 @given(TEXTS, OPTIONS)
 @example('Step 1: "Q. R"Step 1: **Step 3:** Step 1: **Step 3:** ', CutOptions())
+@example("Step 1: Step 1: ```\nA. B\n\nC\n```\n", CutOptions())
 def test_the_texts_of_the_steps_joined_are_the_original_but_for_its_headings(
     text: str, options: CutOptions
 ) -> None:

@@ -165,7 +165,10 @@ def heading_pieces(source: Text, family: Family) -> list[Piece]:
     """A piece for each heading; what stands before the first belongs to it, unless it is long."""
     ends = [heading.start for heading in family.headings[1:]] + [len(source.text)]
     pieces = [
+        # A heading's title may read on into the next heading: such a step says nothing.
         Piece(heading.start, heading.body, end, heading.title)
+        if heading.body <= end
+        else Piece(heading.start, end, end)
         for heading, end in zip(family.headings, ends, strict=True)
     ]
     if family.parts:

@@ -60,7 +60,7 @@ def as_done(
 
 
 def _driven(results: AsyncGenerator[R, None]) -> Iterator[R]:
-    with _loop() as run:
+    with _loop() as (run, settle):
         try:
             while True:
                 try:
@@ -68,25 +68,31 @@ def _driven(results: AsyncGenerator[R, None]) -> Iterator[R]:
                 except StopAsyncIteration:
                     return
         finally:
-            _end(run, results)
-
-
-def _end(run: Run, results: AsyncGenerator[R, None]) -> None:
-    """End the work. A loop that an interrupt had stopped stops once more before it goes on."""
-    try:
-        run(_closed(results))
-    except RuntimeError:
-        run(_closed(results))
+            settle()
+            run(_closed(results))
 
 
 @contextmanager
-def _loop() -> Iterator[Run]:
-    """A new event loop: in a thread of its own where one is running here, as in a notebook."""
+def _loop() -> Iterator[tuple[Run, Callable[[], None]]]:
+    """A new event loop: in a thread of its own where one is running here, as in a notebook.
+
+    With it what settles the loop before its last work. An interrupt that comes just as work ends
+    leaves behind the order to stop, which the next work would take for its own.
+    """
     with asyncio.Runner() as runner:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            yield runner.run
+            loop = runner.get_loop()
+
+            def settle() -> None:
+                loop.call_soon(loop.stop)
+                loop.run_forever()
+
+            try:
+                yield runner.run, settle
+            finally:
+                settle()
             return
         with ThreadPoolExecutor(1) as thread:
 
@@ -94,7 +100,7 @@ def _loop() -> Iterator[Run]:
                 return thread.submit(runner.run, work).result()
 
             try:
-                yield run
+                yield run, lambda: None  # no interrupt comes to another thread
             finally:
                 thread.submit(runner.close).result()
 

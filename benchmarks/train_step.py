@@ -86,7 +86,7 @@ class Measured:
 
 
 def make_model() -> Qwen2ForCausalLM:
-    """The model of the issue's table, the same one each time."""
+    """A small model, the same one each time."""
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=VOCABULARY,

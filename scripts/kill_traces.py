@@ -36,7 +36,7 @@ SLOWEST = 0.15
 
 def question_of(body: Json) -> str:
     """Which question a request holds."""
-    return str(body["messages"][-1]["content"]).split(":")[0]  # type: ignore[index]
+    return str(body["messages"][-1]["content"]).split(":")[0]  # type: ignore[index]  # JSON
 
 
 @dataclass

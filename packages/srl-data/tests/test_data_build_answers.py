@@ -9,8 +9,6 @@ import pytest
 
 from srl_data import splits
 from srl_data.answers.survey import Smallest, question_place
-from srl_data.cli import cli
-from srl_data.command.frame import execute
 from srl_data.manifest import read_manifest
 from srl_data.records import PromptAnswer, read_records
 
@@ -32,18 +30,6 @@ def read(path):
 
 
 @pytest.fixture
-def call(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*argv):
-        code = execute(cli, "srl-data", ["build", *map(str, argv)])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
-@pytest.fixture
 def source(tmp_path):
     write(tmp_path / "g/train.jsonl", [gsm8k(n) for n in range(60)])
     write(tmp_path / "g/test.jsonl", [gsm8k(n, "$2.50") for n in range(100, 110)])
@@ -54,9 +40,9 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def test_gsm8k_becomes_three_files_and_the_same_bytes_again(call, source, tmp_path):
+def test_gsm8k_becomes_three_files_and_the_same_bytes_again(build, source, tmp_path):
     for name in ("a", "b"):
-        code, out, err = call("gsm8k", "--source", source, "--output-dir", name, "--eval-n", 20)
+        code, out, err = build("gsm8k", "--source", source, "--output-dir", name, "--eval-n", 20)
         assert code == 0, err
     assert "a/train.jsonl: 40 records" in out.replace("b/", "a/")
     assert "train and test: 0 questions in common" in out
@@ -74,22 +60,22 @@ def test_gsm8k_becomes_three_files_and_the_same_bytes_again(call, source, tmp_pa
     assert "source" not in manifest.options
 
 
-def test_what_is_held_out_does_not_depend_on_the_rows_around_it(call, source, tmp_path):
-    call("gsm8k", "--source", source, "--output-dir", "a", "--eval-n", 20)
+def test_what_is_held_out_does_not_depend_on_the_rows_around_it(build, source, tmp_path):
+    build("gsm8k", "--source", source, "--output-dir", "a", "--eval-n", 20)
     rows = [gsm8k(n) for n in range(60)]
     write(tmp_path / "h/train.jsonl", rows[::-1])
-    call("gsm8k", "--source", tmp_path / "h", "--output-dir", "b", "--eval-n", 20)
+    build("gsm8k", "--source", tmp_path / "h", "--output-dir", "b", "--eval-n", 20)
     problems = [{each["problem"] for each in read(tmp_path / f"{n}/val.jsonl")} for n in "ab"]
     assert problems[0] == problems[1]
-    call("gsm8k", "--source", source, "--output-dir", "c", "--eval-n", 20, "--seed", 1)
+    build("gsm8k", "--source", source, "--output-dir", "c", "--eval-n", 20, "--seed", 1)
     assert {each["problem"] for each in read(tmp_path / "c/val.jsonl")} != problems[0]
 
 
-def test_a_question_that_is_asked_twice_is_on_one_side(call, tmp_path):
+def test_a_question_that_is_asked_twice_is_on_one_side(build, tmp_path):
     rows = [gsm8k(n // 2) for n in range(60)]
     rows[1]["question"] += "  "
     write(tmp_path / "g/train.jsonl", rows)
-    assert call("gsm8k", "--source", "g", "--output-dir", "a", "--eval-n", 7)[0] == 0
+    assert build("gsm8k", "--source", "g", "--output-dir", "a", "--eval-n", 7)[0] == 0
     train, val = (read(tmp_path / f"a/{name}.jsonl") for name in ("train", "val"))
     assert (len(train), len(val)) == (46, 14)
     assert not {each["problem"].strip() for each in train} & {
@@ -106,49 +92,49 @@ def test_the_seeded_numbers_are_the_smallest_distinct_ones():
         assert smallest.ordered() == sorted(set(numbers))[:size]
 
 
-def test_a_later_run_reads_the_snapshot_alone_and_proves_it(call, source, tmp_path):
+def test_a_later_run_reads_the_snapshot_alone_and_proves_it(build, source, tmp_path):
     arguments = ("gsm8k", "--source", source, "--output-dir", "a", "--eval-n", 5)
-    assert call(*arguments)[0] == 0
+    assert build(*arguments)[0] == 0
     before = contents(tmp_path / "a")
     shutil.rmtree(source)
-    assert call(*arguments)[0] == 0
+    assert build(*arguments)[0] == 0
     assert contents(tmp_path / "a") == before
     path = tmp_path / "a/snapshot/train.jsonl"
     path.write_text(path.read_text().replace("1,000", "1,001", 1))
-    code, _, err = call(*arguments)
+    code, _, err = build(*arguments)
     assert code == 3
     assert "train.jsonl was changed after the snapshot was taken" in err
     assert contents(tmp_path / "a") == before
     path.unlink()
-    assert "of the snapshot is missing" in call(*arguments)[2]
+    assert "of the snapshot is missing" in build(*arguments)[2]
 
 
-def test_a_source_that_is_no_longer_what_the_snapshot_holds_is_refused(call, source):
+def test_a_source_that_is_no_longer_what_the_snapshot_holds_is_refused(build, source):
     arguments = ("--output-dir", "a", "--eval-n", 5)
-    assert call("gsm8k", "--source", source, *arguments)[0] == 0
+    assert build("gsm8k", "--source", source, *arguments)[0] == 0
     write(source / "train.jsonl", [gsm8k(n) for n in range(61)])
-    code, _, err = call("gsm8k", "--source", source, *arguments)
+    code, _, err = build("gsm8k", "--source", source, *arguments)
     assert code == 3
     assert "the split 'train' is not what the snapshot a/snapshot was taken from" in err
-    code, _, err = call("gsm8k", "--source", source, *arguments, "--snapshot-dir", "other")
+    code, _, err = build("gsm8k", "--source", source, *arguments, "--snapshot-dir", "other")
     assert code == 0, err
-    code, _, err = call("gsm8k", *arguments)
+    code, _, err = build("gsm8k", *arguments)
     assert code == 3
     assert "is a snapshot of g, not of openai/gsm8k, subset main at main" in err
 
 
-def test_a_snapshot_that_was_not_finished_is_taken_again(call, source, tmp_path):
+def test_a_snapshot_that_was_not_finished_is_taken_again(build, source, tmp_path):
     arguments = ("gsm8k", "--source", source, "--output-dir", "a", "--eval-n", 5)
-    assert call(*arguments)[0] == 0
+    assert build(*arguments)[0] == 0
     before = contents(tmp_path / "a")
     (tmp_path / "a/snapshot/SNAPSHOT.json").unlink()
     (tmp_path / "a/snapshot/train.jsonl").write_text("half")
-    assert call(*arguments)[0] == 0
+    assert build(*arguments)[0] == 0
     assert contents(tmp_path / "a") == before
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_hub_is_asked_once_at_one_commit(call, tmp_path, monkeypatch):
+def test_the_hub_is_asked_once_at_one_commit(build, tmp_path, monkeypatch):
     import datasets
 
     asked = []
@@ -163,7 +149,7 @@ def test_the_hub_is_asked_once_at_one_commit(call, tmp_path, monkeypatch):
     monkeypatch.setattr(splits, "resolve_commit", lambda name, revision: f"{revision}-commit")
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     for _ in range(2):
-        code, _, err = call("gsm8k", "--eval-n", 3, "--cache-dir", "cache")
+        code, _, err = build("gsm8k", "--eval-n", 3, "--cache-dir", "cache")
         assert code == 0, err
     assert asked == [("openai/gsm8k", "main", "main-commit", "cache")]
     manifest = read_manifest(tmp_path / "artifacts/gsm8k/val.jsonl")
@@ -171,7 +157,7 @@ def test_the_hub_is_asked_once_at_one_commit(call, tmp_path, monkeypatch):
         "openai/gsm8k:main/train",
         "main-commit",
     )
-    code, _, err = call("gsm8k", "--eval-n", 3, "--revision", "v2", "--cache-dir", "cache")
+    code, _, err = build("gsm8k", "--eval-n", 3, "--revision", "v2", "--cache-dir", "cache")
     assert code == 3
     assert "is a snapshot of openai/gsm8k, subset main at main, not of" in err
 
@@ -192,24 +178,24 @@ def test_the_hub_is_asked_once_at_one_commit(call, tmp_path, monkeypatch):
         (["--source", "none/x.jsonl"], 3, "no such data file"),
     ],
 )
-def test_what_cannot_be_is_one_clear_line(call, source, tmp_path, arguments, code, message):
+def test_what_cannot_be_is_one_clear_line(build, source, tmp_path, arguments, code, message):
     before = {}
-    assert call("gsm8k", "--source", "g", "--output-dir", "a", "--eval-n", 5)[0] == 0
+    assert build("gsm8k", "--source", "g", "--output-dir", "a", "--eval-n", 5)[0] == 0
     before = contents(tmp_path / "a")
     (tmp_path / "a/snapshot").rename(tmp_path / "old")
-    found, _, err = call("gsm8k", "--source", "g", "--output-dir", "a", *arguments)
+    found, _, err = build("gsm8k", "--source", "g", "--output-dir", "a", *arguments)
     assert found == code, err
     assert message in err
     assert len([line for line in err.splitlines() if "error:" in line]) == 1
     assert contents(tmp_path / "a") == before
 
 
-def test_files_of_an_earlier_build_do_not_stay_beside_the_new_ones(call, source, tmp_path):
+def test_files_of_an_earlier_build_do_not_stay_beside_the_new_ones(build, source, tmp_path):
     arguments = ("gsm8k", "--source", source, "--output-dir", "a")
-    assert call(*arguments, "--eval-n", 5, "--decontaminate", "test")[0] == 0
+    assert build(*arguments, "--eval-n", 5, "--decontaminate", "test")[0] == 0
     (tmp_path / "a/notes.jsonl").write_text("mine")
     assert {"val.jsonl", "overlaps.jsonl"} <= contents(tmp_path / "a").keys()
-    assert call(*arguments, "--eval-n", 0)[0] == 0
+    assert build(*arguments, "--eval-n", 0)[0] == 0
     assert sorted(contents(tmp_path / "a")) == [
         ".lock", "notes.jsonl", "test.jsonl", "test.manifest.json", "train.jsonl",
         "train.manifest.json",
@@ -218,9 +204,9 @@ def test_files_of_an_earlier_build_do_not_stay_beside_the_new_ones(call, source,
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs SRL_TEST_DATA")
-def test_the_real_gsm8k_is_split_as_named_without_overlap(call, tmp_path):
+def test_the_real_gsm8k_is_split_as_named_without_overlap(build, tmp_path):
     for name in ("a", "b"):
-        code, out, err = call("gsm8k", "--source", REAL / "gsm8k", "--output-dir", name)
+        code, out, err = build("gsm8k", "--source", REAL / "gsm8k", "--output-dir", name)
         assert code == 0, err
     parts = {name: read(tmp_path / f"a/{name}.jsonl") for name in ("train", "val", "test")}
     assert {name: len(rows) for name, rows in parts.items()} == {
@@ -234,7 +220,7 @@ def test_the_real_gsm8k_is_split_as_named_without_overlap(call, tmp_path):
     assert not any("," in row["answer"] or row["answer"] == "" for row in parts["train"])
 
 
-def test_numinamath_is_a_seeded_sample_of_what_boxes_an_answer(call, tmp_path):
+def test_numinamath_is_a_seeded_sample_of_what_boxes_an_answer(build, tmp_path):
     rows = [
         {"source": "aops", "problem": f"P{n}?", "solution": f"\\boxed{{1}} or \\boxed{{{n}}}."}
         for n in range(40)
@@ -245,7 +231,7 @@ def test_numinamath_is_a_seeded_sample_of_what_boxes_an_answer(call, tmp_path):
     write(tmp_path / "n/test.jsonl", [*rows[40:43], {**rows[1], "problem": "T?"}])
     samples = []
     for size, seed in ((12, 31415), (12, 31415), (12, 1), (20, 31415)):
-        code, _, err = call("numinamath", "--source", "n", "--sample-n", size, "--seed", seed)
+        code, _, err = build("numinamath", "--source", "n", "--sample-n", size, "--seed", seed)
         assert code == 0, err
         samples.append(read(tmp_path / "artifacts/numinamath/train.jsonl"))
     assert samples[0] == samples[1] != samples[2]
@@ -256,7 +242,7 @@ def test_numinamath_is_a_seeded_sample_of_what_boxes_an_answer(call, tmp_path):
     manifest = read_manifest(tmp_path / "artifacts/numinamath/train.jsonl")
     assert manifest.reasons == {"no_box": 5}
     assert len(read(tmp_path / "artifacts/numinamath/test.jsonl")) == 1
-    code, out, _ = call("numinamath", "--source", "n")
+    code, out, _ = build("numinamath", "--source", "n")
     assert "only 40 questions, not 5000 (--sample-n)" in out
 
 
@@ -292,23 +278,23 @@ def test_numinamath_is_a_seeded_sample_of_what_boxes_an_answer(call, tmp_path):
         ({"in": {"q": "Q?"}, "answer": "1"}, ["--problem-field", "in.q"], "1", None),
     ],
 )
-def test_any_set_is_read_by_its_columns(call, tmp_path, row, flags, answer, solution):
+def test_any_set_is_read_by_its_columns(build, tmp_path, row, flags, answer, solution):
     write(tmp_path / "x.jsonl", [row])
-    code, _, err = call("answers", "--source", "x.jsonl", "--output-dir", "a", *flags)
+    code, _, err = build("answers", "--source", "x.jsonl", "--output-dir", "a", *flags)
     assert code == 0, err
     (found,) = read(tmp_path / "a/train.jsonl")
     assert (found["problem"], found["answer"]) == ("Q?", answer)
     assert found["meta"].get("solution") == solution
 
 
-def test_native_splits_keep_their_rows_and_a_bad_row_its_reason(call, tmp_path):
+def test_native_splits_keep_their_rows_and_a_bad_row_its_reason(build, tmp_path):
     good = {"problem": "Q{}?", "answer": "1"}
     rows = [{**good, "problem": f"Q{n}?"} for n in range(4)]
     bad = [{**good, "problem": " "}, {**good, "answer": None}, {"problem": "x"}]
     write(tmp_path / "s/train.jsonl", rows + bad)
     write(tmp_path / "s/validation.jsonl", [{**good, "problem": "V?"}])
     write(tmp_path / "s/test.jsonl", [{**good, "problem": "Q1?"}])
-    code, out, err = call("answers", "--source", "s", "--output-dir", "a")
+    code, out, err = build("answers", "--source", "s", "--output-dir", "a")
     assert code == 0, err
     assert [len(read(tmp_path / f"a/{n}.jsonl")) for n in ("train", "val", "test")] == [4, 1, 1]
     assert read_manifest(tmp_path / "a/train.jsonl").reasons == {
@@ -316,35 +302,35 @@ def test_native_splits_keep_their_rows_and_a_bad_row_its_reason(call, tmp_path):
     }  # fmt: skip
     assert "train and test: 1 questions in common; --decontaminate test leaves them out" in out
     assert read_manifest(tmp_path / "a/train.jsonl").counts["also_in_test"] == 1
-    code, out, _ = call("answers", "--source", "s", "--output-dir", "a", "--decontaminate", "test")
+    code, out, _ = build("answers", "--source", "s", "--output-dir", "a", "--decontaminate", "test")
     assert code == 0
     assert "train and test: 0 questions in common" in out
     assert len(read(tmp_path / "a/train.jsonl")) == 3
-    code, _, err = call("answers", "--source", "s", "--output-dir", "a", "--eval-n", 2)
+    code, _, err = build("answers", "--source", "s", "--output-dir", "a", "--eval-n", 2)
     assert code == 2
     assert "has a validation split of its own" in err
 
 
-def test_a_build_is_refused_while_another_writes_the_same_folder(call, source, tmp_path):
+def test_a_build_is_refused_while_another_writes_the_same_folder(build, source, tmp_path):
     from srl_data.lock import FolderLock
 
     (tmp_path / "a").mkdir()
     lock = FolderLock()
     lock.take(tmp_path / "a")
-    code, _, err = call("gsm8k", "--source", "g", "--output-dir", "a")
+    code, _, err = build("gsm8k", "--source", "g", "--output-dir", "a")
     lock.release()
     assert code == 1
     assert "a is in use by process" in err
 
 
-def test_a_killed_build_leaves_the_old_files(call, source, tmp_path, monkeypatch):
-    assert call("gsm8k", "--source", source, "--output-dir", "a", "--eval-n", 5)[0] == 0
+def test_a_killed_build_leaves_the_old_files(build, source, tmp_path, monkeypatch):
+    assert build("gsm8k", "--source", source, "--output-dir", "a", "--eval-n", 5)[0] == 0
     before = contents(tmp_path / "a")
 
     def stop(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("srl_data.answers.command.write_manifest", stop)
-    code, _, err = call("gsm8k", "--source", source, "--output-dir", "a", "--eval-n", 9)
+    code, _, err = build("gsm8k", "--source", source, "--output-dir", "a", "--eval-n", 9)
     assert code == 130, err
     assert contents(tmp_path / "a") == before

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 
 from srl_data.answers.math_folder import math500_print, math500_prints
-from srl_data.cli import cli
-from srl_data.command.frame import execute
 from srl_data.manifest import read_manifest
 from srl_data.records import PromptAnswer, read_records
 
@@ -18,18 +16,6 @@ REAL = Path(os.environ.get("SRL_TEST_DATA", "none"))
 
 def read(path):
     return [record.model_dump() for record in read_records(path, PromptAnswer)]
-
-
-@pytest.fixture
-def call(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*argv):
-        code = execute(cli, "srl-data", ["build", *map(str, argv)])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def math_row(n, box="\\boxed{%d}", words=None):
@@ -53,11 +39,11 @@ def five_hundred(monkeypatch):
     monkeypatch.setattr("srl_data.answers.command.math500_prints", lambda: mine)
 
 
-def test_math_s_folders_become_train_test_and_math500(call, tmp_path, five_hundred):
+def test_math_s_folders_become_train_test_and_math500(build, tmp_path, five_hundred):
     rows = [math_row(n, box) for n, box in enumerate(["\\boxed{%d}", "$\\boxed %d$."] * 6)]
     rows[3]["solution"] = "No box."
     math_folder(tmp_path / "MATH", rows, [math_row(n) for n in range(100, 105)])
-    code, out, err = call("math", "--source", "MATH")
+    code, out, err = build("math", "--source", "MATH")
     assert code == 0, err
     folder = tmp_path / "artifacts/math"
     train, test, kept_apart = (read(folder / f"{n}.jsonl") for n in ("train", "test", "math500"))
@@ -75,25 +61,25 @@ def test_math_s_folders_become_train_test_and_math500(call, tmp_path, five_hundr
     shutil.rmtree(tmp_path / "MATH")
     (tmp_path / "MATH").mkdir()
     (tmp_path / "MATH").rmdir()
-    assert call("math", "--source", tmp_path / "MATH")[0] == 0  # the snapshot has it
+    assert build("math", "--source", tmp_path / "MATH")[0] == 0  # the snapshot has it
 
 
-def test_a_damaged_file_of_math_s_folders_is_named(call, tmp_path):
+def test_a_damaged_file_of_math_s_folders_is_named(build, tmp_path):
     math_folder(tmp_path / "MATH", [math_row(n) for n in range(4)], [])
     (tmp_path / "MATH/train/algebra/1.json").write_text("{")
-    code, _, err = call("math", "--source", "MATH")
+    code, _, err = build("math", "--source", "MATH")
     assert code == 3
     assert "train/algebra/1.json: not JSON" in err
-    code, out, err = call("math", "--source", "MATH", "--on-error", "skip")
+    code, out, err = build("math", "--source", "MATH", "--on-error", "skip")
     assert code == 0, err
     assert "left out: MATH/train/algebra/1.json" in out.replace("\n", " ")
     for _ in range(2):  # from the snapshot, which knows of it
         manifest = read_manifest(tmp_path / "artifacts/math/train.jsonl")
         assert manifest.reasons == {"malformed_row": 1}
-        assert call("math", "--source", "MATH", "--on-error", "skip")[0] == 0
+        assert build("math", "--source", "MATH", "--on-error", "skip")[0] == 0
 
 
-def test_math_s_subsets_of_a_download_are_one_set(call, tmp_path, five_hundred):
+def test_math_s_subsets_of_a_download_are_one_set(build, tmp_path, five_hundred):
     from srl_data.answers.opening import SUBJECTS
 
     for number, subject in enumerate(SUBJECTS):
@@ -101,7 +87,7 @@ def test_math_s_subsets_of_a_download_are_one_set(call, tmp_path, five_hundred):
         for split, first in (("train", 10), ("test", 100)):
             line = json.dumps(math_row(first + number))
             (tmp_path / f"h/{subject}/{split}.jsonl").write_text(line)
-    code, _, err = call("math", "--source", "h", "--output-dir", "a")
+    code, _, err = build("math", "--source", "h", "--output-dir", "a")
     assert code == 0, err
     assert len(read(tmp_path / "a/train.jsonl")) == len(read(tmp_path / "a/test.jsonl")) == 7
     assert len(read(tmp_path / "a/math500.jsonl")) == 2

@@ -2,14 +2,13 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srl_data.cli import cli
-from srl_data.command.frame import execute
 from srl_data.decontamination import named_source
 from srl_data.manifest import read_manifest
 from srl_data.overlap import OverlapIndex, ngrams, whole_text, words_of
@@ -109,15 +108,8 @@ def test_an_evaluation_set_is_called_by_its_name_or_its_file(spec, name):
 
 
 @pytest.fixture
-def call(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*argv):
-        code = execute(cli, "srl-data", ["decontaminate", *map(str, argv)])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
+def call(srl_data):
+    return partial(srl_data, "decontaminate")
 
 
 def write(path, *rows):

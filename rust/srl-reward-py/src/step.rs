@@ -1,8 +1,9 @@
 //! `Step`, which holds the solution that it is cut from instead of copies of its parts: a text of
 //! nothing but headings becomes millions of steps in well under a second.
 
+use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PySlice, PyString, PyTuple};
+use pyo3::types::{PyString, PyTuple};
 
 /// One step; `text` is as its author wrote it, heading included: `source[start:end]`.
 ///
@@ -142,10 +143,17 @@ impl Step {
 }
 
 /// `text[start:end]`, in code points.
+///
+/// Not by a slice object: pyo3's `PySlice::new` never gives back the integers that it makes.
 pub(crate) fn slice<'py>(
     text: &Bound<'py, PyString>,
     (start, end): (usize, usize),
 ) -> PyResult<Bound<'py, PyAny>> {
-    let bounds = PySlice::new(text.py(), isize::try_from(start)?, isize::try_from(end)?, 1);
-    text.as_any().get_item(bounds)
+    let (start, end) = (isize::try_from(start)?, isize::try_from(end)?);
+    // SAFETY: `text` is a string and the GIL is held; the result is a new reference, or null with
+    // an exception set.
+    unsafe {
+        let part = ffi::PyUnicode_Substring(text.as_ptr(), start, end);
+        Bound::from_owned_ptr_or_err(text.py(), part)
+    }
 }

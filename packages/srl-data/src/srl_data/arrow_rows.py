@@ -32,7 +32,7 @@ class Batch(Protocol):
 @contextmanager
 def readable(path: Path, kind: str) -> Iterator[None]:
     """DataError where pyarrow cannot read the file within the block."""
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa  # type: ignore[import-untyped]  # it has no types
 
     try:
         yield
@@ -42,7 +42,7 @@ def readable(path: Path, kind: str) -> Iterator[None]:
 
 def read_parquet(path: Path, _on_error: OnError, _skipped: Skipped) -> Iterator[tuple[int, Row]]:
     """Rows of a Parquet file."""
-    import pyarrow.parquet  # type: ignore[import-untyped]
+    import pyarrow.parquet  # type: ignore[import-untyped]  # as above
 
     with readable(path, "a Parquet file"), pyarrow.parquet.ParquetFile(path) as file:
         yield from enumerate(rows_of(file.iter_batches(batch_size=BATCH)))

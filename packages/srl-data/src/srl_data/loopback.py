@@ -209,7 +209,7 @@ def answering(solutions: Mapping[str, str]) -> Callable[[Json], object]:
     """Answers a chat with the solution of the question that its last message holds."""
 
     def answer(body: Json) -> object:
-        asked = str(body["messages"][-1]["content"])  # type: ignore[index]
+        asked = str(body["messages"][-1]["content"])  # type: ignore[index]  # JSON
         problem = max((each for each in solutions if each in asked), key=len, default=None)
         solution = "I do not know." if problem is None else solutions[problem]
         usage = {"prompt_tokens": len(asked) // 4, "completion_tokens": len(solution) // 4}
@@ -241,7 +241,7 @@ def main() -> None:
     except (CommandError, OSError) as error:
         parser.exit(3, f"srl_data.loopback: error: {error}\n")
     with server.running():
-        print(f"answering at {server.url}; Ctrl-C ends it", flush=True)  # noqa: T201
+        print(f"answering at {server.url}; Ctrl-C ends it", flush=True)  # noqa: T201 - what the command says
         try:
             threading.Event().wait()
         except KeyboardInterrupt:

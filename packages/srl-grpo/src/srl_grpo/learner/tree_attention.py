@@ -144,7 +144,7 @@ class _TreeAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, out_THD, lse = ctx.saved_tensors  # type: ignore[attr-defined]
+        query, key, value, out_THD, lse = ctx.saved_tensors  # type: ignore[attr-defined]  # as above
         kernel, parts, scale = ctx.rest  # type: ignore[attr-defined]  # as above
         q, k, v = grouped(query, key, value)
         out, grad = (by_head(t.transpose(0, 1), len(key)) for t in (out_THD, gradients[0]))

@@ -70,18 +70,20 @@ def test_temperature_divides_the_logits():
     count=st.integers(1, 9),
     vocabulary=st.integers(2, 12),
     rows=st.integers(1, 9),
+    tile=st.integers(1, 9),
     temperature=st.sampled_from([0.3, 1.0, 2.5]),
     with_bias=st.booleans(),
     seed=st.integers(0, 999),
 )
 def test_values_and_gradients_equal_the_reference(
-    count, vocabulary, rows, temperature, with_bias, seed
+    count, vocabulary, rows, tile, temperature, with_bias, seed
 ):
     hidden, weight, bias, targets = inputs(count, vocabulary, 5, seed)
     upstream = torch.randn(count, generator=torch.Generator().manual_seed(seed + 1))
     leaves = [hidden, weight, bias] if with_bias else [hidden, weight]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "LOGIT_BYTES", 4 * vocabulary * rows)
+        patch.setattr(module, "TILE_BYTES", 4 * vocabulary * tile)
         assert len(list(chunks(count, vocabulary))) == math.ceil(count / rows)
         found, entropy = linear_logprobs(
             hidden, weight, bias if with_bias else None, targets, temperature
@@ -121,6 +123,32 @@ def test_gradients_match_finite_differences(rows_at_once):
                 assert slope.view(-1)[place].item() == pytest.approx(
                     (above - below) / 2e-2, abs=2e-3
                 )
+
+
+PRODUCTS = ("aten::mm", "aten::addmm", "aten::addmm_")
+
+
+def products(call) -> int:
+    """Matrix products that a call makes."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        call()
+    return sum(e.count for e in seen.key_averages() if e.key in PRODUCTS)
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(20, 2), (19, 2 * 3)])
+def test_logits_that_fit_into_memory_are_not_computed_again(rows_at_once, rows, expected):
+    rows_at_once(rows, 50)
+    hidden, weight, _, targets = inputs(20, 50, 8, 4)
+    found, _ = linear_logprobs(hidden, weight, None, targets)
+    assert products(found.sum().backward) == expected
+
+
+def test_a_second_backward_pass_is_refused_and_not_wrong():
+    hidden, weight, _, targets = inputs(6, 9, 4, 5)
+    found, _ = linear_logprobs(hidden, weight, None, targets)
+    found.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        found.sum().backward()
 
 
 @pytest.mark.parametrize("rows", [1, 3, 64])

@@ -1,7 +1,8 @@
 """Log-probabilities of given tokens from hidden states, without the whole logits.
 
 Logits dominate memory: 8k tokens of a 152k vocabulary are 4.6 GiB in float32, and the plain path
-holds several copies. Here at most `LOGIT_BYTES` of them exist at a time, forward and backward.
+holds several copies. Here at most `LOGIT_BYTES` of them exist at a time, forward and backward;
+where all of them fit into that, the backward pass finds their exponentials kept.
 
 A head in bfloat16 is read a block of its vocabulary at a time, in float32: products of bfloat16
 numbers are exact there, so that logits and gradients are rounded once, at the end. bfloat16 logits
@@ -22,7 +23,9 @@ from torch.autograd.function import FunctionCtx
 from srl_grpo.objective.kept import Kept
 
 LOGIT_BYTES = 256 << 20
-"""Most bytes of float32 logits alive at once; the forward holds about two such buffers."""
+"""Most bytes of float32 logits alive at once; a GPU's forward pass holds about two such buffers."""
+TILE_BYTES = 1 << 20
+"""Bytes of logits over which a CPU makes several passes while they are in its cache."""
 WEIGHT_BYTES = 64 << 20
 """Most bytes of a float32 copy of weights that are not float32 themselves."""
 
@@ -99,7 +102,8 @@ def block_logits(
 ) -> Tensor:
     """Logits of a few positions over a part of the vocabulary; shape N x R."""
     bias = None if bias_R is None else wide(bias_R)
-    return nn.functional.linear(hidden_NH, weight_RH, bias).div_(temperature)
+    logits_NR = nn.functional.linear(hidden_NH, weight_RH, bias)
+    return logits_NR if temperature == 1 else logits_NR.div_(temperature)
 
 
 def chunk_logits(
@@ -116,20 +120,60 @@ def chunk_logits(
     return logits_NV
 
 
+def exponentiate(logits_PV: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Write `exp(logits - their maximum)` over the logits of P positions.
+
+    Returns:
+        The sums of what is written, the log-sum-exp of the logits and the entropy of their softmax,
+        in nats; each of shape P.
+    """
+    found = [exponentiate_tile(logits_PV[rows]) for rows in tiles(logits_PV)]
+    sums_P, normaliser_P, entropy_P = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return sums_P, normaliser_P, entropy_P
+
+
+def tiles(logits_PV: Tensor) -> Iterator[slice]:
+    """Rows that stay in a CPU's cache while several passes are made over them; else all rows."""
+    count, vocabulary = logits_PV.shape
+    row_bytes = vocabulary * logits_PV.dtype.itemsize
+    size = count if logits_PV.device.type != "cpu" else max(1, TILE_BYTES // row_bytes)
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+def exponentiate_tile(logits_PV: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`exponentiate` of a few rows, which needs as much memory again."""
+    most_P1 = logits_PV.amax(-1, keepdim=True)
+    shifted_PV = logits_PV.sub_(most_P1)
+    values_PV = shifted_PV.exp()
+    sums_P = values_PV.sum(-1)
+    log_sums_P = sums_P.log()
+    mean_P = shifted_PV.mul_(values_PV).sum(-1) / sums_P
+    logits_PV.copy_(values_PV)
+    return sums_P, log_sums_P + most_P1[:, 0], log_sums_P - mean_P
+
+
 def slopes(
-    logits_PR: Tensor, normaliser_P: Tensor, targets_P: Tensor, start: int, scale_P: Tensor
+    values_PR: Tensor, share_P: Tensor, targets_P: Tensor, start: int, scale_P: Tensor
 ) -> Tensor:
-    """The gradient by logits of the vocabulary from `start` on, written over them; shape P x R."""
-    slope_PR = logits_PR.sub_(normaliser_P[:, None]).exp_().neg_()
+    """The gradient by logits of the vocabulary from `start` on, written over `values_PR`.
+
+    Those times `share_P` are the probabilities there times `scale_P`, which is the gradient by the
+    target's log-probability over the temperature.
+    """
+    slope_PR = values_PR.mul_(share_P.neg()[:, None])
     rows = slope_PR.shape[1]
     here_P = (targets_P >= start) & (targets_P < start + rows)
     places_P1 = (targets_P - start).clamp(0, rows - 1)[:, None]
-    slope_PR.scatter_add_(1, places_P1, here_P[:, None].to(slope_PR.dtype))
-    return slope_PR.mul_(scale_P[:, None])
+    return slope_PR.scatter_add_(1, places_P1, (here_P * scale_P)[:, None])
 
 
 class _LinearLogprobs(torch.autograd.Function):
-    """Logits chunk by chunk, computed again in the backward pass; see `linear_logprobs`."""
+    """Logits chunk by chunk; see `linear_logprobs`.
+
+    The backward pass computes them again, unless a single chunk holds all: then it finds what the
+    forward pass has left in their place.
+    """
 
     @staticmethod
     def forward(
@@ -146,19 +190,20 @@ class _LinearLogprobs(torch.autograd.Function):
         full_NH = wide(hidden_NH)
         logprobs_N = full_NH.new_empty(count)
         entropy_N, normaliser_N = torch.empty_like(logprobs_N), torch.empty_like(logprobs_N)
+        left: list[Tensor] = []
         for part in chunks(count, weight_VH.shape[0]):
             with exact_products(weight_VH):
                 logits_PV = chunk_logits(full_NH[part], weight_VH, bias_V, temperature)
-            normaliser_P = torch.logsumexp(logits_PV, dim=-1)
             chosen_P = logits_PV.gather(1, targets_N[part, None])[:, 0]
-            probabilities_PV = torch.exp(logits_PV - normaliser_P[:, None])
-            entropy_N[part] = normaliser_P - (probabilities_PV * logits_PV).sum(dim=-1)
             if kept is not None:
-                logits_PV.masked_fill_(~kept.mask(part, whole, targets_N), -torch.inf)
-                normaliser_P = torch.logsumexp(logits_PV, dim=-1)
-            logprobs_N[part] = chosen_P - normaliser_P
-            normaliser_N[part] = normaliser_P
-        saved = (hidden_NH, weight_VH, bias_V, targets_N, normaliser_N)
+                kept_PV = logits_PV.masked_fill(~kept.mask(part, whole, targets_N), -torch.inf)
+                normaliser_N[part] = torch.logsumexp(kept_PV, dim=-1)
+            sums_P, normaliser_P, entropy_N[part] = exponentiate(logits_PV)
+            if kept is None:
+                normaliser_N[part] = normaliser_P
+                left = [logits_PV, sums_P] if len(logits_PV) == count else []
+            logprobs_N[part] = chosen_P - normaliser_N[part]
+        saved = (hidden_NH, weight_VH, bias_V, targets_N, normaliser_N, *left)
         ctx.save_for_backward(*saved)  # type: ignore[arg-type]  # None is allowed, the stub says no
         ctx.temperature = temperature  # type: ignore[attr-defined]  # torch's way to keep constants
         ctx.kept = kept  # type: ignore[attr-defined]  # as above
@@ -169,7 +214,7 @@ class _LinearLogprobs(torch.autograd.Function):
     def backward(
         ctx: FunctionCtx, *gradients: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None, None, None, None]:
-        hidden_NH, weight_VH, bias_V, targets_N, normaliser_N = ctx.saved_tensors  # type: ignore[attr-defined]
+        hidden_NH, weight_VH, bias_V, targets_N, normaliser_N, *left = ctx.saved_tensors  # type: ignore[attr-defined]
         temperature: float = ctx.temperature  # type: ignore[attr-defined]
         kept: Kept | None = ctx.kept  # type: ignore[attr-defined]  # as above
         scale_N = wide(gradients[0]) / temperature
@@ -184,11 +229,16 @@ class _LinearLogprobs(torch.autograd.Function):
             bias_sums_R = weight_RH.new_zeros(len(weight_RH))
             for part in chunks(hidden_NH.shape[0], len(weight_RH)):
                 with exact_products(weight_VH):
-                    logits_PR = block_logits(full_NH[part], weight_RH, bias_R, temperature)
-                    if kept is not None:
-                        logits_PR.masked_fill_(~kept.mask(part, block, targets_N), -torch.inf)
-                    ends = normaliser_N[part], targets_N[part], block.start, scale_N[part]
-                    slope_PR = slopes(logits_PR, *ends)
+                    if left:
+                        values_PR, share_P = left[0][part, block], scale_N[part] / left[1][part]
+                    else:
+                        values_PR = block_logits(full_NH[part], weight_RH, bias_R, temperature)
+                        if kept is not None:
+                            values_PR.masked_fill_(~kept.mask(part, block, targets_N), -torch.inf)
+                        values_PR.sub_(normaliser_N[part, None]).exp_()
+                        share_P = scale_N[part]
+                    ends = share_P, targets_N[part], block.start, scale_N[part]
+                    slope_PR = slopes(values_PR, *ends)
                     grad_hidden_NH[part].addmm_(slope_PR, weight_RH)
                     sums_RH.addmm_(slope_PR.T, full_NH[part])
                 bias_sums_R += slope_PR.sum(dim=0)

@@ -19,6 +19,7 @@ from srl_eval.display import shortened
 from srl_eval.generate import ChunkedEngine
 from srl_eval.grading import Verdict
 from srl_eval.plan import prepare
+from srl_eval.run import changed_versions
 from srl_eval.samples import decode_sample
 
 AIME = get_task("aime24")
@@ -194,6 +195,26 @@ def test_another_model_is_refused(tmp_path: Path, subject: Callable[..., Subject
     evaluate(AIME, configure(tmp_path), subject(label="step_100"))
     with pytest.raises(ConfigError, match="model 'step_100' is now 'step_200'"):
         evaluate(AIME, configure(tmp_path), subject(label="step_200"))
+
+
+def test_answers_of_another_version_are_told(
+    tmp_path: Path, subject: Callable[..., Subject], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are kept, being answers to the same questions; a server's packages are its own."""
+    evaluate(AIME, configure(tmp_path), subject())
+    path = tmp_path / "out" / "run.json"
+    record = json.loads(path.read_text())
+    now = record["versions"]["torch"]
+    path.write_text(json.dumps({**record, "versions": {"torch": "1.0", "vllm": "0.9", "x": "1"}}))
+    evaluate(AIME, configure(tmp_path), subject())
+    told = capsys.readouterr().err
+    assert f"were given by torch 1.0, further ones by {now}" in told
+    assert told.count("further ones by") == 1
+    evaluate(AIME, configure(tmp_path), subject())  # told again, as long as they are there
+    assert capsys.readouterr().err.count("further ones by") == 1
+    served = {**record["identity"], "served_model": "m"}
+    path.write_text(json.dumps({"identity": served, "versions": {"torch": "1.0"}}))
+    assert changed_versions(path) == []
 
 
 def test_foreign_lines_are_refused(tmp_path: Path, subject: Callable[..., Subject]) -> None:

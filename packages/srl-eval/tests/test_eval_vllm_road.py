@@ -70,7 +70,38 @@ def test_another_server_is_passed_by(
     lister.models = listing
     monkeypatch.setattr("srl_eval.generate.vllm.is_installed", lambda: True)
     monkeypatch.setattr("srl_eval.generate.vllm.require_vllm", lambda: None)
-    assert find_road(config()) == Road()
+    road = find_road(config())
+    assert (road.base_url, road.window) == (None, None)
+    assert (road.passed is not None) == (listing == {"data": []})
+
+
+def test_a_server_with_another_model_is_passed_by_and_told(
+    at_home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who started it for this run sees why it is not asked, with and without vLLM here."""
+    told = f"{at_home} does not serve 'org/other' but 'org/model'; name it with --served-model"
+    monkeypatch.setattr("srl_eval.generate.vllm.require_vllm", lambda: None)
+    monkeypatch.setattr("srl_eval.generate.vllm.is_installed", lambda: True)
+    note = find_road(config("org/other")).note("org/other")
+    assert note == f"vLLM runs in this process ({told})"
+    monkeypatch.setattr("srl_eval.generate.vllm.is_installed", lambda: False)
+    with pytest.raises(ConfigError) as error:
+        find_road(config("org/other"))
+    assert f"finds no vLLM ({told})" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"tensor_parallel_size": 2}, {"data_parallel_size": 2}, {"gpu_memory_utilization": 0.5}],
+)
+def test_what_a_server_is_told_when_it_starts_is_refused(
+    at_home: str, lister: LoopbackServer, model_folder: Path, given: dict[str, object]
+) -> None:
+    lister.models = {"data": [{"id": str(model_folder)}]}
+    flag = f"--{next(iter(given)).replace('_', '-')} is for vLLM started here"
+    for base_url in ({}, {"base_url": at_home}):
+        with pytest.raises(ConfigError, match=flag):
+            open_subject(config(str(model_folder), **given, **base_url))
 
 
 @pytest.mark.usefixtures("nobody_home")
@@ -119,6 +150,11 @@ def test_in_process_is_said_and_kept(model_folder: Path, monkeypatch: pytest.Mon
     [
         ({"backend": "hf", "base_url": "http://h:1/v1"}, "--backend server or vllm, not hf"),
         ({"backend": "hf", "max_model_len": 9}, "--max-model-len is for --backend vllm, not hf"),
+        ({"backend": "hf", "tensor_parallel_size": 2}, "--tensor-parallel-size is for --backend v"),
+        (
+            {"backend": "server", "base_url": "http://h/v1", "gpu_memory_utilization": 0.5},
+            "--gpu-memory-utilization is for --backend vllm, not server",
+        ),
     ],
 )
 def test_flags_of_another_backend_are_refused(backend: dict[str, object], reason: str) -> None:

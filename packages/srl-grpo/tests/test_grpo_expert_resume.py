@@ -137,6 +137,22 @@ def test_other_sampling_is_asked_for_anew(expert, chunks, tmp_path):
     assert sum(chunk[2] == 0.5 for chunk in chunks) >= 4
 
 
+def test_another_engine_is_asked_anew(expert, chunks, tmp_path, monkeypatch):
+    """By its name, its attention, its versions: each moves a token at the same seed."""
+    flags = ("--resume", "auto", "--n-ei-steps", 1)
+    assert expert("out", stop_at=3)[0] == 130
+    assert len(chunks) == 2
+    assert expert("out", *flags, "--attention", "eager", stop_at=3)[0] == 130
+    assert len(chunks) == 4
+    with monkeypatch.context() as patch:
+        newer = {"python": "3.11", "torch": "9.0"}
+        patch.setattr("srl_grpo.rollout.sampler.package_versions", lambda *_: dict(newer))
+        assert expert("out", *flags, "--attention", "eager", stop_at=3)[0] == 130
+    assert [chunk[:2] for chunk in chunks] == [chunk[:2] for chunk in chunks[:2]] * 3
+    assert expert("out", *flags, "--attention", "eager")[0] == 0
+    assert [chunk[:2] for chunk in chunks[6:8]] != [chunk[:2] for chunk in chunks[:2]]
+
+
 def test_a_run_continued_from_an_earlier_round_forgets_the_later_ones(expert, chunks, tmp_path):
     assert expert("out")[0] == 0
     before = comparable(tmp_path / "out")
@@ -182,7 +198,7 @@ class Counting:
 
 def test_a_chunk_is_known_by_all_that_decides_it(tmp_path):
     engine = Counting()
-    store = StoredEngine(engine, tmp_path, "one")
+    store = StoredEngine(engine, tmp_path, "one", {"backend": "hf", "torch": "2.13.0"})
     asked = ([(1, 2), (3,), (4,)], Sampling(4), [7, 8, 9])
     first = store.generate(*asked)
     assert engine.calls == 2
@@ -202,3 +218,7 @@ def test_a_chunk_is_known_by_all_that_decides_it(tmp_path):
     before, store.weights = engine.calls, "two"
     store.generate(*asked)
     assert engine.calls == before + 2
+    for sampler in ({"backend": "vllm", "torch": "2.13.0"}, {"backend": "hf", "torch": "2.14.0"}):
+        before, store.sampler = engine.calls, sampler
+        store.generate(*asked)
+        assert engine.calls == before + 2

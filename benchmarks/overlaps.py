@@ -9,12 +9,13 @@ guide shows them. `--prints` writes by what `srl-data build math` knows the prob
 import argparse
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from srl_data.answers.math_folder import math500_print
-from srl_data.decontamination import Contamination, OverlapSection, open_benchmarks
+from srl_data.decontamination import Benchmarks, OverlapSection, open_benchmarks
 from srl_data.overlap import ngrams, words_of
 from srl_data.problem_text import problem_text
 from srl_data.splits import open_source
@@ -56,14 +57,15 @@ SHOWN = (4, 2, 1, 3)
 class Counted:
     """What one rule found in one comparison."""
 
-    contamination: Contamination
+    benchmarks: Benchmarks
     rows: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
     pairs: list[dict[str, object]] = field(default_factory=list)
 
     @property
     def cells(self) -> str:
         """Counts for a table."""
-        (each,) = self.contamination.counts().values()
+        (each,) = self.benchmarks.overlaps(self.counts).values()
         return f"{each.exact:,} | {each.exact + each.ngram:,} | {each.problems_overlapped:,}"
 
 
@@ -81,11 +83,12 @@ def compare(data: Path, each: Comparison, rule: OverlapSection) -> Counted:
     found = Counted(open_benchmarks([against], rule))
     if rule.common is not None:
         for _, text in training_problems(data / each.file):
-            found.contamination.index.count(text)
-    found.contamination.note = found.pairs.append
+            found.benchmarks.index.count(text)
     for name, text in training_problems(data / each.file):
         found.rows += 1
-        found.contamination.check(name, text)
+        compared = found.benchmarks.compare(name, text)
+        found.counts += compared.counts
+        found.pairs += compared.pairs
     return found
 
 

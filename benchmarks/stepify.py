@@ -12,7 +12,7 @@ import argparse
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -116,13 +116,13 @@ def set_rows(results: dict[str, SetResult]) -> Iterator[str]:
         yield f"| {label} | " + " | ".join(shown) + " |"
 
 
-def two(values: list[int]) -> str:
+def two(values: Sequence[int]) -> str:
     """Median and 95th percentile."""
     found = quartiles(values)
     return f"{found['median']:g}, {found['95 %']:g}"
 
 
-def mean(values: list[float]) -> float:
+def mean(values: Sequence[float]) -> float:
     """The mean."""
     return sum(values) / len(values)
 

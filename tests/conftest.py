@@ -1,5 +1,6 @@
 """What the workspace's own tests share: the checkout, and two ways to run a command."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -7,8 +8,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
+import yaml
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything reads it: a test never asks a hub
 
@@ -93,3 +96,42 @@ def run_inside(
         return CompletedProcess([program, *arguments], code, shown.out, shown.err)
 
     return run
+
+
+SMALL_VLLM_RUN: dict[str, Any] = {
+    "num_steps": 4,
+    "seed": 3,
+    "model": {
+        "dtype": "float32",
+        # Heads of size 64: vLLM has no kernel for the smoke test's.
+        "build": {"hidden_size": 128, "num_heads": 2, "num_kv_heads": 2, "num_layers": 2},
+    },
+    "data": {"template": "bare", "max_prompt_length": 128},
+    "synthetic": {"num_problems": 20, "digits": [2, 2]},
+    "warm_start": {"steps": 30, "batch_size": 32},
+    "rollout": {
+        "batch_size": 2,
+        "group_size": 4,
+        "max_new_tokens": 32,
+        "max_starved_steps": 0,
+        "backend": "vllm",
+    },
+    "optimizer": {"learning_rate": 1e-3},
+    "checkpoint": {"checkpoint_every": 2},
+    "tracking": {"tensorboard": False},
+}
+
+
+@pytest.fixture(scope="session")
+def vllm_run() -> Callable[..., str]:
+    """Writes the config of a small run with vLLM, sections laid over it, and gives its path."""
+
+    def written(folder: Path, **sections: Any) -> str:  # noqa: ANN401 - whatever a section holds
+        tree = json.loads(json.dumps(SMALL_VLLM_RUN))
+        for name, section in sections.items():
+            tree[name] = tree.get(name, {}) | section if isinstance(section, dict) else section
+        path = folder / "run.yaml"
+        path.write_text(yaml.safe_dump(tree))
+        return str(path)
+
+    return written

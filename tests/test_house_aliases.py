@@ -73,7 +73,7 @@ TRACES_ARGS = ["traces", "--dry-run", "--source", "a.jsonl", "--output", "b.json
 EXPERT_ARGS = ["expert-iteration", "--dry-run", "--data", "d", "--val-data", "v"]
 SFT_ARGS = ["sft", "--dry-run", "--data", "d", "--val-data", "v"]
 TRAIN_ARGS = ["train", "--dry-run", "--data", "d", "--val-data", "v"]
-EVAL_ARGS = ["aime24", "--dry-run"]
+EVAL_ARGS = ["aime24", "--dry-run", "--backend", "vllm"]
 CASES = [
     *((train, TRAIN_ARGS, name, *case) for name, case in TRAIN.items()),
     *((train, SFT_ARGS, name, *case) for name, case in SFT.items()),

@@ -13,6 +13,7 @@ from srl_eval.generate import Sampling, TransformersEngine
 from srl_eval.generate.folders import ModelSource
 from srl_eval.generate.options import VllmOptions
 from srl_eval.generate.vllm import EngineError
+from srl_eval.generate.vllm_beside import EngineBeside
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
@@ -43,6 +44,13 @@ def test_two_processes_answer_as_transformers_and_one_that_dies_is_told(model: P
         drawn = engine.generate([rows[0]] * 8, Sampling(6), range(8))
         assert engine.generate([rows[0]] * 8, Sampling(6), range(8)) == drawn
         assert len({row.token_ids for row in drawn}) == 8
+        one = EngineBeside(engine._workers[0], 8, 64, None)  # the way a trainer asks one of them
+        one.weights_version = 7
+        again = one.generate(rows, Sampling(6, temperature=0.0), range(7))
+        assert [row.token_ids for row in again] == [row.token_ids for row in expected]
+        assert {row.weights_version for row in again} == {7}
+        with pytest.raises(EngineError, match="Weight transfer not configured"):
+            one.start_weight_update()
         process = engine._workers[1]._process
         os.kill(process.pid, signal.SIGKILL)
         with pytest.raises(EngineError, match=r"a process of vLLM ended \(exit code -9\)"):
@@ -51,11 +59,11 @@ def test_two_processes_answer_as_transformers_and_one_that_dies_is_told(model: P
         engine.close()
 
 
-def test_a_model_that_cannot_run_is_told_by_the_first_process(tmp_path: Path) -> None:
+def test_a_model_that_cannot_run_is_told_by_its_process(tmp_path: Path) -> None:
     from srl_eval.generate.vllm_processes import start_vllm_processes
 
     sizes = {"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
     config = Qwen2Config(vocab_size=300, num_hidden_layers=1, intermediate_size=64, **sizes)
     Qwen2ForCausalLM(config).save_pretrained(tmp_path)
     with pytest.raises(DataError, match="attention heads of size 16"):
-        start_vllm_processes(ModelSource(str(tmp_path)), VllmOptions(), 2)
+        start_vllm_processes(ModelSource(str(tmp_path)), VllmOptions(), 1)

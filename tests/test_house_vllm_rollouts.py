@@ -19,38 +19,8 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
 Run = Callable[[Sequence[str]], CompletedProcess[str]]
 
-RUN: dict[str, Any] = {
-    "num_steps": 4,
-    "seed": 3,
-    "model": {
-        "dtype": "float32",
-        # Heads of size 64: vLLM has no kernel for the smoke test's.
-        "build": {"hidden_size": 128, "num_heads": 2, "num_kv_heads": 2, "num_layers": 2},
-    },
-    "data": {"template": "bare", "max_prompt_length": 128},
-    "synthetic": {"num_problems": 20, "digits": [2, 2]},
-    "warm_start": {"steps": 30, "batch_size": 32},
-    "rollout": {
-        "batch_size": 2,
-        "group_size": 4,
-        "max_new_tokens": 32,
-        "max_starved_steps": 0,
-        "backend": "vllm",
-    },
-    "optimizer": {"learning_rate": 1e-3},
-    "checkpoint": {"checkpoint_every": 2},
-    "tracking": {"tensorboard": False},
-}
-
-
-def written(folder: Path, **sections: Any) -> str:  # noqa: ANN401 - whatever a section holds
-    """The path of a config: `RUN` with sections laid over it."""
-    tree = json.loads(json.dumps(RUN))
-    for name, section in sections.items():
-        tree[name] = tree.get(name, {}) | section if isinstance(section, dict) else section
-    path = folder / "run.yaml"
-    path.write_text(yaml.safe_dump(tree))
-    return str(path)
+Written = Callable[..., str]
+"""The fixture `vllm_run`."""
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:
@@ -62,13 +32,13 @@ def rollouts(folder: Path, step: int) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory, vllm_run: Written) -> Path:
     """The folder of a run of four steps that was not disturbed."""
     from srl_data.command.frame import execute
     from srl_grpo.cli import cli
 
     folder = tmp_path_factory.mktemp("whole")
-    args = ["train", "--config", written(folder), "--output-dir", str(folder / "run")]
+    args = ["train", "--config", vllm_run(folder), "--output-dir", str(folder / "run")]
     assert execute(cli, "srl-grpo", args) == 0
     return folder / "run"
 
@@ -107,11 +77,11 @@ def test_a_resumed_run_writes_what_the_unbroken_one_wrote(
 
 
 def test_two_processes_with_sharded_weights_sample_as_one(
-    whole: Path, run_command: Run, tmp_path: Path
+    whole: Path, vllm_run: Written, run_command: Run, tmp_path: Path
 ) -> None:
     """ZeRO-3, an engine per process: each parameter is gathered when its turn comes."""
     whole_options = {"zero_optimization": {"stage3_param_persistence_threshold": 0}}
-    path = written(
+    path = vllm_run(
         tmp_path,
         num_steps=2,
         engine={"zero_stage": 3, "deepspeed": whole_options},
@@ -131,11 +101,11 @@ def test_two_processes_with_sharded_weights_sample_as_one(
 
 
 def test_a_sync_that_leaves_the_packed_head_as_it_was_ends_the_run(
-    run_inside: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_inside: Run, vllm_run: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """vLLM on a CPU keeps what it packed of a tied head; greedy tokens may hide it."""
     monkeypatch.setattr("srl_eval.generate.vllm.pack_again", lambda _model: None)
-    done = run_inside(f"srl-grpo train --config {written(tmp_path)} --output-dir run")
+    done = run_inside(f"srl-grpo train --config {vllm_run(tmp_path)} --output-dir run")
     assert done.returncode == 1
     assert "after a sync the sampler's log-probabilities lie" in done.stderr
 
@@ -145,7 +115,10 @@ def test_rounds_are_asked_of_vllm_with_filters(run_inside: Run, tmp_path: Path) 
     (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
     tree = {
         "n_ei_steps": 1,
-        "model": RUN["model"],
+        "model": {
+            "dtype": "float32",
+            "build": {"hidden_size": 128, "num_heads": 2, "num_kv_heads": 2},
+        },
         "data": {"path": "data.jsonl", "template": "question_only", "max_prompt_length": 64},
         "rollout": {"group_size": 4, "batch_size": 4, "max_new_tokens": 16, "top_p": 0.9},
     }
@@ -164,14 +137,29 @@ def test_rounds_are_asked_of_vllm_with_filters(run_inside: Run, tmp_path: Path) 
         ("--dtype bfloat16", 2, "vLLM runs in float32 on a CPU, not bfloat16"),
         ("--num-heads 8 --num-kv-heads 8", 3, "attention heads of size 16; vLLM on a CPU takes"),
         ("--vllm-gpu-memory 1e-6", 2, "lower --max-model-len, in training --max-prompt-length"),
+        ("--vllm-weight-transfer ipc", 2, "--vllm-weight-transfer ipc needs a GPU (CUDA shares"),
+        ("--vllm-weight-transfer nccl", 2, "which auto chooses"),
         ("--vllm-tensor-parallel 2", 2, "--vllm-tensor-parallel 2 does not divide the run's 1"),
     ],
 )
 def test_what_a_cpu_cannot_do_ends_a_run_before_it_has_a_folder(
-    run_inside: Run, tmp_path: Path, flags: str, code: int, reason: str
+    run_inside: Run, vllm_run: Written, tmp_path: Path, flags: str, code: int, reason: str
 ) -> None:
-    path = written(tmp_path)
+    path = vllm_run(tmp_path)
     done = run_inside(f"srl-grpo train --config {path} --output-dir run {flags}")
     assert done.returncode == code, done.stderr
     assert reason in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_lengths_beyond_the_window_are_told_by_the_flags_that_set_them(
+    whole: Path, run_inside: Run, vllm_run: Written, tmp_path: Path
+) -> None:
+    """As with transformers, before vLLM would name its own."""
+    path = vllm_run(
+        tmp_path, model={"path": str(whole / "final"), "build": None}, warm_start={"steps": 0}
+    )
+    done = run_inside(f"srl-grpo train --config {path} --output-dir run --max-new-tokens 9000")
+    assert done.returncode == 2
+    assert "max_prompt_length 128 + max_new_tokens 9000 exceeds the model's" in done.stderr
     assert not (tmp_path / "run").exists()

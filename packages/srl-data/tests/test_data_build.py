@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srl_data import sources, splits
-from srl_data.build import BuildConfig, build, question_rank
+from srl_data.build import BuildConfig, build
 from srl_data.cli import cli
 from srl_data.command.frame import execute
+from srl_data.expert_rows import question_rank
 from srl_data.instances import target_indices
 from srl_data.manifest import read_manifest
 from srl_data.records import PromptAnswer, SftPair, SrlInstance, read_records
@@ -375,7 +376,7 @@ def test_the_real_s1k_reference_solutions(tmp_path):
     source = Path(os.environ["SRL_TEST_DATA"]) / "s1k" / "s1k.json"
     config = BuildConfig(source=str(source), field="solution", output=tmp_path / "o.jsonl")
     survey = build(config).survey
-    assert (survey.rows, len(survey.solutions), survey.steps) == (1000, 253, 1793)
+    assert (survey.rows, survey.solutions, survey.steps) == (1000, 253, 1793)
     assert survey.instances == 1540
     counts = {reason: len(ids) for reason, ids in survey.excluded.items()}
     assert counts == {

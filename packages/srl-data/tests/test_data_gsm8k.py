@@ -181,4 +181,4 @@ def test_every_solution_of_the_real_gsm8k_conforms(tmp_path):
         output=tmp_path / "o.jsonl",
     )
     survey = build(config).survey  # of the folder's splits, the training one
-    assert (survey.rows, len(survey.solutions), survey.excluded) == (7473, 7473, {})
+    assert (survey.rows, survey.solutions, survey.excluded) == (7473, 7473, {})

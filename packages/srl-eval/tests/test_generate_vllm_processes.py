@@ -7,10 +7,12 @@ import pytest
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_eval.config import EvalConfig
-from srl_eval.generate import Completion, Sampling
+from srl_eval.generate import Completion, Sampling, vllm_beside
 from srl_eval.generate.engine import PromptTooLongError
+from srl_eval.generate.folders import ModelSource
+from srl_eval.generate.options import VllmOptions
 from srl_eval.generate.vllm import EngineError
-from srl_eval.generate.vllm_processes import ManyEngines, gpus, passable, visible
+from srl_eval.generate.vllm_processes import ManyEngines, gpus, leave_launch, passable, visible
 
 
 class Near:
@@ -21,8 +23,9 @@ class Near:
         self.asked: list[list[int]] = []
         self.ended = False
 
-    def send(self, work: Any) -> None:  # noqa: ANN401 - as the real one
-        prompts, _, seeds = work
+    def send(self, method: str, *arguments: Any) -> None:  # noqa: ANN401 - as the real one
+        assert method == "run_chunk"
+        prompts, _, seeds = arguments
         self.asked.append(seeds)
         self.last = [
             Completion((self.number, *prompt), (0.0,) * (1 + len(prompt)), "length", 0)
@@ -76,6 +79,70 @@ def test_all_processes_are_ended() -> None:
     workers = [Near(0), Near(1)]
     engine_of(*workers).close()
     assert [worker.ended for worker in workers] == [True, True]
+
+
+class Asked:
+    """A worker that was started: remembers how, and what it was asked."""
+
+    def __init__(self, _source: object, _options: object, _decoder: object, gpu: object) -> None:
+        self.gpu, self.asked, self.replies = gpu, [], [64]
+        self.ended = False
+
+    def send(self, method: str, *arguments: object) -> None:
+        self.asked.append((method, *arguments))
+        self.replies.append(None)
+
+    def receive(self) -> object:
+        found = self.replies.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def end(self) -> None:
+        self.ended = True
+
+
+@pytest.mark.parametrize(
+    ("gpus_", "seen"), [((), None), (("4",), "4"), (("4", "GPU-x"), "4,GPU-x")]
+)
+def test_an_engine_beside_sees_its_gpus_and_passes_on_what_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, gpus_: tuple[str, ...], seen: str | None
+) -> None:
+    monkeypatch.setattr(vllm_beside, "require_vllm", lambda: None)
+    monkeypatch.setattr(vllm_beside, "Worker", Asked)
+    engine = vllm_beside.start_vllm_beside(ModelSource("m"), VllmOptions(chunk_size=8), gpus_)
+    worker: Any = engine._worker
+    assert (worker.gpu, engine.max_length, engine.chunk_size) == (seen, 64, 8)
+    engine.sleep(2)
+    engine.wake_weights()
+    engine.init_weight_transfer_engine({"packed": True})
+    engine.start_weight_update()
+    engine.update_weights({"names": ["a"]})
+    engine.finish_weight_update()
+    engine.wake_cache()
+    assert worker.asked == [
+        ("sleep", 2),
+        ("wake_weights",),
+        ("init_weight_transfer_engine", {"packed": True}),
+        ("start_weight_update",),
+        ("update_weights", {"names": ["a"]}),
+        ("finish_weight_update", None),
+        ("wake_cache",),
+    ]
+    engine.close()
+    assert worker.ended
+
+
+def test_a_process_forgets_the_run_that_a_launcher_announced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its store would take the engine's own processes for the trainer's."""
+    told = {"RANK": "1", "LOCAL_RANK": "1", "MASTER_PORT": "29", "TORCHELASTIC_RUN_ID": "x"}
+    for name, value in {**told, "CUDA_VISIBLE_DEVICES": "3"}.items():
+        monkeypatch.setenv(name, value)
+    leave_launch()
+    assert not told.keys() & os.environ.keys()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
 
 
 def test_errors_pass_between_processes() -> None:

@@ -76,7 +76,12 @@ def training_of(model, world, stage: int = 0) -> TrainingEngine:
 
 
 def brought(training: TrainingEngine, sampler: Recorder, level: int = 0) -> PolicyRollout:
-    sync = ReloadedWeights(training, sampler, Parity(training, window=64), level)
+    sync = ReloadedWeights(
+        sampler,
+        lambda: sampler.load_weights(checkpoint_weights(training)),
+        Parity(training, window=64),
+        level,
+    )
     return PolicyRollout(sampler, sync, rest=sync.rest, metrics=sync.metrics)
 
 

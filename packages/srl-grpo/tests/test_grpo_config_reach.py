@@ -775,13 +775,15 @@ ELSEWHERE = {
     "rollout.vllm.tensor_parallel_size",
     "rollout.vllm.enable_sleep",
     "rollout.vllm.sleep_level",
+    "rollout.vllm.weight_transfer",
 }
 """The version of config files, held in `test_grpo_former_loss.py`; keys of the loss and of chains,
 in `test_grpo_wiring.py` and `test_grpo_loss_wiring.py` by what they do to a run; constants of the
 losses, in `test_grpo_loss_constants.py`; what is subtracted from rewards and who is not trained on,
 in `test_grpo_penalties.py`; the reference, in `test_grpo_moving_reference.py`; the one that lets a
 run go on with other inputs, in `test_grpo_inputs.py`; what is asked of a hub, in
-`test_grpo_data_parts.py`; what samples, in `test_grpo_colocated.py`."""
+`test_grpo_data_parts.py`; what samples, in `test_grpo_colocated.py` and, where it stands, in
+`test_grpo_placement.py`."""
 
 
 def model_config(runs: Runs):

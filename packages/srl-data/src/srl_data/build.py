@@ -1,43 +1,48 @@
 """`srl-data build s1k`: expert solutions to SRL instances, a part of the questions held out.
 
-Two passes over the source, neither holding it in memory: the first finds out which solutions
-conform and why others do not, the second writes. Held out are whole questions, those whose hash
-with the seed is smallest, so that a question's place does not depend on the rows around it.
+One pass over the source (`srl_data.expert_rows`) finds out which solutions conform and why others
+do not; then its records go into their files, whole questions together. Neither is held in memory.
 """
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from srl_data.command.config import Section
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.command.progress import track
+from srl_data.expert_rows import (
+    HEADING,
+    INSTANCES,
+    PAIRS,
+    PLACES,
+    SolutionLines,
+    SolutionReader,
+    places_in,
+    solutions_in,
+)
+from srl_data.held_out import Smallest
 from srl_data.instances import Targets
 from srl_data.manifest import Manifest, beside, write_manifest
-from srl_data.records import OnError, SftPair, SrlInstance, write_records
-from srl_data.solutions import (
-    Candidate,
-    ExpertSolution,
-    Fields,
-    Refusal,
-    Steps,
-    candidates,
-    read_solution,
-)
+from srl_data.passes.draft import Draft, Tally, draft
+from srl_data.passes.kept import kept_pass, work_folder
+from srl_data.passes.run import Pass, PassSection, add_counts
+from srl_data.records import OnError
+from srl_data.solutions import Fields, Steps
 from srl_data.sources import RowSource
 from srl_data.splits import open_source
 from srl_reward.steps import Preamble
 
 COMMAND = "srl-data build s1k"
+TRAIN, VAL, SFT = "train", "val", "sft"
 GRADES = {"deepseek_attempt": "deepseek_grade", "gemini_attempt": "gemini_grade"}
 """The column that grades each graded solution of s1K-1.1."""
 
 
-class BuildConfig(Section):
+class BuildConfig(PassSection):
     """Config of `srl-data build s1k`."""
 
     output: Path
@@ -74,50 +79,38 @@ class BuildConfig(Section):
     on_error: OnError = "fail"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Survey:
-    """What the first pass found."""
+    """What was found in all rows."""
 
-    rows: int = 0
-    solutions: dict[int, str] = field(default_factory=dict)
-    """Row to hash rank of its question, for the solutions that give instances."""
-    steps: int = 0
-    instances: int = 0
-    excluded: dict[str, list[str]] = field(default_factory=dict)
-    """Ids of excluded solutions and instances by reason."""
-    bad_instances: set[str] = field(default_factory=set)
-    thinking: int = 0
+    rows: int
+    solutions: int
+    """Those that give instances."""
+    steps: int
+    instances: int
+    thinking: int
     """Conforming solutions from which thinking was taken out."""
-    headings: Counter[str] = field(default_factory=Counter)
+    excluded: dict[str, list[str]]
+    """Ids of excluded solutions and instances, and lines of malformed rows, by reason."""
+    headings: Counter[str]
     """How excluded solutions spell their steps."""
 
-    def exclude(self, reason: str, name: str) -> None:
-        """Note an exclusion."""
-        self.excluded.setdefault(reason, []).append(name)
 
-    def refuse(self, refusal: Refusal, name: str) -> None:
-        """Note a refused solution."""
-        self.exclude(refusal.reason, name)
-        if refusal.heading:
-            self.headings[refusal.heading] += 1
-
-    def take(self, index: int, solution: ExpertSolution, rank: str, instances: int) -> None:
-        """Note a solution that gives so many instances."""
-        self.solutions[index] = rank
-        self.steps += len(solution.steps)
-        self.instances += instances
-        self.thinking += solution.thinking_blocks > 0
-
-
-def solution_name(row: int, steps: Steps = "numbered") -> str:
-    """The id of a row's solution, e.g. `s1k-00002`, `gsm8k-00002`."""
-    return f"{'s1k' if steps == 'numbered' else steps}-{row:05d}"
-
-
-def question_rank(problem: str, seed: int) -> str:
-    """A question's place in the order in which questions are held out."""
-    text = " ".join(problem.split())
-    return hashlib.sha256(f"{seed}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
+def survey_of(tally: Tally) -> Survey:
+    """A pass's findings by their names."""
+    counts = tally.counts
+    return Survey(
+        rows=tally.taken,
+        **{name: counts.get(name, 0) for name in ("solutions", "steps", "instances", "thinking")},
+        excluded=tally.named | ({"malformed_row": tally.skipped} if tally.skipped else {}),
+        headings=Counter(
+            {
+                name.removeprefix(HEADING): count
+                for name, count in counts.items()
+                if name.startswith(HEADING)
+            }
+        ),
+    )
 
 
 def find_fields(config: BuildConfig, source: RowSource) -> Fields:
@@ -148,95 +141,16 @@ def find_fields(config: BuildConfig, source: RowSource) -> Fields:
     raise DataError(msg)
 
 
-@dataclass(frozen=True)
-class Builder:
-    """A config with its opened source."""
-
-    config: BuildConfig
-    source: RowSource
-    fields: Fields
-
-    def solutions(
-        self, label: str, survey: Survey | None = None
-    ) -> Iterator[tuple[int, ExpertSolution]]:
-        """Conforming solutions by row, with a bar over the rows; others are noted in `survey`."""
-
-        def skipped(reason: str) -> None:
-            if survey:
-                survey.exclude("malformed_row", reason)
-
-        rows = self.source.read(self.config.on_error, skipped)
-        for index, row in track(rows, label, self.source.count(), unit="rows"):
-            solution = read_solution(row, self.fields, self.config.preamble)
-            if survey:
-                survey.rows += 1
-            if isinstance(solution, ExpertSolution):
-                yield index, solution
-            elif survey:
-                survey.refuse(solution, self.name(index))
-
-    def candidates(self, index: int, solution: ExpertSolution) -> list[Candidate]:
-        """The steps of one solution that may become targets, unchecked."""
-        return candidates(self.name(index), solution, self.config.targets)
-
-    def name(self, index: int) -> str:
-        """The id of a row's solution."""
-        return solution_name(index, self.config.steps)
-
-    def survey(self) -> Survey:
-        """The first pass: what conforms, what does not, and why."""
-        survey = Survey()
-        for index, solution in self.solutions("reading", survey):
-            good = 0
-            for candidate in self.candidates(index, solution):
-                fault = candidate.fault
-                if fault:
-                    survey.exclude(fault, candidate.id)
-                    survey.bad_instances.add(candidate.id)
-                good += fault is None
-            if good:
-                survey.take(
-                    index, solution, question_rank(solution.problem, self.config.seed), good
-                )
-        return survey
-
-    def chosen(self, survey: Survey, rows: set[int]) -> Iterator[SrlInstance]:
-        """The second pass: the good instances of the chosen rows."""
-        for index, solution in self.solutions("writing"):
-            if index in rows:
-                for candidate in self.candidates(index, solution):
-                    if candidate.id not in survey.bad_instances:
-                        yield candidate.instance(index, title_hint=self.config.title_hint)
-
-    def pairs(self, rows: set[int]) -> Iterator[SftPair]:
-        """Problems of the chosen rows with their whole solutions."""
-        for index, solution in self.solutions("writing pairs"):
-            if index in rows:
-                text = solution.text[solution.steps[0].start :].strip()
-                yield SftPair(
-                    id=self.name(index),
-                    prompt=solution.problem,
-                    response=text,
-                    meta=solution.meta(index),
-                )
-
-
-def open_builder(config: BuildConfig) -> Builder:
-    """Open the source and find its columns; DataError where it is empty."""
-    if config.output.resolve() == Path(config.source).resolve():
-        raise ConfigError(f"--output {config.output} is the source itself; name another file")
-    source = open_source(config.source, config.revision)
-    return Builder(config, source, find_fields(config, source))
-
-
-def hold_out(survey: Survey, size: int) -> set[int]:
-    """Rows of the `size` questions with the smallest rank; ConfigError if none is left to train."""
-    ranks = sorted(set(survey.solutions.values()))
-    if ranks and size >= len(ranks):
-        msg = f"--val-size {size} leaves nothing to train on: {len(ranks)} questions conform"
-        raise ConfigError(f"{msg}; hold out fewer")
-    held_out = set(ranks[:size])
-    return {row for row, rank in survey.solutions.items() if rank in held_out}
+def hold_out(config: BuildConfig, places: Iterable[int]) -> frozenset[int]:
+    """The smallest places, as many as are held out; ConfigError if none is left to train on."""
+    found = Smallest(config.val_size + 1)
+    for place in places:
+        found.add(place)
+    chosen = found.ordered()
+    if config.val_size >= len(chosen):
+        msg = f"--val-size {config.val_size} leaves nothing to train on: {len(chosen)} questions"
+        raise ConfigError(f"{msg} conform; hold out fewer")
+    return frozenset(chosen[: config.val_size])
 
 
 @dataclass(frozen=True)
@@ -248,12 +162,11 @@ class Report:
     written: dict[Path, Manifest]
 
 
-def nothing_left(survey: Survey, builder: Builder) -> str:
+def nothing_left(survey: Survey, fields: Fields) -> str:
     """Why no solution conforms, and what to do about the commonest reason."""
     counts = {reason: len(ids) for reason, ids in survey.excluded.items()}
     reasons = ", ".join(f"{name}: {count}" for name, count in counts.items())
     common = max(counts, key=lambda reason: counts[reason], default="")
-    fields = builder.fields
     advice = {
         "malformed_row": "mend the rows, or name another --source",
         "missing_answer": f"choose another --answer-field than {fields.answer!r}",
@@ -271,49 +184,99 @@ def nothing_left(survey: Survey, builder: Builder) -> str:
 
 def build(config: BuildConfig) -> Report:
     """Write the instance files with their manifests."""
-    builder = open_builder(config)
-    survey = builder.survey()
-    if not survey.solutions:
-        raise DataError(nothing_left(survey, builder))
-    val = hold_out(survey, config.val_size)
-    train = set(survey.solutions) - val
-    files: dict[Path, Iterator[BaseModel]] = {config.output: builder.chosen(survey, train)}
-    rows = {config.output: train}
+    if config.output.resolve() == Path(config.source).resolve():
+        raise ConfigError(f"--output {config.output} is the source itself; name another file")
+    source = open_source(config.source, config.revision)
+    fields = find_fields(config, source)
+    paths = {TRAIN: config.output}
     if config.val_size:
-        files[beside(config.output, "val")] = builder.chosen(survey, val)
-        rows[beside(config.output, "val")] = val
+        paths[VAL] = beside(config.output, "val")
     if config.sft:
-        files[beside(config.output, "sft")] = builder.pairs(train)
-        rows[beside(config.output, "sft")] = train
+        paths[SFT] = beside(config.output, "sft")
+    with work_folder(config.output) as folder:
+        work = solution_pass(config, source, fields, folder)
+        survey = survey_of(read_solutions(config, fields, work))
+        held = hold_out(config, (place for place, _ in places_in(work.paths)))
+        with draft(paths, None) as outputs:
+            for each in track(solutions_in(work.paths), "writing", survey.solutions, "solutions"):
+                write_solution(each, outputs, held=each.place in held)
     written = {
-        path: write_file(builder, survey, path, records, len(rows[path]))
-        for path, records in files.items()
+        path: describe(config, source, fields, survey, outputs.tally, name, path)
+        for name, path in paths.items()
     }
-    return Report(survey, builder.fields, written)
+    return Report(survey, fields, written)
 
 
-def write_file(
-    builder: Builder, survey: Survey, path: Path, records: Iterator[BaseModel], solutions: int
-) -> Manifest:
-    """One data file and its manifest."""
-    count = write_records(path, records)
-    counts = Counter(
-        rows_read=survey.rows,
-        solutions_conforming=len(survey.solutions),
-        steps=survey.steps,
-        instances=survey.instances,
-        solutions_with_thinking_removed=survey.thinking,
-        solutions_in_this_file=solutions,
-        records_in_this_file=count,
+def solution_pass(config: BuildConfig, source: RowSource, fields: Fields, folder: Path) -> Pass:
+    """The pass over all rows, into a folder."""
+    names = (PLACES, INSTANCES, PAIRS) if config.sft else (PLACES, INSTANCES)
+    return Pass(
+        command=COMMAND,
+        source=source,
+        paths={name: folder / name for name in names},
+        options=(config.model_dump(mode="json", exclude={"output", "workers"}), asdict(fields)),
+        on_error=config.on_error,
+        workers=config.workers,
+        label="reading",
+        listed=None,
     )
-    options = builder.config.model_dump(mode="json", exclude={"output", "source"})
-    columns = {"problem_field": builder.fields.problem, "field": builder.fields.solution}
+
+
+def read_solutions(config: BuildConfig, fields: Fields, work: Pass) -> Tally:
+    """Run the pass; DataError where no solution conforms."""
+
+    def check(tally: Tally) -> None:
+        if not tally.counts.get("solutions"):
+            raise DataError(nothing_left(survey_of(tally), fields))
+
+    reader = partial(
+        SolutionReader,
+        fields,
+        config.preamble,
+        config.targets,
+        config.seed,
+        config.title_hint,
+        config.sft,
+    )
+    return kept_pass(work, reader, check)
+
+
+def write_solution(each: SolutionLines, outputs: Draft, *, held: bool) -> None:
+    """Put what a solution has given into the files."""
+    counts, name = outputs.tally.counts, VAL if held else TRAIN
+    outputs.write(name, each.instances)
+    add_counts(counts, {name: len(each.instances), f"{name} solutions": 1})
+    if each.pair is not None and not held:
+        outputs.write(SFT, [each.pair])
+        add_counts(counts, {SFT: 1, f"{SFT} solutions": 1})
+
+
+def describe(
+    config: BuildConfig,
+    source: RowSource,
+    fields: Fields,
+    survey: Survey,
+    written: Tally,
+    name: str,
+    path: Path,
+) -> Manifest:
+    """Write the manifest of one file."""
+    count = written.counts.get(name, 0)
+    options = config.model_dump(mode="json", exclude={"output", "source", "workers"})
     return write_manifest(
         path,
         command=COMMAND,
-        source=builder.source.origin,
-        options={**options, **columns},
-        counts=counts,
+        source=source.origin,
+        options={**options, "problem_field": fields.problem, "field": fields.solution},
+        counts={
+            "rows_read": survey.rows,
+            "solutions_conforming": survey.solutions,
+            "steps": survey.steps,
+            "instances": survey.instances,
+            "solutions_with_thinking_removed": survey.thinking,
+            "solutions_in_this_file": written.counts.get(f"{name} solutions", 0),
+            "records_in_this_file": count,
+        },
         records=count,
         excluded=dict(sorted(survey.excluded.items())),
         headings=dict(survey.headings.most_common()),

@@ -108,10 +108,10 @@ def decontaminate_file(config: DecontaminateConfig, dry_run: bool) -> None:
     from srl_data.manifest import beside
 
     done = decontaminate(config)
-    for line in done.skipped:
+    for line in done.tally.skipped:
         click.echo(f"left out: {line}", err=True)
     click.echo(f"{config.output}: {done.kept} of {done.read} records")
-    print_overlaps(done.contamination.counts(), beside(config.output, "overlaps"))
+    print_overlaps(done.overlaps, beside(config.output, "overlaps"))
 
 
 @cli.command("grade")

@@ -4,8 +4,9 @@ Records of any form keep theirs; the problem is found in the usual columns, or i
 named. It streams; what overlaps is listed pair by pair beside the output.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,24 +15,29 @@ from pydantic import Field
 from srl_data.columns import name_of, text_in
 from srl_data.command.config import Flag, Positional
 from srl_data.command.errors import ConfigError, DataError
-from srl_data.command.progress import track
 from srl_data.decontamination import (
-    Contamination,
+    PAIRS,
+    Benchmarks,
     OverlapSection,
+    count_common,
     named_source,
     open_benchmarks,
 )
-from srl_data.files import atomic_writer
-from srl_data.manifest import beside, write_manifest
+from srl_data.manifest import BenchmarkOverlap, beside, write_manifest
+from srl_data.passes.chunks import NumberedRow
+from srl_data.passes.draft import Tally
+from srl_data.passes.kept import work_folder
+from srl_data.passes.run import Pass, PassSection, run_pass
+from srl_data.passes.workers import Outcome
 from srl_data.problem_text import problem_text
 from srl_data.records import OnError, Row, encode_object
-from srl_data.sources import RowSource, each_row
 from srl_data.splits import open_source, reads_file
 
 COMMAND = "srl-data decontaminate"
+KEPT = "kept"
 
 
-class DecontaminateConfig(OverlapSection):
+class DecontaminateConfig(OverlapSection, PassSection):
     """Config of `srl-data decontaminate`."""
 
     file: Annotated[Path, Positional()]
@@ -46,14 +52,57 @@ class DecontaminateConfig(OverlapSection):
     on_error: OnError = "fail"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Decontaminated:
     """What a pass found."""
 
-    contamination: Contamination
-    read: int = 0
-    kept: int = 0
-    skipped: list[str] = field(default_factory=list)
+    benchmarks: Benchmarks
+    tally: Tally
+
+    @property
+    def read(self) -> int:
+        """Records with a problem."""
+        return self.tally.counts.get("read", 0)
+
+    @property
+    def kept(self) -> int:
+        """Those that overlap with nothing."""
+        return self.tally.counts.get(KEPT, 0)
+
+    @property
+    def overlaps(self) -> dict[str, BenchmarkOverlap]:
+        """What was left out, by evaluation set."""
+        return self.benchmarks.overlaps(self.tally.counts)
+
+
+def question(column: str | None, _position: int, row: Row) -> str:
+    """The problem of a row; ValueError where there is none."""
+    return text_in(row, column, "--problem-field") if column else problem_text(row)
+
+
+@dataclass(frozen=True)
+class Decontaminator:
+    """Lets the records through that overlap with nothing; the worker of the pass."""
+
+    benchmarks: Benchmarks
+    column: str | None
+
+    def __call__(self, rows: Sequence[NumberedRow]) -> Outcome:
+        """The records and the pairs as lines."""
+        outcome = Outcome()
+        for position, row in rows:
+            try:
+                text = question(self.column, position, row)
+                compared = self.benchmarks.compare(name_of(row, f"row-{position:05d}"), text)
+            except ValueError as error:
+                outcome.refused.append((position, str(error)))
+                continue
+            outcome.counts["read"] += 1
+            compared.note(outcome)
+            if not compared.pairs:
+                outcome.write(KEPT, encode_object(row))
+                outcome.counts[KEPT] += 1
+        return outcome
 
 
 def decontaminate(config: DecontaminateConfig) -> Decontaminated:
@@ -63,22 +112,31 @@ def decontaminate(config: DecontaminateConfig) -> Decontaminated:
     """
     source = open_source(config.file)
     refuse_overwriting(config)
-    done = Decontaminated(open_benchmarks(config.against, config))
-    if config.common is not None:
-        for _, text, _ in asked(config, source, []):
-            done.contamination.index.count(text)
-    pairs = beside(config.output, "overlaps")
-    with atomic_writer(config.output) as kept, atomic_writer(pairs) as listed:
-        done.contamination.note = lambda pair: listed.write(encode_object(pair))
-        for row, text, name in track(
-            asked(config, source, done.skipped), "looking", source.count(), unit="records"
-        ):
-            done.read += 1
-            if not done.contamination.check(name, text):
-                done.kept += 1
-                kept.write(encode_object(row))
-        require_some(config, done)
-    describe(config, source, done)
+    benchmarks = open_benchmarks(config.against, config)
+    options = config.model_dump(mode="json", exclude={"file", "output", "against", "workers"})
+    work = Pass(
+        command=COMMAND,
+        source=source,
+        paths={KEPT: config.output, PAIRS: beside(config.output, "overlaps")},
+        options=(options, benchmarks.digest),
+        on_error=config.on_error,
+        workers=config.workers,
+    )
+    with work_folder(config.output) as folder:
+        count_common(benchmarks, work, partial(question, config.problem_field), folder)
+        opened = partial(Decontaminator, benchmarks, config.problem_field)
+        tally = run_pass(work, opened, partial(require_some, config))
+    done = Decontaminated(benchmarks, tally)
+    write_manifest(
+        config.output,
+        command=COMMAND,
+        source=source.origin,
+        options=options,
+        counts={"read": done.read, KEPT: done.kept, "skipped": len(tally.skipped)},
+        records=done.kept,
+        reasons={"overlap": done.read - done.kept},
+        decontamination=done.overlaps,
+    )
     return done
 
 
@@ -91,35 +149,9 @@ def refuse_overwriting(config: DecontaminateConfig) -> None:
                 raise ConfigError(f"--output {config.output}: {path} is of {name}; name another")
 
 
-def asked(
-    config: DecontaminateConfig, source: RowSource, skipped: list[str]
-) -> Iterator[tuple[Row, str, str]]:
-    """Each row with its problem and its name."""
-
-    def read(row: Row, place: str) -> tuple[Row, str, str]:
-        column = config.problem_field
-        text = text_in(row, column, "--problem-field") if column else problem_text(row)
-        return row, text, name_of(row, place)
-
-    return each_row(source, read, config.on_error, skipped.append)
-
-
-def require_some(config: DecontaminateConfig, done: Decontaminated) -> None:
+def require_some(config: DecontaminateConfig, tally: Tally) -> None:
     """DataError where no record is read or none is left."""
-    if not done.kept:
-        what = f"all {done.read} records overlap" if done.read else "no records"
+    if not tally.counts.get(KEPT):
+        read = tally.counts.get("read", 0)
+        what = f"all {read} records overlap" if read else "no records"
         raise DataError(f"{config.file}: {what}; nothing is written")
-
-
-def describe(config: DecontaminateConfig, source: RowSource, done: Decontaminated) -> None:
-    """Write the manifest."""
-    write_manifest(
-        config.output,
-        command=COMMAND,
-        source=source.origin,
-        options=config.model_dump(mode="json", exclude={"file", "output", "against"}),
-        counts={"read": done.read, "kept": done.kept, "skipped": len(done.skipped)},
-        records=done.kept,
-        reasons={"overlap": done.read - done.kept},
-        decontamination=done.contamination.counts(),
-    )

@@ -4,8 +4,10 @@ What overlaps is counted by benchmark for the manifest, and every pair is listed
 a person can look. Left out: how texts are compared (`srl_data.overlap`).
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +17,23 @@ from srl_data.columns import name_of
 from srl_data.command.config import Section
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.manifest import BenchmarkOverlap
-from srl_data.overlap import NGRAM, Overlap, OverlapIndex
+from srl_data.overlap import NGRAM, Kind, Overlap, OverlapIndex
+from srl_data.passes.chunks import NumberedRow
+from srl_data.passes.draft import run_key
+from srl_data.passes.kept import kept_pass
+from srl_data.passes.run import Pass
+from srl_data.passes.workers import Outcome
 from srl_data.problem_text import problem_text
-from srl_data.records import Row
+from srl_data.records import Row, encode_object, parse_object
 from srl_data.sources import each_row
 from srl_data.split_names import HELD_OUT, WHOLE
 from srl_data.splits import heldout_split, open_splits
+
+PAIRS = "overlaps"
+"""The output of a pass that lists the pairs."""
+SEEN = "seen"
+Problem = Callable[[int, Row], str | None]
+"""The problem of a row by its position; None for a row to pass over, ValueError for a bad one."""
 
 
 class OverlapSection(Section):
@@ -39,48 +52,96 @@ class OverlapSection(Section):
         return OverlapIndex(self.ngram, self.min_share, self.common)
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What a training problem has in common with the evaluation sets."""
+
+    pairs: list[dict[str, object]]
+    """A line of the list of pairs each; none where it overlaps with nothing."""
+    counts: Counter[str]
+    """To be added up over all training problems, for `Benchmarks.overlaps`."""
+
+    def note(self, outcome: Outcome) -> None:
+        """Add pairs and counts to the outcome of a pass."""
+        for pair in self.pairs:
+            outcome.write(PAIRS, encode_object(pair))
+        outcome.counts.update(self.counts)
+
+
 @dataclass
-class Contamination:
-    """What a pass over training problems found."""
+class Benchmarks:
+    """Evaluation sets that training problems are compared with."""
 
     index: OverlapIndex
     sources: dict[str, str] = field(default_factory=dict)
-    """What each benchmark was read from."""
-    exact: dict[str, int] = field(default_factory=dict)
-    ngram: dict[str, int] = field(default_factory=dict)
-    touched: dict[str, set[str]] = field(default_factory=dict)
-    note: Callable[[dict[str, object]], object] = lambda _: None
-    """Takes each pair, as a line of the list of pairs."""
+    """What each was read from."""
 
-    def check(self, name: str, text: str) -> bool:
-        """Whether a training problem overlaps with any benchmark; noted if so."""
+    @property
+    def digest(self) -> str:
+        """A hash of all problems."""
+        problems = [(each.benchmark, each.id, each.text) for each in self.index.problems]
+        return run_key(problems)
+
+    def compare(self, name: str, text: str) -> Comparison:
+        """Compare a training problem with all of them."""
         found = self.index.overlaps(text) if self.index.problems else []
-        by_benchmark: dict[str, Overlap] = {}
-        for overlap in found:
-            problem = overlap.problem
-            by_benchmark.setdefault(problem.benchmark, overlap)
-            self.touched.setdefault(problem.benchmark, set()).add(problem.id)
-            self.note(pair_of(name, text, overlap))
-        for benchmark, closest in by_benchmark.items():
-            counts = self.exact if closest.kind == "exact" else self.ngram
-            counts[benchmark] = counts.get(benchmark, 0) + 1
-        return bool(found)
+        kinds: dict[str, Kind] = {}
+        for overlap in found:  # the closest first
+            kinds.setdefault(overlap.problem.benchmark, overlap.kind)
+        counts = Counter(f"{kind} in {benchmark}" for benchmark, kind in kinds.items())
+        counts.update(f"touched {overlap.place}" for overlap in found)
+        return Comparison([pair_of(name, text, overlap) for overlap in found], counts)
 
-    def counts(self) -> dict[str, BenchmarkOverlap]:
-        """By benchmark, for the manifest; benchmarks without an overlap are there, too."""
-        sizes: dict[str, int] = {}
-        for problem in self.index.problems:
-            sizes[problem.benchmark] = sizes.get(problem.benchmark, 0) + 1
+    def overlaps(self, counts: Mapping[str, int]) -> dict[str, BenchmarkOverlap]:
+        """What the sums of all comparisons' counts say of each, also of those without overlaps."""
+        sizes, touched = Counter[str](), Counter[str]()
+        for place, problem in enumerate(self.index.problems):
+            sizes[problem.benchmark] += 1
+            touched[problem.benchmark] += counts.get(f"touched {place}", 0) > 0
         return {
             name: BenchmarkOverlap(
                 source=self.sources.get(name, name),
                 problems=size,
-                exact=self.exact.get(name, 0),
-                ngram=self.ngram.get(name, 0),
-                problems_overlapped=len(self.touched.get(name, ())),
+                exact=counts.get(f"exact in {name}", 0),
+                ngram=counts.get(f"ngram in {name}", 0),
+                problems_overlapped=touched[name],
             )
             for name, size in sizes.items()
         }
+
+
+@dataclass(frozen=True)
+class NgramCounter:
+    """Counts the training problems that have each n-gram; the worker of a pass for `common`."""
+
+    index: OverlapIndex
+    problem: Problem
+
+    def __call__(self, rows: Sequence[NumberedRow]) -> Outcome:
+        """A line of counts for each chunk."""
+        outcome, seen = Outcome(), Counter[int]()
+        for position, row in rows:
+            try:
+                text = self.problem(position, row)
+            except ValueError as error:
+                outcome.refused.append((position, str(error)))
+                continue
+            if text is not None:
+                seen.update(self.index.numbers(text))
+        outcome.write(SEEN, encode_object({str(number): seen[number] for number in sorted(seen)}))
+        return outcome
+
+
+def count_common(benchmarks: Benchmarks, work: Pass, problem: Problem, folder: Path) -> None:
+    """Find the n-grams that too many training problems have, in a pass before `work`."""
+    if benchmarks.index.common is None or not benchmarks.index.problems:
+        return
+    path = folder / SEEN
+    counting = replace(work, paths={SEEN: path}, label="counting", listed=0)
+    kept_pass(counting, partial(NgramCounter, benchmarks.index, problem))
+    for line in path.read_bytes().splitlines():
+        seen = parse_object(line)
+        benchmarks.index.seen.update({int(number): int(str(n)) for number, n in seen.items()})
 
 
 def pair_of(name: str, text: str, overlap: Overlap) -> dict[str, object]:
@@ -108,12 +169,12 @@ def named_source(spec: str) -> tuple[str, str]:
     return (path.parent.name if plain else stem) or spec, spec
 
 
-def open_benchmarks(specs: Iterable[str], section: OverlapSection) -> Contamination:
+def open_benchmarks(specs: Iterable[str], section: OverlapSection) -> Benchmarks:
     """The problems of all benchmarks: of each the held-out split, or all of what has no splits.
 
     Raises DataError where one cannot be read or holds no problem, ConfigError for two of one name.
     """
-    found = Contamination(section.index())
+    found = Benchmarks(section.index())
     for spec in specs:
         name, source = named_source(spec)
         if name in found.sources:

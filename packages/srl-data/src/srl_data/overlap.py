@@ -9,7 +9,7 @@ as a whole. Only the benchmarks' n-grams are in memory. Left out: what is done w
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -55,6 +55,8 @@ class Overlap:
     """A benchmark's problem that a training problem overlaps with."""
 
     problem: BenchmarkProblem
+    place: int
+    """Of the problem among all benchmarks'."""
     kind: Kind
     shared: int
     """Distinct n-grams in common."""
@@ -75,35 +77,68 @@ class OverlapIndex:
     common: int | None = None
     """N-grams that more training problems than this have do not count; None lets all count."""
     problems: list[BenchmarkProblem] = field(default_factory=list)
+    seen: Counter[int] = field(default_factory=Counter)
+    """Training problems that have each n-gram, for `common`; of all problems before any is asked.
+
+    An n-gram's number is its place among those of the benchmarks, the same in every process.
+    """
     _whole: dict[str, list[int]] = field(default_factory=dict)
-    _by_ngram: dict[int, list[int]] = field(default_factory=dict)
-    _seen: Counter[int] = field(default_factory=Counter)
+    _numbers: dict[int, int] = field(default_factory=dict)
+    """The number of each n-gram by its hash, which is another in each process."""
+    _with: list[list[int]] = field(default_factory=list)
+    """The problems that have each n-gram."""
+
+    def __reduce__(self) -> tuple[Callable[..., "OverlapIndex"], tuple[object, ...]]:
+        rules = (self.size, self.min_share, self.common)
+        return copy_of_index, (*rules, self.problems, self.seen)
 
     def add(self, benchmark: str, name: str, text: str) -> None:
         """Add a benchmark's problem."""
-        grams = set(map(hash, ngrams(words_of(text), self.size)))
+        grams = dict.fromkeys(map(hash, ngrams(words_of(text), self.size)))
         place = len(self.problems)
         self.problems.append(BenchmarkProblem(benchmark, name, text, len(grams)))
         self._whole.setdefault(whole_text(text), []).append(place)
         for gram in grams:
-            self._by_ngram.setdefault(gram, []).append(place)
+            number = self._numbers.setdefault(gram, len(self._with))
+            if number == len(self._with):
+                self._with.append([])
+            self._with[number].append(place)
+
+    def numbers(self, text: str) -> set[int]:
+        """The numbers of the n-grams that a training problem has in common with any benchmark."""
+        found = map(self._numbers.get, map(hash, ngrams(words_of(text), self.size)))
+        return {number for number in found if number is not None}
 
     def count(self, text: str) -> None:
-        """Count a training problem's n-grams, for `common`; of all problems before any is asked."""
-        grams = map(hash, ngrams(words_of(text), self.size))
-        self._seen.update({gram for gram in grams if gram in self._by_ngram})
+        """Count a training problem's n-grams."""
+        self.seen.update(self.numbers(text))
 
     def overlaps(self, text: str) -> list[Overlap]:
         """The benchmarks' problems that a training problem overlaps with, the closest first."""
         shared: Counter[int] = Counter()
-        for gram in set(map(hash, ngrams(words_of(text), self.size))):
-            if gram in self._by_ngram and not self._is_common(gram):
-                shared.update(self._by_ngram[gram])
+        for number in self.numbers(text):
+            if not self._is_common(number):
+                shared.update(self._with[number])
         whole = self._whole.get(whole_text(text), [])
-        found = [Overlap(self.problems[place], "exact", shared[place]) for place in whole]
-        near = (Overlap(self.problems[n], "ngram", shared[n]) for n in shared if n not in whole)
+        found = [Overlap(self.problems[at], at, "exact", shared[at]) for at in whole]
+        others = sorted(shared.keys() - set(whole))
+        near = (Overlap(self.problems[at], at, "ngram", shared[at]) for at in others)
         found += [each for each in near if each.share >= self.min_share]
         return sorted(found, key=lambda each: (each.kind != "exact", -each.share, each.problem.id))
 
-    def _is_common(self, gram: int) -> bool:
-        return self.common is not None and self._seen[gram] > self.common
+    def _is_common(self, number: int) -> bool:
+        return self.common is not None and self.seen[number] > self.common
+
+
+def copy_of_index(
+    size: int,
+    min_share: float,
+    common: int | None,
+    problems: Sequence[BenchmarkProblem],
+    seen: Counter[int],
+) -> OverlapIndex:
+    """An index of these problems, in this process's hashes."""
+    index = OverlapIndex(size, min_share, common, seen=seen)
+    for problem in problems:
+        index.add(problem.benchmark, problem.id, problem.text)
+    return index

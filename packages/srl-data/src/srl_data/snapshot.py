@@ -5,21 +5,25 @@ where they came from and the SHA-256 of each file. A later run reads the snapsho
 checksum, and so proves that it used the same bytes. Left out: what the rows mean.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from srl_data.command.errors import DataError
-from srl_data.command.progress import track
-from srl_data.files import atomic_writer, sha256_file, write_json
+from srl_data.files import sha256_file, write_json
 from srl_data.manifest import Source
+from srl_data.passes.chunks import NumberedRow
+from srl_data.passes.kept import kept_pass, mark_of
+from srl_data.passes.run import Pass
+from srl_data.passes.workers import Outcome
 from srl_data.records import OnError, Skipped, encode_object
 from srl_data.sources import RowSource, open_file
 from srl_data.splits import Splits
 
 RECORD = "SNAPSHOT.json"
+ROWS = "rows"
 
 
 class SnapshotFile(BaseModel):
@@ -105,33 +109,41 @@ def take_snapshot(
 ) -> Snapshot:
     """Write the rows of some splits, and the record last."""
     (folder / RECORD).unlink(missing_ok=True)
-    written = {}
-    for name, opened in splits.items():
-        source, bad = opened(), list[str]()
-        path = folder / f"{name}.jsonl"
-        rows = write_rows(path, (row for _, row in source.read(on_error, bad.append)), source)
-        for line in bad:
+    written, passes = (
+        {},
+        [row_pass(folder, wanted, name, part(), on_error) for name, part in splits.items()],
+    )
+    for name, work in zip(splits, passes, strict=True):
+        tally = kept_pass(work, lambda: row_lines)
+        for line in tally.skipped:
             skipped(line)
+        path = work.paths[ROWS]
         written[name] = SnapshotFile(
             file=path.name,
-            origin=source.origin,
-            rows=rows,
-            skipped=len(bad),
+            origin=work.source.origin,
+            rows=tally.taken,
+            skipped=len(tally.skipped),
             sha256=sha256_file(path),
         )
     found = Snapshot(wanted=wanted, splits=written)
     write_json(folder / RECORD, found.model_dump(mode="json"))
+    for work in passes:
+        mark_of(work).unlink(missing_ok=True)
     return found
 
 
-def write_rows(path: Path, rows: Iterable[dict[str, object]], source: RowSource) -> int:
-    """Write rows to a file as JSON Lines; returns how many."""
-    count = 0
-    with atomic_writer(path) as file:
-        for row in track(rows, f"reading {path.stem}", source.count(), unit="rows"):
-            file.write(encode_object(row))
-            count += 1
-    return count
+def row_pass(folder: Path, wanted: Wanted, name: str, source: RowSource, on_error: OnError) -> Pass:
+    """The pass that copies the rows of one split, which a later run continues after a kill."""
+    paths, label = {ROWS: folder / f"{name}.jsonl"}, f"reading {name}"
+    return Pass("snapshot", source, paths, wanted.model_dump(), on_error, label=label)
+
+
+def row_lines(rows: Sequence[NumberedRow]) -> Outcome:
+    """Rows as JSON Lines."""
+    outcome = Outcome()
+    for _, row in rows:
+        outcome.write(ROWS, encode_object(row))
+    return outcome
 
 
 def check_origins(snapshot: Snapshot, folder: Path, splits: Splits) -> None:

@@ -7,9 +7,10 @@ How a file is read is `srl_data.file_formats`'; what a folder or a name on the h
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +19,7 @@ from pydantic import ValidationError
 from srl_data.command.errors import DataError
 from srl_data.file_formats import LINES, NumberedRows, format_of, read_jsonl
 from srl_data.files import sha256_file
-from srl_data.manifest import Source, compared_with
+from srl_data.manifest import Source, file_source
 from srl_data.records import OnError, R, Row, Skipped, short_reason
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ def open_file(path: Path) -> RowSource:
     found, stat = format_of(path), path.stat()
     digest = known_sha256(path, stat.st_size, stat.st_mtime_ns)
     return RowSource(
-        Source(name=path.name, sha256=digest, decontamination=compared_with(path, digest)),
+        file_source(path, digest),
         lambda on_error, skipped: found.read(path, on_error, skipped),
         lambda position: found.place(path, position),
         lambda: found.rows(path),
@@ -114,11 +115,13 @@ def joined(sources: Sequence[RowSource], name: str) -> RowSource:
     shards = Shards(sources)
     sums = [str(source.origin.sha256) for source in sources if source.origin.sha256]
     commits = {source.origin.revision for source in sources}
+    templates = {source.origin.template for source in sources}
     origin = Source(
         name=name,
         revision=commits.pop() if len(commits) == 1 else None,
         sha256=sha256("".join(sums).encode()).hexdigest() if len(sums) == len(sources) else None,
         decontamination=sources[0].origin.decontamination if are_alike(sources) else {},
+        template=templates.pop() if len(templates) == 1 else None,
     )
     return RowSource(origin, shards.read, shards.place, shards.count)
 
@@ -127,6 +130,22 @@ def are_alike(sources: Sequence[RowSource]) -> bool:
     """Whether the manifests of all sources tell the same of overlaps."""
     first = sources[0].origin.decontamination
     return all(source.origin.decontamination == first for source in sources)
+
+
+def first_of(source: RowSource, limit: int | None) -> RowSource:
+    """The first rows of a source, or all of them where there is no limit."""
+    if limit is None:
+        return source
+
+    def count() -> int | None:
+        rows = source.count()
+        return None if rows is None else min(rows, limit)
+
+    return replace(
+        source,
+        read=lambda on_error, skipped: islice(source.read(on_error, skipped), limit),
+        count=count,
+    )
 
 
 def each_row(

@@ -63,7 +63,7 @@ def print_build(report: Report, asked_for_problem: str | None) -> None:
     if asked_for_problem is None and report.fields.problem != "question":
         console.print("No column 'question' in the source: the problems are read from 'problem'.")
     console.print(
-        f"{len(survey.solutions)} of {survey.rows} solutions conform: "
+        f"{survey.solutions} of {survey.rows} solutions conform: "
         f"{survey.steps} steps, {survey.instances} instances"
     )
     if survey.thinking:

@@ -6,38 +6,49 @@ The files appear together, once all of them are written. Left out: what a row of
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from srl_data.answers.choice import Choice, choose
 from srl_data.answers.config import (
     Gsm8kConfig,
     MathConfig,
     NuminaMathConfig,
     SplitsConfig,
 )
-from srl_data.answers.math_folder import math500_print, math500_prints
+from srl_data.answers.math_folder import math500_prints
 from srl_data.answers.opening import open_parts
 from srl_data.answers.reading import Reader, boxed_gold, gsm8k_gold
-from srl_data.answers.survey import Exclusions, Part, Survey, question_place, survey
-from srl_data.command.errors import ConfigError
-from srl_data.decontamination import Contamination, add_benchmark, open_benchmarks
-from srl_data.files import atomic_writer, fsync_path
+from srl_data.answers.spool import RECORDS, Exclusions, Part, Spooled, Spooler, part_pass, spool
+from srl_data.columns import columns_shown
+from srl_data.command.errors import ConfigError, DataError
+from srl_data.decontamination import (
+    PAIRS,
+    Benchmarks,
+    add_benchmark,
+    count_common,
+    open_benchmarks,
+)
+from srl_data.files import atomic_writer, fsync_path, link_or_copy
 from srl_data.lock import FolderLock
-from srl_data.manifest import Manifest, write_manifest
-from srl_data.overlap import whole_text
-from srl_data.records import PromptAnswer, encode_object, write_records
-from srl_data.splits import Splits
+from srl_data.manifest import BenchmarkOverlap, Manifest, write_manifest
+from srl_data.passes.kept import kept_folder
+from srl_data.records import PromptAnswer
 
-PAIRS = "overlaps.jsonl"
+OVERLAPS = "overlaps.jsonl"
 """The list of overlapping pairs."""
-TEST = "test"
+FILES = "files"
+TRAIN, VAL, TEST = "train", "val", "test"
 MATH500 = "math500"
 OWN = (TEST, MATH500)
 """Names of a data set's own parts, to decontaminate against."""
-PATHS = frozenset({"output_dir", "source", "cache_dir", "snapshot_dir"})
+PATHS = frozenset({"output_dir", "source", "cache_dir", "snapshot_dir", "workers"})
 """Options that a manifest leaves out: the source is recorded by what it is."""
+
+PlacedLine = tuple[int, bytes]
+"""A record as a line, with the place of its question."""
 
 READERS: dict[type[SplitsConfig], tuple[str, Reader]] = {
     Gsm8kConfig: ("gsm8k", Reader("gsm8k", "answer", gsm8k_gold, "gsm8k")),
@@ -52,10 +63,12 @@ READERS: dict[type[SplitsConfig], tuple[str, Reader]] = {
 class Splitting:
     """What a build did."""
 
-    survey: Survey
-    contamination: Contamination
-    test: Exclusions = field(default_factory=Exclusions)
-    """Rows of the test split that give no record."""
+    benchmarks: Benchmarks
+    choice: Choice = field(default_factory=Choice)
+    excluded: dict[str, Exclusions] = field(default_factory=dict)
+    """Rows of each part that give no record."""
+    overlaps: dict[str, BenchmarkOverlap] = field(default_factory=dict)
+    """What was left out of train, by evaluation set."""
     written: dict[Path, Manifest] = field(default_factory=dict)
     shared: dict[str, int] = field(default_factory=dict)
     """Records of one file whose question is in another, by both names."""
@@ -80,18 +93,20 @@ def build_splits(config: SplitsConfig) -> Splitting:
 
 @contextmanager
 def building_folder(output: Path) -> Iterator[Path]:
-    """A folder whose files take their places in `output` together when the block ends well."""
+    """A folder whose `files` take their places in `output` together when the block ends well.
+
+    What else is in it is there again for the run after a kill or an interrupt.
+    """
     folder = output / ".building"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
+    files = folder / FILES
+    with kept_folder(folder):
+        shutil.rmtree(files, ignore_errors=True)
+        files.mkdir(parents=True)
         yield folder
         remove_earlier(output)
-        for path in sorted(folder.iterdir()):
+        for path in sorted(files.iterdir()):
             path.replace(output / path.name)
         fsync_path(output)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_earlier(output: Path) -> None:
@@ -104,7 +119,7 @@ def remove_earlier(output: Path) -> None:
         if command in {command_of(name) for name, _ in READERS.values()}:
             path.with_name(path.name.replace(".manifest.json", ".jsonl")).unlink(missing_ok=True)
             path.unlink()
-            (output / PAIRS).unlink(missing_ok=True)
+            (output / OVERLAPS).unlink(missing_ok=True)
 
 
 def command_of(name: str) -> str:
@@ -118,107 +133,110 @@ class Build:
     def __init__(self, config: SplitsConfig, folder: Path) -> None:
         self.config, self.folder = config, folder
         self.name, self.reader = READERS[type(config)]
-        self.result = Splitting(Survey(), Contamination(config.index()))
-        self.parts, self.malformed = open_parts(config, self.result.skipped.append)
-        self.train = self.part("train")
         self.apart = math500_prints() if isinstance(config, MathConfig) else frozenset()
+        others = [name for name in config.decontaminate if name not in OWN]
+        self.result = Splitting(open_benchmarks(others, config))
+        self.parts, self.malformed = open_parts(config, self.result.skipped.append)
         self.questions: dict[str, set[int]] = {}
-        if config.eval_n and "val" in self.parts.parts:
+        if config.eval_n and VAL in self.parts.parts:
             raise ConfigError(
                 f"{config.source} has a validation split of its own; leave --eval-n out (0)"
             )
+        for name in config.decontaminate:
+            self.check_own(name)
 
-    def part(self, name: str) -> Part:
-        """One of the source's parts."""
-        return Part(name, self.parts[name], self.reader, self.config)
+    def check_own(self, name: str) -> None:
+        """ConfigError for a part of the data set's own that is not there to compare with."""
+        if name == MATH500 and not self.apart:
+            raise ConfigError("--decontaminate math500 is for build math; name a file instead")
+        if name in OWN and TEST not in self.parts.parts:
+            raise ConfigError(f"--decontaminate {name}: {self.config.source} has no test split")
 
     def run(self) -> Splitting:
-        """Look, decide, write."""
-        self.result.contamination = self.open_contamination()
-        with self.pairs_file():
-            self.result.survey = survey(self.train, self.apart, self.result.contamination)
-        self.result.survey.exclusions.add_many("malformed_row", self.malformed["train"])
-        self.result.test.add_many("malformed_row", self.malformed.get(TEST, 0))
-        self.write_test()
-        if "val" in self.parts.parts:
-            self.write("val", self.native("val"), self.parts)
-        elif self.config.eval_n:
-            self.write("val", self.chosen(held_out=True), self.parts)
-        self.write("train", self.chosen(held_out=False), self.parts)
+        """Read each part, decide, write."""
+        spools = {name: self.spool(name) for name in (TEST, VAL) if name in self.parts.parts}
+        self.add_own(spools)
+        spools[TRAIN] = self.spool(TRAIN)
+        self.require_some(spools[TRAIN])
+        self.result.overlaps = self.result.benchmarks.overlaps(spools[TRAIN].tally.counts)
+        self.result.choice = choose(self.config, (at for at, _ in spools[TRAIN].places()))
+        if self.config.decontaminate:
+            link_or_copy(spools[TRAIN].paths[PAIRS], self.folder / FILES / OVERLAPS)
+        for name, lines in self.files(spools):
+            self.write(name, lines)
         return self.result
 
-    def open_contamination(self) -> Contamination:
-        """The evaluation sets to compare with, the data set's own among them."""
-        own = [name for name in self.config.decontaminate if name in OWN]
-        others = [name for name in self.config.decontaminate if name not in OWN]
-        found = open_benchmarks(others, self.config)
-        for name in own:
-            if name == MATH500 and not self.apart:
-                raise ConfigError("--decontaminate math500 is for build math; name a file instead")
-            if "test" not in self.parts.parts:
-                raise ConfigError(f"--decontaminate {name}: {self.config.source} has no test split")
-            records = self.math500() if name == MATH500 else self.native(TEST)
+    def spool(self, name: str) -> Spooled:
+        """Read one part's rows."""
+        part, trains = Part(name, self.reader, self.config), name == TRAIN
+        benchmarks = self.result.benchmarks if trains and self.config.decontaminate else None
+        digest = benchmarks.digest if benchmarks else ""
+        compares = benchmarks is not None
+        work = part_pass(part, self.parts[name], self.folder, digest, pairs=compares)
+        if benchmarks is not None:
+            count_common(benchmarks, work, part.problem, self.folder)
+        spooled = spool(work, Spooler(part, self.apart, benchmarks))
+        self.result.excluded[name] = spooled.exclusions(self.malformed[name])
+        return spooled
+
+    def add_own(self, spools: Mapping[str, Spooled]) -> None:
+        """Add those evaluation sets that are the data set's own."""
+        found = self.result.benchmarks
+        for name in self.config.decontaminate:
+            if name not in OWN:
+                continue
+            records = (
+                PromptAnswer.model_validate_json(line)
+                for _, marked, line in spools[TEST].lines()
+                if marked or name == TEST
+            )
             add_benchmark(found.index, name, ((each.id, each.problem) for each in records))
             found.sources[name] = f"the {name} of {self.parts[TEST].origin.name}"
-        if self.config.common is not None and found.index.problems:
-            for _, record in self.train.records("counting"):
-                found.index.count(record.problem)
-        return found
 
-    @contextmanager
-    def pairs_file(self) -> Iterator[None]:
-        """The list of pairs, where there is something to compare with."""
-        if not self.config.decontaminate:
-            yield
+    def require_some(self, train: Spooled) -> None:
+        """DataError where no training row gives a record."""
+        if train.tally.counts.get(RECORDS):
             return
-        with atomic_writer(self.folder / PAIRS) as file:
-            self.result.contamination.note = lambda pair: file.write(encode_object(pair))
-            yield
+        first = next((row for _, row in self.parts[TRAIN].read("fail", lambda _: None)), None)
+        if first is None:
+            raise DataError(f"{self.config.source}: the split {TRAIN!r} holds no rows")
+        counts = self.result.excluded[TRAIN].counts
+        reasons = ", ".join(f"{name}: {n}" for name, n in counts.most_common())
+        raise DataError(
+            f"no row of {self.config.source} gives a problem with an answer ({reasons}); its "
+            f"columns: {columns_shown(first)}; name them with --problem-field and "
+            "--answer-field, --solution-field, or --messages-field"
+        )
 
-    def native(self, name: str, exclusions: Exclusions | None = None) -> Iterator[PromptAnswer]:
-        """The records of a split as they are."""
-        return (record for _, record in self.part(name).records(name, exclusions))
+    def files(self, spools: Mapping[str, Spooled]) -> Iterator[tuple[str, Iterator[PlacedLine]]]:
+        """The lines of each file, train's last."""
+        choice = self.result.choice
+        if TEST in spools:
+            yield TEST, ((at, line) for at, _, line in spools[TEST].lines())
+            if self.apart:
+                yield MATH500, ((at, line) for at, marked, line in spools[TEST].lines() if marked)
+        if VAL in spools:
+            yield VAL, ((at, line) for at, _, line in spools[VAL].lines())
+        train = spools[TRAIN].lines
+        if self.config.eval_n:
+            yield VAL, ((at, line) for at, _, line in train() if at in choice.held_out)
+        yield TRAIN, ((at, line) for at, _, line in train() if choice.trains(at))
 
-    def math500(self) -> Iterator[PromptAnswer]:
-        """The test problems that are MATH-500's."""
-        return (each for each in self.native(TEST) if math500_print(each.problem) in self.apart)
-
-    def write_test(self) -> None:
-        """The test split, where there is one, and of MATH its 500."""
-        if TEST not in self.parts.parts:
-            return
-        self.write(TEST, self.native(TEST, self.result.test), self.parts)
-        if self.apart:
-            self.write(MATH500, self.math500(), self.parts)
-
-    def chosen(self, *, held_out: bool) -> Iterator[PromptAnswer]:
-        """The held-out records of the training split, or those to train on."""
-        found, seen = self.result.survey, set[int]()
-        label = "val" if held_out else "train"
-        for position, record in self.train.records(label):
-            place = question_place(record.problem, self.config.seed)
-            if position in found.left_out or (place in found.held_out) != held_out:
-                continue
-            if not held_out and found.drawn is not None:
-                if place not in found.drawn or place in seen:
-                    continue
-                seen.add(place)
-            yield record
-
-    def write(self, name: str, records: Iterator[PromptAnswer], parts: Splits) -> None:
+    def write(self, name: str, lines: Iterator[PlacedLine]) -> None:
         """One file and its manifest."""
-        path = self.folder / f"{name}.jsonl"
+        path, count = self.folder / FILES / f"{name}.jsonl", 0
         shared = {other: 0 for other in self.questions if (name, other) != (MATH500, TEST)}
-        counted = self.counted(name, records, shared)
-        count = write_records(path, counted)
+        with atomic_writer(path) as file:
+            for line in self.counted(name, lines, shared):
+                file.write(line)
+                count += 1
         self.result.shared |= {f"{name} and {other}": n for other, n in shared.items()}
-        origin = parts[name if name in parts.parts else TEST if name == MATH500 else "train"].origin
-        is_test = name in OWN
-        exclusions = self.result.test if is_test else self.result.survey.exclusions
+        part = name if name in self.parts.parts else TEST if name == MATH500 else TRAIN
+        exclusions = self.result.excluded[part]
         self.result.written[self.config.output_dir / path.name] = write_manifest(
             path,
             command=command_of(self.name),
-            source=origin,
+            source=self.parts[part].origin,
             options=self.config.model_dump(mode="json", exclude=set(PATHS)),
             counts={
                 "records_in_this_file": count,
@@ -228,21 +246,20 @@ class Build:
             records=count,
             excluded=exclusions.ids,
             reasons=exclusions.counts,
-            decontamination=self.result.contamination.counts() if name == "train" else {},
+            decontamination=self.result.overlaps if name == TRAIN else {},
         )
 
     def counted(
-        self, name: str, records: Iterator[PromptAnswer], shared: dict[str, int]
-    ) -> Iterator[PromptAnswer]:
-        """The records on their way to a file, their questions looked up in the files before.
+        self, name: str, lines: Iterator[PlacedLine], shared: dict[str, int]
+    ) -> Iterator[bytes]:
+        """The lines on their way to a file, their questions looked up in the files before.
 
         Train is written last: its questions need not be kept.
         """
-        keys = self.questions.setdefault(name, set()) if name != "train" else None
-        for record in records:
-            key = hash(whole_text(record.problem))
-            if keys is not None:
-                keys.add(key)
+        questions = self.questions.setdefault(name, set()) if name != TRAIN else None
+        for place, line in lines:
+            if questions is not None:
+                questions.add(place)
             for other in shared:
-                shared[other] += key in self.questions[other]
-            yield record
+                shared[other] += place in self.questions[other]
+            yield line

@@ -7,10 +7,11 @@ from pydantic import Field, model_validator
 
 from srl_data.command.config import Flag
 from srl_data.decontamination import OverlapSection
+from srl_data.passes.run import PassSection
 from srl_data.records import OnError
 
 
-class SplitsConfig(OverlapSection):
+class SplitsConfig(OverlapSection, PassSection):
     """What all of these commands take."""
 
     output_dir: Annotated[Path, Flag(aliases=("output",))]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from srl_data.answers.command import PAIRS, Splitting
+from srl_data.answers.command import OVERLAPS, Splitting
 from srl_data.answers.config import SplitsConfig
 from srl_data.answers.reading import REASONS
 from srl_data.manifest import BenchmarkOverlap
@@ -17,19 +17,18 @@ def print_splits(done: Splitting, config: SplitsConfig) -> None:
     console = new_console()
     for path, manifest in done.written.items():
         console.print(f"{path}: {manifest.records} records", soft_wrap=True)
-    drawn = done.survey.drawn
+    drawn = done.choice.drawn
     if drawn is not None and len(drawn) < config.sample_n:
         console.print(f"only {len(drawn)} questions, not {config.sample_n} (--sample-n)")
     for names, count in done.shared.items():
         mend = count and names == "train and test"
         advice = "; --decontaminate test leaves them out" if mend else ""
         console.print(f"{names}: {count} questions in common{advice}")
-    exclusions = done.survey.exclusions
-    if exclusions.counts or done.test.counts:
+    if any(found.counts for found in done.excluded.values()):
         table = new_table("Excluded")
         for column in ("split", "reason", "rows", "meaning", "for example"):
             table.add_column(column)
-        for split, found in (("train", exclusions), ("test", done.test)):
+        for split, found in sorted(done.excluded.items(), key=lambda item: item[0] != "train"):
             for reason, count in found.counts.most_common():
                 example = Text(", ".join(found.ids[reason][:2]))
                 table.add_row(split, reason, str(count), Text(REASONS[reason]), example)
@@ -37,7 +36,7 @@ def print_splits(done: Splitting, config: SplitsConfig) -> None:
     for line in done.skipped:
         console.print(Text(f"left out: {line}"))
     if config.decontaminate:
-        print_overlaps(done.contamination.counts(), config.output_dir / PAIRS)
+        print_overlaps(done.overlaps, config.output_dir / OVERLAPS)
 
 
 def print_overlaps(counts: Mapping[str, BenchmarkOverlap], pairs: Path) -> None:

@@ -44,6 +44,10 @@ class Pass:
     workers: int = 1
     resumable: bool = True
     """Whether all that decides the outputs is in `options`."""
+    label: str | None = None
+    """What the bar says; None: the command's last word."""
+    listed: int | None = NAMED
+    """Names that are kept of rows that give nothing, for each reason; None: all."""
 
     @property
     def key(self) -> str | None:
@@ -70,7 +74,8 @@ def run_pass(
         with draft(work.paths, work.key) as outputs:
             if outputs.resumed:
                 click.echo(f"continuing after {outputs.resumed} rows of an earlier run", err=True)
-            with meter(work.command.split()[-1], rows_left(work, outputs), "rows") as progress:
+            label = work.label or work.command.split()[-1]
+            with meter(label, rows_left(work, outputs), "rows") as progress:
                 take_all(work, opened, outputs, progress)
             check(outputs.tally)
             return outputs.tally
@@ -149,15 +154,16 @@ def take(work: Pass, outputs: Outputs, chunk: Chunk, outcome: Outcome) -> None:
     for name, lines in outcome.lines.items():
         outputs.write(name, lines)
     tally.taken += len(chunk.rows)
-    tally.counts = added(tally.counts, outcome.counts)
-    tally.left_out = added(tally.left_out, outcome.left_out)
+    add_counts(tally.counts, outcome.counts)
+    add_counts(tally.left_out, outcome.left_out)
     tally.total += outcome.total
     for reason, names in outcome.named.items():
         kept = tally.named.setdefault(reason, [])
-        kept += names[: NAMED - len(kept)]
+        kept += names if work.listed is None else names[: work.listed - len(kept)]
     outputs.commit()
 
 
-def added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    """The sums of counts by name, zeros too."""
-    return {name: one.get(name, 0) + other.get(name, 0) for name in (*one, *other)}
+def add_counts(sums: dict[str, int], counts: Mapping[str, int]) -> None:
+    """Add counts to the sums of the same names, zeros too."""
+    for name, count in counts.items():
+        sums[name] = sums.get(name, 0) + count

@@ -4,20 +4,30 @@ One pass: each row's solution is cut by rule (or by a teacher), checked, written
 Beside the output stand its manifest, with the reasons of what was left out, and the report.
 """
 
-from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.files import write_json
 from srl_data.manifest import write_manifest
-from srl_data.records import write_records
-from srl_data.sources import RowSource
+from srl_data.passes.draft import Tally
+from srl_data.passes.run import Pass, run_pass
+from srl_data.records import read_records, write_records
+from srl_data.sources import RowSource, first_of
 from srl_data.splits import open_source
 from srl_data.stepify.config import StepifyConfig
 from srl_data.stepify.cut import Cut
-from srl_data.stepify.cutting import Numbered, cut_given, numbered
+from srl_data.stepify.cutting import (
+    STEPS,
+    Cutter,
+    Numbered,
+    cut_by_rule,
+    numbered,
+    record_of,
+    stem_of_source,
+)
 from srl_data.stepify.measures import Measures
 from srl_data.stepify.outcome import Outcome, SteppedSolution
 from srl_data.stepify.reasons import REASONS
@@ -26,7 +36,6 @@ from srl_data.stepify.solution_text import (
     PROBLEM_COLUMNS,
     SOLUTION_COLUMNS,
     Columns,
-    Given,
 )
 
 COMMAND = "srl-data stepify"
@@ -70,95 +79,100 @@ def column(
     raise DataError(f"{config.source} has no column {missing} (--{flag}); its columns: {columns}")
 
 
-def cut_all(
-    config: StepifyConfig, solutions: Iterator[Numbered], outcome: Outcome
-) -> Iterator[tuple[Numbered, Cut | Refused]]:
-    """Each solution with its cut: by rule, or by the teacher, many at a time."""
-    if config.teacher.model is not None:
-        from srl_data.stepify.taught import taught  # talks over HTTP, which parsing needs not
-
-        yield from taught(config, solutions, outcome)
-        return
-    for each in solutions:
-        given = each.given
-        cut = given if isinstance(given, Refused) else cut_given(given, config.options())
-        yield each, cut
-
-
 def stepped(
     config: StepifyConfig, source: RowSource, outcome: Outcome
 ) -> Iterator[SteppedSolution]:
-    """The records, in the source's order; what is left out is noted in `outcome`."""
-    for each, cut in cut_all(config, numbered(config, source, outcome), outcome):
-        if isinstance(cut, Refused):
-            outcome.exclude(cut.reason, each.name)
+    """The records one by one, in the source's order; what is left out is noted in `outcome`."""
+    solutions = numbered(config, source, outcome)
+    cuts: Iterator[tuple[Numbered, Cut | Refused]]
+    if config.teacher.model is not None:
+        from srl_data.stepify.taught import taught  # talks over HTTP, which parsing needs not
+
+        cuts = taught(config, solutions, outcome)
+    else:
+        cuts = ((each, cut_by_rule(each, config)) for each in solutions)
+    for each, cut in cuts:
+        record = record_of(each, cut)
+        if isinstance(record, Refused):
+            outcome.exclude(record.reason, each.name)
             continue
-        assert isinstance(each.given, Given), "only what is given is cut"
-        outcome.measures.add(cut.rule, cut.rendered.steps)
-        record = record_of(each.name, each.row, each.given, cut)
-        if len(outcome.shown) < config.preview:
-            outcome.shown.append(record)
+        outcome.measure(record, config.preview)
         yield record
-
-
-def record_of(name: str, row: int, given: Given, cut: Cut) -> SteppedSolution:
-    """One solution in steps, with what its headings were in the original."""
-    meta: dict[str, object] = {"row": row, "cut_by": cut.rule}
-    if cut.rendered.removed:
-        meta["headings"] = list(cut.rendered.removed)
-    return SteppedSolution(
-        id=name,
-        problem=given.problem,
-        solution=cut.rendered.text,
-        answer=given.answer,
-        meta=meta,
-    )
 
 
 def stepify(config: StepifyConfig) -> Outcome:
     """Write the solutions in steps with manifest and report; with --preview alone only look."""
     if config.output is not None and config.output.resolve() == Path(config.source).resolve():
         raise ConfigError(f"--output {config.output} is the source itself; name another file")
-    source = open_source(config.source, config.revision)
+    source = first_of(open_source(config.source, config.revision), config.limit)
     outcome = Outcome(find_columns(config, source), Measures(config.seed))
-    records = stepped(config, source, outcome)
     if config.output is None:
-        list(islice(records, config.preview))
+        list(islice(stepped(config, source, outcome), config.preview))
+    elif config.teacher.model is not None:
+        write_taught(config.output, stepped(config, source, outcome))
     else:
-        write(config, config.output, source, records, outcome)
+        cut_file(config, config.output, source, outcome)
     if not outcome.measures.steps:
         raise DataError(nothing_left(config, outcome))
+    if config.output is not None:
+        describe(config, config.output, source, outcome)
     return outcome
 
 
-def write(
-    config: StepifyConfig,
-    output: Path,
-    source: RowSource,
-    records: Iterator[SteppedSolution],
-    outcome: Outcome,
-) -> None:
-    """The records' file, its manifest and its report; nothing is written where none is left."""
+def write_taught(output: Path, records: Iterator[SteppedSolution]) -> None:
+    """The records' file; nothing is written where there is none."""
     first = next(records, None)
-    if first is None:
-        return
-    with_first = (record for group in ([first], records) for record in group)
-    count = write_records(output, with_first)
-    counts = Counter(
-        rows_read=outcome.rows,
-        solutions=outcome.solutions,
-        solutions_in_steps=count,
-        steps=sum(outcome.measures.steps),
+    if first is not None:
+        write_records(output, (record for group in ([first], records) for record in group))
+
+
+def options_of(config: StepifyConfig, columns: Columns) -> dict[str, object]:
+    """What decides the records besides the source."""
+    options = config.model_dump(mode="json", exclude={"output", "source", "preview", "workers"})
+    return {**options, "problem_field": columns.problem, "field": columns.solution}
+
+
+def cut_file(config: StepifyConfig, output: Path, source: RowSource, outcome: Outcome) -> None:
+    """Cut by rule, in any number of processes; then read back and measure what was written.
+
+    Raises DataError where nothing is in steps, and then writes nothing.
+    """
+
+    def check(tally: Tally) -> None:
+        outcome.take(tally)
+        if not tally.counts.get("solutions_in_steps"):
+            raise DataError(nothing_left(config, outcome))
+
+    work = Pass(
+        command=COMMAND,
+        source=source,
+        paths={STEPS: output},
+        options=options_of(config, outcome.columns),
+        on_error=config.on_error,
+        workers=config.workers,
+        label="cutting",
+        listed=None,
     )
-    columns = {"problem_field": outcome.columns.problem, "field": outcome.columns.solution}
-    options = config.model_dump(mode="json", exclude={"output", "source", "preview"})
+    run_pass(work, partial(Cutter, config, outcome.columns, stem_of_source(source)), check)
+    for record in read_records(output, SteppedSolution):
+        outcome.measure(record, config.preview)
+
+
+def describe(config: StepifyConfig, output: Path, source: RowSource, outcome: Outcome) -> None:
+    """Write the manifest and the report."""
+    steps = outcome.measures.steps
     outcome.manifest = write_manifest(
         output,
         command=COMMAND,
         source=source.origin,
-        options={**options, **columns},
-        counts=counts,
-        records=count,
+        options=options_of(config, outcome.columns),
+        counts={
+            "rows_read": outcome.rows,
+            "solutions": outcome.solutions,
+            "solutions_in_steps": len(steps),
+            "steps": sum(steps),
+        },
+        records=len(steps),
         excluded=dict(sorted(outcome.excluded.items())),
     )
     write_json(report_path(output), outcome.measures.as_json())

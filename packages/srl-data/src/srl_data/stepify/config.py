@@ -5,14 +5,15 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from srl_data.command.config import Flag, Section
+from srl_data.command.config import Flag
+from srl_data.passes.run import PassSection
 from srl_data.records import OnError
 from srl_data.stepify.cut import By, CutOptions
 from srl_data.stepify.solution_text import From
 from srl_data.stepify.teacher_config import TeacherSection
 
 
-class StepifyConfig(Section):
+class StepifyConfig(PassSection):
     """Config of `srl-data stepify`."""
 
     source: str
@@ -66,6 +67,11 @@ class StepifyConfig(Section):
             raise ValueError("give --output FILE, or --preview N to look without writing")
         if self.teacher.titles and self.teacher.model is None:
             raise ValueError("--titles asks a teacher for them; name it with --model")
+        if self.teacher.model is not None and self.workers > 1:
+            raise ValueError(
+                f"--workers {self.workers} is for cutting by rule; with a teacher (--model) give "
+                "--concurrency"
+            )
         return self
 
     def options(self) -> CutOptions:

@@ -1,24 +1,33 @@
 """Solutions of all rows with their cuts: by rule, or by a teacher, many at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from srl_data.command.progress import track
+from srl_data.passes import workers as passes
+from srl_data.passes.chunks import NumberedRow
+from srl_data.records import Row, encode
 from srl_data.sources import RowSource
 from srl_data.stepify.config import StepifyConfig
 from srl_data.stepify.cut import Cut, CutOptions, cut_solution
 from srl_data.stepify.headings import chosen_family
-from srl_data.stepify.outcome import Outcome
+from srl_data.stepify.outcome import Outcome, SteppedSolution
 from srl_data.stepify.protected import Protected, protected_spans
 from srl_data.stepify.render import Refused
-from srl_data.stepify.solution_text import Given, given_solutions
+from srl_data.stepify.solution_text import Columns, From, Given, given_solutions
+
+STEPS = "steps"
+"""The output of a pass that cuts."""
 
 
-def name_of_solution(source: RowSource, row: int, part: int | None) -> str:
+def stem_of_source(source: RowSource) -> str:
+    """What the ids of a source's solutions begin with."""
+    return Path(source.origin.name).name.split(".")[0] or "row"
+
+
+def name_of_solution(stem: str, row: int, part: int | None) -> str:
     """The id of a solution: its file's name and its row, e.g. `train-00017`."""
-    stem = Path(source.origin.name).name.split(".")[0] or "row"
     name = f"{stem}-{row:05d}"
     return name if part is None else f"{name}.{part}"
 
@@ -52,14 +61,69 @@ class Numbered:
     given: Given | Refused
 
 
+def solutions_in(
+    stem: str, position: int, row: Row, columns: Columns, text: From
+) -> list[Numbered]:
+    """The solutions of a row; `stem` begins their ids."""
+    return [
+        Numbered(name_of_solution(stem, position, getattr(given, "part", None)), position, given)
+        for given in given_solutions(row, columns, text)
+    ]
+
+
 def numbered(config: StepifyConfig, source: RowSource, outcome: Outcome) -> Iterator[Numbered]:
-    """The solutions of all rows, in order."""
-    rows = source.read(config.on_error, lambda reason: outcome.exclude("malformed_row", reason))
-    count = source.count()
-    total = min(count, config.limit) if count is not None and config.limit else count
-    for index, row in track(islice(rows, config.limit), "cutting", total, unit="rows"):
+    """The solutions of all rows, in order; what is read is noted in `outcome`."""
+    rows = source.read(config.on_error, outcome.skip)
+    stem = stem_of_source(source)
+    for position, row in track(rows, "cutting", source.count(), unit="rows"):
         outcome.rows += 1
-        for given in given_solutions(row, outcome.columns, config.cut_from):
+        for each in solutions_in(stem, position, row, outcome.columns, config.cut_from):
             outcome.solutions += 1
-            part = given.part if isinstance(given, Given) else None
-            yield Numbered(name_of_solution(source, index, part), index, given)
+            yield each
+
+
+@dataclass(frozen=True)
+class Cutter:
+    """Cuts the solutions of rows by rule; the worker of a pass."""
+
+    config: StepifyConfig
+    columns: Columns
+    stem: str
+
+    def __call__(self, rows: Sequence[NumberedRow]) -> passes.Outcome:
+        """The solutions in steps as lines."""
+        outcome = passes.Outcome()
+        for position, row in rows:
+            found = solutions_in(self.stem, position, row, self.columns, self.config.cut_from)
+            outcome.counts["solutions"] += len(found)
+            for each in found:
+                record = record_of(each, cut_by_rule(each, self.config))
+                if isinstance(record, Refused):
+                    outcome.leave_out(record.reason, each.name)
+                    continue
+                outcome.write(STEPS, encode(record))
+                outcome.counts["solutions_in_steps"] += 1
+        return outcome
+
+
+def cut_by_rule(each: Numbered, config: StepifyConfig) -> Cut | Refused:
+    """A solution with its cut."""
+    given = each.given
+    return given if isinstance(given, Refused) else cut_given(given, config.options())
+
+
+def record_of(each: Numbered, cut: Cut | Refused) -> SteppedSolution | Refused:
+    """One solution in steps, with what its headings were in the original."""
+    if isinstance(cut, Refused):
+        return cut
+    assert isinstance(each.given, Given), "only what is given is cut"
+    meta: dict[str, object] = {"row": each.row, "cut_by": cut.rule}
+    if cut.rendered.removed:
+        meta["headings"] = list(cut.rendered.removed)
+    return SteppedSolution(
+        id=each.name,
+        problem=each.given.problem,
+        solution=cut.rendered.text,
+        answer=each.given.answer,
+        meta=meta,
+    )

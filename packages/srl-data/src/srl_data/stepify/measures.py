@@ -9,6 +9,7 @@ taken on a seeded sample, so that memory and time stay bounded.
 
 import random
 import statistics
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -42,10 +43,10 @@ class Measures:
 
     seed: int = 42
     rules: Counter[str] = field(default_factory=Counter)
-    steps: list[int] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
+    steps: "array[int]" = field(default_factory=lambda: array("q"))
+    lengths: "array[int]" = field(default_factory=lambda: array("q"))
     """Characters of the steps without their numbers."""
-    shares: list[float] = field(default_factory=list)
+    shares: "array[float]" = field(default_factory=lambda: array("d"))
     """Share of each text in its longest step."""
     sample: list[list[str]] = field(default_factory=list)
 
@@ -58,7 +59,7 @@ class Measures:
         sizes = [len(body) for body in bodies]
         self.rules[rule] += 1
         self.steps.append(len(bodies))
-        self.lengths += sizes
+        self.lengths.extend(sizes)
         self.shares.append(max(sizes) / max(sum(sizes), 1))
         place = len(self.sample)
         if place >= SAMPLED:

@@ -3,9 +3,13 @@
 from dataclasses import dataclass, field
 
 from srl_data.manifest import Manifest
+from srl_data.passes.draft import Tally
 from srl_data.records import Record, Text, Unicode
 from srl_data.stepify.measures import Measures
 from srl_data.stepify.solution_text import Columns
+from srl_reward import NonConforming, parse_solution
+
+MALFORMED = "malformed_row"
 
 
 class SteppedSolution(Record):
@@ -25,7 +29,7 @@ class Outcome:
     rows: int = 0
     solutions: int = 0
     excluded: dict[str, list[str]] = field(default_factory=dict)
-    """Ids of solutions that were left out, by reason."""
+    """Ids of solutions that were left out, and lines of bad rows, by reason."""
     shown: list[SteppedSolution] = field(default_factory=list)
     manifest: Manifest | None = None
     asked: int = 0
@@ -34,3 +38,22 @@ class Outcome:
     def exclude(self, reason: str, name: str) -> None:
         """Note a solution that was left out."""
         self.excluded.setdefault(reason, []).append(name)
+
+    def skip(self, line: str) -> None:
+        """Note a bad row that was left out."""
+        self.exclude(MALFORMED, line)
+
+    def measure(self, record: SteppedSolution, preview: int) -> None:
+        """Measure a record as it is read back; the first ones are shown, too."""
+        parsed = parse_solution(record.solution)
+        assert not isinstance(parsed, NonConforming), "what is written is read back"
+        self.measures.add(str(record.meta["cut_by"]), [step.text for step in parsed.steps])
+        if len(self.shown) < preview:
+            self.shown.append(record)
+
+    def take(self, tally: Tally) -> None:
+        """Take over what a pass found."""
+        self.rows, self.solutions = tally.taken, tally.counts.get("solutions", 0)
+        self.excluded = {reason: list(names) for reason, names in tally.named.items()}
+        if tally.skipped:
+            self.excluded[MALFORMED] = tally.skipped

@@ -1,5 +1,7 @@
 """What `srl-data stepify` prints when it is done. Only presentation."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.panel import Panel
 from rich.table import Table
@@ -62,7 +64,7 @@ def measures_table(measures: Measures) -> Table:
     return table
 
 
-def figures(values: list[int]) -> str:
+def figures(values: Sequence[int]) -> str:
     """A distribution in a line."""
     return ", ".join(f"{name} {value:g}" for name, value in quartiles(values).items())
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from srl_data.command.errors import CommandError, ConfigError, DataError
 from srl_eval.generate.architectures import load_config
@@ -193,11 +193,36 @@ class VllmEngine(ChunkedEngine):
         with self.inside(), missing_weights() as missing:
             told = {"weights_iterator": iter(weights)}
             self.llm.collective_rpc("reload_weights", kwargs=told)
-            if self.on_cpu:
-                self.llm.apply_model(pack_again)
-            self.llm.reset_prefix_cache()
+            self._forget()
         if missing:
             raise EngineError(f"vLLM was given not all of the model's weights: {missing[0]}")
+
+    def _forget(self) -> None:
+        """Let go of what was made from other weights."""
+        if self.on_cpu:
+            self.llm.apply_model(pack_again)
+        self.llm.reset_prefix_cache()
+
+    def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
+        """Meet the sender of weights that vLLM's `weight_transfer_config` names."""
+        with self.inside():
+            self.llm.init_weight_transfer_engine({"init_info": init_info})
+
+    def start_weight_update(self) -> None:
+        """Begin to take weights, by the names of checkpoints, layer by layer."""
+        with self.inside():
+            self.llm.start_weight_update()
+
+    def update_weights(self, update_info: dict[str, Any]) -> None:
+        """Take some of the weights."""
+        with self.inside():
+            self.llm.update_weights({"update_info": update_info})
+
+    def finish_weight_update(self, weight_version: str | None = None) -> None:
+        """All have come; forget what the old ones cached."""
+        with self.inside():
+            self.llm.finish_weight_update(weight_version)
+            self._forget()
 
     def sleep(self, level: int) -> None:
         """Give the GPU's memory back: 1 keeps the weights in host memory, 2 keeps nothing."""

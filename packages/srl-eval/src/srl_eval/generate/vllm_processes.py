@@ -1,4 +1,4 @@
-"""Several vLLM engines, each in a process of its own with a GPU of its own, as one engine.
+"""vLLM engines in processes of their own; several, each with a GPU of its own, as one engine.
 
 For models that fit a GPU: each engine has the whole model and takes its part of every chunk. The
 processes end with the one that started them, however that ends. Left out: one model over several
@@ -50,14 +50,22 @@ def start_vllm_processes(
 
 
 def gpus(size: int) -> list[str]:
-    """A visible GPU for each of `size` engines, as the environment names them; none on a CPU."""
+    """A visible GPU for each of `size` engines; none on a CPU."""
+    found = visible_gpus()
+    if 0 < len(found) < size:
+        raise ConfigError(
+            f"--data-parallel-size {size} needs as many GPUs, and {len(found)} are there"
+        )
+    return found[:size]
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process sees, as the environment names them; none on a CPU."""
     import torch
 
     count = torch.cuda.device_count()
-    if 0 < count < size:
-        raise ConfigError(f"--data-parallel-size {size} needs as many GPUs, and {count} are there")
     named = [name for name in os.environ.get(_VISIBLE, "").split(",") if name]
-    return (named or [str(place) for place in range(count)])[:size] if count else []
+    return (named or [str(place) for place in range(count)])[:count]
 
 
 class ManyEngines(ChunkedEngine):
@@ -91,7 +99,7 @@ class ManyEngines(ChunkedEngine):
         parts = [slice(start, start + size) for start in range(0, len(prompts), size)]
         asked = list(zip(self._workers, parts, strict=False))
         for worker, part in asked:
-            worker.send((list(prompts[part]), sampling, list(seeds[part])))
+            worker.send("run_chunk", list(prompts[part]), sampling, list(seeds[part]))
         answers = [worker.answer() for worker, _ in asked]
         for answer in answers:
             if isinstance(answer, Exception):
@@ -110,18 +118,23 @@ class Worker:
     def __init__(
         self, source: ModelSource, options: VllmOptions, decoder: Decoder | None, gpu: str | None
     ) -> None:
+        """Start it, seeing `gpu` alone: one, several with commas between, or None for all.
+
+        One that spreads its model over GPUs has processes of its own, and may not be a daemon.
+        """
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         told = (theirs, source, options, decoder)
-        self._process = context.Process(target=serve, args=told, daemon=True)
+        alone = options.tensor_parallel_size == 1
+        self._process = context.Process(target=serve, args=told, daemon=alone)
         with visible(gpu):
             self._process.start()
         theirs.close()  # else its end is not seen here
 
-    def send(self, work: tuple[list[Prompt], Sampling, list[int]]) -> None:
-        """Ask for completions."""
+    def send(self, method: str, *arguments: object) -> None:
+        """Ask for what a method of the engine does."""
         try:
-            self._pipe.send(work)
+            self._pipe.send((method, arguments))
         except OSError as error:
             raise self._gone() from error
 
@@ -170,6 +183,7 @@ def serve(
 ) -> None:
     """What a process does: start the engine, answer until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the one that started it
+    leave_launch()
     try:
         engine = start_vllm(source, options, decoder)
     except Exception as error:  # noqa: BLE001 - told to the one that waits
@@ -178,14 +192,27 @@ def serve(
     pipe.send(engine.max_length)
     while True:
         try:
-            prompts, sampling, seeds = pipe.recv()
+            method, arguments = pipe.recv()
         except EOFError:
             return
         try:
-            answer: object = engine.run_chunk(prompts, sampling, seeds)
+            answer: object = getattr(engine, method)(*arguments)
         except Exception as error:  # noqa: BLE001 - as above
             answer = passable(error)
         pipe.send(answer)
+
+
+LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def leave_launch() -> None:
+    """Forget the run that a launcher announced to the process that started this one.
+
+    vLLM would take its rank and its store for the engine's own.
+    """
+    for name in list(os.environ):
+        if name in LAUNCHED or name.startswith(("TORCHELASTIC_", "GROUP_", "ROLE_")):
+            del os.environ[name]
 
 
 def passable(error: Exception) -> Exception:

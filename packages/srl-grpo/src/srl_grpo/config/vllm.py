@@ -1,6 +1,6 @@
-"""How vLLM runs in the trainer's processes, where `rollout.backend` is vllm."""
+"""How vLLM runs beside the trainer, where `rollout.backend` is vllm."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,8 +11,12 @@ COLDEST = 0.01
 """The lowest temperature that vLLM samples at."""
 
 
+WeightTransfer = Literal["auto", "in_process", "ipc", "nccl"]
+"""See `VllmSection.weight_transfer`."""
+
+
 class VllmSection(Section):
-    """vLLM in the trainer's own processes."""
+    """vLLM in the trainer's own processes, or beside them."""
 
     gpu_memory_utilization: Annotated[
         float,
@@ -31,6 +35,11 @@ class VllmSection(Section):
     sleep_level: Annotated[int, Field(ge=1, le=2), Flag("vllm-sleep-level")] = 1
     """What sleep leaves: 1 keeps the weights in host memory, 2 keeps nothing and waits for the
     trained weights."""
+
+    weight_transfer: Annotated[WeightTransfer, Flag("vllm-weight-transfer")] = "auto"
+    """How weights reach vLLM: in_process, in the trainer's own processes, as they are; ipc, in
+    others on the same GPUs; nccl, on GPUs that the trainer leaves free. auto: in_process, or nccl
+    where the processes do not divide into engines."""
 
     @property
     def changed(self) -> list[str]:

@@ -1,28 +1,30 @@
-"""vLLM in the trainer's processes: how it is started, and how weights come to it.
+"""vLLM beside the trainer: how it is started, and how weights come to it.
 
-Each rank has its engine, or several neighbours share one (tensor parallelism). It starts with
-random weights from the model's configuration and tokenizer alone, and is brought the policy's
-before it samples: so that neither a resumed run nor a model made on the spot is a case of its own.
-Left out: the engine (`srl_eval.generate.vllm`).
+Each rank has its engine, or several neighbours share one. It starts with random weights from the
+model's configuration and tokenizer alone, and is brought the policy's before it samples: so that
+neither a resumed run nor a model made on the spot is a case of its own. Left out: the engine
+(`srl_eval.generate.vllm`), where it stands (`placement.py`), and what is sent to other processes
+(`transfer.py`).
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedConfig
 
-from srl_data.command.errors import CommandError, ConfigError
+from srl_data.command.errors import CommandError
 from srl_eval.generate import Engine
-from srl_eval.generate.architectures import load_config
+from srl_eval.generate.architectures import load_config, window
 from srl_eval.generate.engine import Completer
 from srl_eval.generate.folders import ModelSource
 from srl_eval.generate.options import VllmOptions
+from srl_eval.generate.vllm import VllmEngine, check_vllm, require_vllm, start_vllm
+from srl_eval.generate.vllm_beside import EngineBeside, start_vllm_beside
 from srl_grpo.config.sampled import SampledConfig
 from srl_grpo.config.sections import ModelSection
 from srl_grpo.learner.distributed import World
@@ -32,17 +34,16 @@ from srl_grpo.learner.updater import Metrics
 from srl_grpo.rollout.checkpoint_weights import checkpoint_weights
 from srl_grpo.rollout.engines import PolicyRollout
 from srl_grpo.rollout.parity import Parity
-from srl_grpo.run.prompted_model import MADE, PromptedModel
+from srl_grpo.rollout.placement import Placement, Transfer, place_engine
+from srl_grpo.rollout.transfer import LedEngine, open_transfer
+from srl_grpo.run.prompted_model import MADE, PromptedModel, check_lengths
 from srl_grpo.toy.model import build_model
 
 DIFFERENCE = "sampling/sync_difference"
 
 
-class Reloadable(Completer, Protocol):
-    """A sampler with weights of its own, which are replaced after each update."""
-
-    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """Take all weights anew, by the names of checkpoints; forget what the old ones cached."""
+class Resting(Completer, Protocol):
+    """A sampler with weights of its own, that may give their memory back."""
 
     def sleep(self, level: int) -> None:
         """Give memory back: 1 keeps the weights, 2 does not."""
@@ -58,8 +59,9 @@ class Reloadable(Completer, Protocol):
 class ReloadedWeights:
     """Brings the policy's weights to a sampler that may sleep while the policy is trained."""
 
-    training: TrainingEngine
-    sampler: Reloadable
+    sampler: Resting
+    bring: Callable[[], None]
+    """Replaces all of the sampler's weights and forgets what the old ones cached. Collective."""
     parity: Parity
     sleep_level: int = 0
     """0 for a sampler that stays awake."""
@@ -80,7 +82,7 @@ class ReloadedWeights:
         """
         if self.asleep:
             self.sampler.wake_weights()
-        self.sampler.load_weights(checkpoint_weights(self.training))
+        self.bring()
         if self.asleep:
             self.sampler.wake_cache()
             self.asleep = False
@@ -88,11 +90,15 @@ class ReloadedWeights:
         engine.weights_version += 1
 
 
-def options_of(config: SampledConfig, dtype: torch.dtype, world: World) -> VllmOptions:
-    """How vLLM is set up for a run; in several processes it joins the group that they have."""
+def options_of(
+    config: SampledConfig, dtype: torch.dtype, world: World, transfer: Transfer = "in_process"
+) -> VllmOptions:
+    """How vLLM is set up for a run; in the trainer's processes it joins the group they have."""
     section = config.rollout.vllm
     extra: dict[str, object] = {"load_format": "dummy"}
-    if world.size > 1:
+    if transfer != "in_process":
+        extra["weight_transfer_config"] = {"backend": transfer}
+    elif world.size > 1:
         extra["distributed_executor_backend"] = "external_launcher"
     return VllmOptions(
         dtype=str(dtype).removeprefix("torch."),
@@ -114,18 +120,13 @@ def check_backend(config: SampledConfig, section: ModelSection, world: World) ->
     """
     if config.rollout.backend != "vllm":
         return
-    from srl_eval.generate.vllm import check_vllm, require_vllm
-
-    size = config.rollout.vllm.tensor_parallel_size
-    if world.size % size:
-        raise ConfigError(
-            f"--vllm-tensor-parallel {size} does not divide the run's {world.size} processes; "
-            "give --nproc-per-node a multiple of it"
-        )
+    transfer = place_engine(config.rollout.vllm, world).transfer
     require_vllm()
-    options = options_of(config, compute_dtype(section.dtype, world.device), world)
+    options = options_of(config, compute_dtype(section.dtype, world.device), world, transfer)
     source = ModelSource(MADE) if section.build else source_of(section)
-    check_vllm(source, config_of_model(section), options)
+    found = config_of_model(section)
+    check_lengths(config, window(found))
+    check_vllm(source, found, options)
 
 
 def config_of_model(section: ModelSection) -> PreTrainedConfig:
@@ -140,24 +141,53 @@ def vllm_rollout(
     training: TrainingEngine, model: PromptedModel, config: SampledConfig, limit: float | None
 ) -> Iterator[PolicyRollout]:
     """A vLLM engine for the policy, not yet with its weights; ended at the end. Collective."""
-    from srl_eval.generate.vllm import start_vllm
-
-    options = options_of(config, training.dtype, training.world)
+    section = config.rollout.vllm
+    placement = place_engine(section, training.world)
+    options = options_of(config, training.dtype, training.world, placement.transfer)
     with tempfile.TemporaryDirectory(prefix="srl-vllm-") as scratch:
         save_without_weights(Path(scratch), model)
         try:
-            engine = start_vllm(ModelSource(scratch, local=True), options, model.tokenizer)
+            engine = start_engine(ModelSource(scratch, local=True), options, placement, model)
         except CommandError as error:  # it knows the model by that folder's name
             raise type(error)(str(error).replace(scratch, model.name)) from error
-    section = config.rollout.vllm
-    level = section.sleep_level if section.enable_sleep else 0
-    sync = ReloadedWeights(training, engine, Parity(training, config.longest, limit), level)
-    try:
+    with closing(engine), way_to(engine, training, placement) as bring:
+        level = section.sleep_level if section.enable_sleep else 0
+        parity = Parity(training, config.longest, limit, placement)
+        sync = ReloadedWeights(engine, bring, parity, level)
         yield PolicyRollout(
-            engine, sync, section.tensor_parallel_size, sync.rest, metrics=sync.metrics
+            engine, sync, placement.ranks, placement.leads, sync.rest, metrics=sync.metrics
         )
+
+
+StartedEngine = VllmEngine | EngineBeside | LedEngine
+
+
+def start_engine(
+    source: ModelSource, options: VllmOptions, placement: Placement, model: PromptedModel
+) -> StartedEngine:
+    """The engine at its place, as this rank has it."""
+    if placement.transfer == "in_process":
+        return start_vllm(source, options, model.tokenizer)
+    if placement.leads:
+        return start_vllm_beside(source, options, placement.gpus, model.tokenizer)
+    return LedEngine(options.chunk_size)
+
+
+@contextmanager
+def way_to(
+    engine: StartedEngine, training: TrainingEngine, placement: Placement
+) -> Iterator[Callable[[], None]]:
+    """What brings the policy's weights to an engine. Collective, as what it gives."""
+    if placement.transfer == "in_process":
+        assert isinstance(engine, VllmEngine)
+        yield lambda: engine.load_weights(checkpoint_weights(training))
+        return
+    client = None if isinstance(engine, LedEngine) else engine
+    sender = open_transfer(training, placement, client)
+    try:
+        yield sender.send_weights
     finally:
-        engine.close()
+        sender.shutdown()
 
 
 def save_without_weights(folder: Path, model: PromptedModel) -> None:

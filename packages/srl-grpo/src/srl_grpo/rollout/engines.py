@@ -33,7 +33,9 @@ class PolicyRollout:
     engine: Engine
     sync: WeightSync
     ranks: int = 1
-    """Neighbouring ranks that are one engine together and generate the same chunks."""
+    """Neighbouring ranks that one engine serves."""
+    leads: bool = True
+    """Whether this rank asks the engine; all of its ranks do where they are one together."""
     rest: Callable[[], None] = stay_awake
     """Called before the policy is trained; the next sync wakes the engine. Collective."""
     metrics: Metrics = field(default_factory=dict)
@@ -83,6 +85,8 @@ class AllRanks:
     world: World
     ranks: int = 1
     """Of one engine; see `PolicyRollout`."""
+    leads: bool = True
+    """As there."""
 
     def generate(
         self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]
@@ -97,7 +101,7 @@ class AllRanks:
         fault: str | None = None
         try:
             first, engines = self.world.rank // self.ranks, self.world.size // self.ranks
-            for start in starts[first::engines]:
+            for start in starts[first::engines] if self.leads else ():
                 end = start + size
                 mine[start] = self.engine.generate(prompts[start:end], sampling, seeds[start:end])
         except FloatingPointError as error:
@@ -112,7 +116,7 @@ class AllRanks:
 
 def all_ranks(rollout: PolicyRollout, world: World) -> AllRanks:
     """A rollout's engines on all ranks."""
-    return AllRanks(rollout.engine, world, rollout.ranks)
+    return AllRanks(rollout.engine, world, rollout.ranks, rollout.leads)
 
 
 def round_seeds(

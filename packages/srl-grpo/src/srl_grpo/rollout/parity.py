@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import torch
 
 from srl_data.command.errors import CommandError
-from srl_eval.generate import Sampling
+from srl_eval.generate import Completion, Sampling
 from srl_eval.generate.architectures import vocabulary_size
 from srl_eval.generate.engine import Completer
 from srl_grpo.learner.agreement import limit_of
 from srl_grpo.learner.batch import MicroBatch
 from srl_grpo.learner.engine import TrainingEngine
+from srl_grpo.rollout.placement import IN_PROCESS, Placement
 
 PROMPT, NEW = 12, 8
 """Tokens of the prompt that is completed, and of its completion, where they fit."""
@@ -29,6 +30,7 @@ class Parity:
     window: int
     limit: float | None = None
     """See `srl_grpo.learner.agreement.limit_of`."""
+    placement: Placement = IN_PROCESS
 
     def check(self, sampler: Completer) -> float:
         """The mean difference of their log-probabilities, in nats per token. Collective.
@@ -53,9 +55,18 @@ class Parity:
         new = min(NEW, self.window // 2)
         length = min(PROMPT, self.window - new)
         prompt = [(7 * place + 3) % vocabulary for place in range(length)]
-        (row,) = sampler.generate([prompt], Sampling(new, temperature=0.0), [0])
+        row = self.answer(sampler, prompt, new)
         device = next(self.training.policy.parameters()).device
         batch = MicroBatch.of_rows([(prompt, row.token_ids)], device=device)
         logprobs_N, _ = self.training.forward(batch, 1.0)
         told_N = torch.tensor(row.logprobs, dtype=torch.float32)
         return float((logprobs_N.float().cpu() - told_N).abs().mean())
+
+    def answer(self, sampler: Completer, prompt: list[int], new: int) -> Completion:
+        """The greedy completion by this rank's sampler, which one of its ranks asks. Collective."""
+        rows: list[Completion] = []
+        if self.placement.leads:
+            rows = sampler.generate([prompt], Sampling(new, temperature=0.0), [0])
+        world = self.training.world
+        (row,) = world.gather(rows)[world.rank // self.placement.ranks * self.placement.ranks]
+        return row

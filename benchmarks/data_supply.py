@@ -1,8 +1,9 @@
 """Records per second and peak memory of the way from questions to pairs, by size and processes.
 
-Synthetic questions with solutions go through `build answers`, and a teacher's answers to them (made
-here: four of five are right) through `grade`, `pairs` and `split`, each command in a process of its
-own, as a user runs it. Memory is the largest resident size of any of its processes.
+Synthetic questions with solutions go through `build answers` and, in sentences, `stepify`, and a
+teacher's answers to them (made here: four of five are right) through `grade`, `pairs` and `split`,
+each command in a process of its own, as a user runs it. Memory is the largest resident size of any
+of its processes.
 
     python benchmarks/data_supply.py --output docs/benchmarks/data-supply.md
 """
@@ -85,12 +86,31 @@ def write_inputs(folder: Path, count: int) -> None:
             to.write(json.dumps(trace) + "\n")
 
 
+def write_prose(folder: Path, count: int) -> None:
+    """The problems with solutions of eight sentences."""
+    with (folder / "prose.jsonl").open("w") as table:
+        for problem, solution, _ in questions(count):
+            words, box = solution.rsplit(" ", 1)
+            parts = words.split()
+            sentences = (" ".join(parts[at : at + 15]).capitalize() for at in range(0, 120, 15))
+            row = {"problem": problem, "solution": ". ".join(sentences) + f". It is ${box[:-1]}$."}
+            table.write(json.dumps(row) + "\n")
+
+
 def commands(workers: int) -> dict[str, list[str]]:
-    """The commands, in their order; `build` has no processes of its own."""
+    """The commands, in their order."""
     many = ["--workers", str(workers)]
     build = ["build", "answers", "--source", "questions.jsonl", "--solution-field", "solution"]
     return {
-        "build answers": [*build, "--output-dir", "built", "--snapshot-dir", f"snap{workers}"],
+        "build answers": [
+            *build,
+            "--output-dir",
+            "built",
+            "--snapshot-dir",
+            f"snap{workers}",
+            *many,
+        ],
+        "stepify": ["stepify", "--source", "prose.jsonl", "--output", "steps.jsonl", *many],
         "grade": ["grade", "traces.jsonl", "--reward", "math", "--output", "graded.jsonl", *many],
         "pairs": ["pairs", "--source", "graded.jsonl", "--output", "sft.jsonl", *many],
         "split": ["split", "--source", "sft.jsonl", "--stratify", "level", *many],
@@ -137,10 +157,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             write_inputs(folder, size)
+            write_prose(folder, size)
             for workers in (1, 2):
                 for command, words in commands(workers).items():
-                    if workers == 1 or "--workers" in words:
-                        results[command, workers, size] = measured(words, folder)
+                    results[command, workers, size] = measured(words, folder)
     load = os.getloadavg()[0]
     page = [
         "# From questions to pairs: how fast, how much memory",

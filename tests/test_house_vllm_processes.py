@@ -59,11 +59,11 @@ def test_two_processes_answer_as_transformers_and_one_that_dies_is_told(model: P
         engine.close()
 
 
-def test_a_model_that_cannot_run_is_told_by_the_first_process(tmp_path: Path) -> None:
+def test_a_model_that_cannot_run_is_told_by_its_process(tmp_path: Path) -> None:
     from srl_eval.generate.vllm_processes import start_vllm_processes
 
     sizes = {"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
     config = Qwen2Config(vocab_size=300, num_hidden_layers=1, intermediate_size=64, **sizes)
     Qwen2ForCausalLM(config).save_pretrained(tmp_path)
     with pytest.raises(DataError, match="attention heads of size 16"):
-        start_vllm_processes(ModelSource(str(tmp_path)), VllmOptions(), 2)
+        start_vllm_processes(ModelSource(str(tmp_path)), VllmOptions(), 1)

@@ -150,3 +150,16 @@ def test_what_a_cpu_cannot_do_ends_a_run_before_it_has_a_folder(
     assert done.returncode == code, done.stderr
     assert reason in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_lengths_beyond_the_window_are_told_by_the_flags_that_set_them(
+    whole: Path, run_inside: Run, vllm_run: Written, tmp_path: Path
+) -> None:
+    """As with transformers, before vLLM would name its own."""
+    path = vllm_run(
+        tmp_path, model={"path": str(whole / "final"), "build": None}, warm_start={"steps": 0}
+    )
+    done = run_inside(f"srl-grpo train --config {path} --output-dir run --max-new-tokens 9000")
+    assert done.returncode == 2
+    assert "max_prompt_length 128 + max_new_tokens 9000 exceeds the model's" in done.stderr
+    assert not (tmp_path / "run").exists()

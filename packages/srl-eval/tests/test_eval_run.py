@@ -217,6 +217,24 @@ def test_answers_of_another_version_are_told(
     assert changed_versions(path) == []
 
 
+def test_a_model_that_cannot_start_leaves_the_folder_as_it_was(
+    tmp_path: Path, subject: Callable[..., Subject]
+) -> None:
+    def refuse() -> None:
+        raise ConfigError("max_model_len 9000 is above the window")
+
+    refused = replace(subject(), check=refuse)
+    with pytest.raises(ConfigError, match="above the window"):
+        evaluate(AIME, configure(tmp_path), refused)
+    assert not (tmp_path / "out" / "run.json").exists()
+    evaluate(AIME, configure(tmp_path), subject())
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(ConfigError, match="above the window"):
+        evaluate(AIME, configure(tmp_path, output={"overwrite": True}), refused)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    evaluate(AIME, configure(tmp_path), refused)  # finished: nothing is started
+
+
 def test_foreign_lines_are_refused(tmp_path: Path, subject: Callable[..., Subject]) -> None:
     config = configure(tmp_path)
     evaluate(AIME, config, subject())

@@ -143,6 +143,10 @@ def test_in_process_is_said_and_kept(model_folder: Path, monkeypatch: pytest.Mon
     assert "vLLM runs in this process" in subject.notes
     assert subject.window == 90
     assert subject.starting is not None
+    asked: list[object] = []
+    monkeypatch.setattr("srl_eval.generate.vllm.check_vllm", lambda *told: asked.append(told[2]))
+    subject.check()
+    assert [options.max_model_len for options in asked] == [90]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from srl_data.command.errors import DataError
 from srl_data.files import sha256_file, write_json
 
+PAIRS_COMMAND = "srl-data pairs"
+"""The command whose manifests tell the template that responses were written for."""
+
 
 class BenchmarkOverlap(BaseModel):
     """How many training problems overlap with one evaluation set; they were left out."""
@@ -46,6 +49,8 @@ class Source(BaseModel):
     )
     """What the source's own manifest says it was compared with, so that it is not lost where the
     records are read, changed and written again."""
+    template: str | None = Field(default=None, exclude_if=lambda found: found is None)
+    """The label of the prompt template whose form the responses have, as its own manifest tells."""
 
 
 class Manifest(BaseModel):
@@ -73,18 +78,29 @@ class Manifest(BaseModel):
     versions: dict[str, str]
 
 
-def compared_with(data: Path, sha256: str) -> dict[str, BenchmarkOverlap]:
-    """The evaluation sets that a file's records were compared with, as its manifest tells.
-
-    Empty where it has none, or the manifest is not of these bytes.
-    """
+def manifest_of(data: Path, sha256: str) -> Manifest | None:
+    """The manifest beside a file; None where it has none, or it is not of these bytes."""
     try:
         found = Manifest.model_validate_json(manifest_path(data).read_bytes())
     except (OSError, ValidationError):
-        return {}
+        return None
     if found.sha256 != sha256:
-        return {}
-    return {**found.source.decontamination, **found.decontamination}
+        return None
+    return found
+
+
+def file_source(data: Path, sha256: str) -> Source:
+    """A file with what its manifest, where it has one, says of its records."""
+    found = manifest_of(data, sha256)
+    if found is None:
+        return Source(name=data.name, sha256=sha256)
+    written = found.options.get("template") if found.command == PAIRS_COMMAND else None
+    return Source(
+        name=data.name,
+        sha256=sha256,
+        decontamination={**found.source.decontamination, **found.decontamination},
+        template=written if isinstance(written, str) else found.source.template,
+    )
 
 
 def manifest_path(data: Path) -> Path:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from srl_data.command.errors import DataError
 from srl_data.file_formats import LINES, NumberedRows, format_of, read_jsonl
 from srl_data.files import sha256_file
-from srl_data.manifest import Source, compared_with
+from srl_data.manifest import Source, file_source
 from srl_data.records import OnError, R, Row, Skipped, short_reason
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ def open_file(path: Path) -> RowSource:
     found, stat = format_of(path), path.stat()
     digest = known_sha256(path, stat.st_size, stat.st_mtime_ns)
     return RowSource(
-        Source(name=path.name, sha256=digest, decontamination=compared_with(path, digest)),
+        file_source(path, digest),
         lambda on_error, skipped: found.read(path, on_error, skipped),
         lambda position: found.place(path, position),
         lambda: found.rows(path),
@@ -115,11 +115,13 @@ def joined(sources: Sequence[RowSource], name: str) -> RowSource:
     shards = Shards(sources)
     sums = [str(source.origin.sha256) for source in sources if source.origin.sha256]
     commits = {source.origin.revision for source in sources}
+    templates = {source.origin.template for source in sources}
     origin = Source(
         name=name,
         revision=commits.pop() if len(commits) == 1 else None,
         sha256=sha256("".join(sums).encode()).hexdigest() if len(sums) == len(sources) else None,
         decontamination=sources[0].origin.decontamination if are_alike(sources) else {},
+        template=templates.pop() if len(templates) == 1 else None,
     )
     return RowSource(origin, shards.read, shards.place, shards.count)
 

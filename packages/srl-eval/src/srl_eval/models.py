@@ -46,6 +46,10 @@ DEFAULT_TEMPLATE = "boxed"
 _HASH_UP_TO = 1 << 30  # bytes of weights that are hashed; above, names and sizes must do
 
 
+def no_more_to_check() -> None:
+    """For what is known to start, or says why not at once."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """A model under evaluation.
@@ -63,6 +67,9 @@ class Subject:
     starting: str | None = None
     """What `start` does, where it takes long enough to look like a hang."""
     notes: tuple[str, ...] = ()
+    check: Callable[[], None] = no_more_to_check
+    """Raises as `start` does for what can be seen without loading; asked before a run's folder is
+    begun."""
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -120,6 +127,13 @@ def open_subject(
         notes.append(road.note(asked))
         identity |= {"vllm": road.name} | processes(backend)
     identity |= {"served_model": asked} if on_server else {"device": device, "dtype": dtype}
+    in_process = backend.backend == "vllm" and not on_server
+
+    def check() -> None:
+        from srl_eval.generate.vllm import check_vllm
+
+        check_vllm(source_of(section), model_config, vllm_options(backend, dtype))
+
     return Subject(
         label=section.name,
         prompts=prompts,
@@ -130,8 +144,9 @@ def open_subject(
         ),
         identity=identity,
         start=lambda: _start(config, road, model_config, tokenizer, device, dtype),
-        starting=STARTING if backend.backend == "vllm" and not on_server else None,
+        starting=STARTING if in_process else None,
         notes=tuple(notes),
+        check=check if in_process else no_more_to_check,
     )
 
 

@@ -115,6 +115,8 @@ def open_log(plan: Plan) -> SampleLog:
     """
     folder, record = plan.output_dir, plan.output_dir / "run.json"
     results = folder / "results.jsonl"
+    if plan.config.output.overwrite or not results.exists():
+        plan.subject.check()  # before anything is removed or begun
     if plan.config.output.overwrite:
         for name in ("results.jsonl", "metrics.json", "timing.json", "run.json", RUN_ID_FILE):
             (folder / name).unlink(missing_ok=True)

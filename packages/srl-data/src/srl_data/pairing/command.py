@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from srl_data.command.errors import ConfigError, DataError
-from srl_data.manifest import Manifest, write_manifest
+from srl_data.manifest import PAIRS_COMMAND, Manifest, write_manifest
 from srl_data.own_templates import open_template
 from srl_data.pairing.columns import PairColumns, find_columns
 from srl_data.pairing.config import PairsConfig
@@ -21,7 +21,6 @@ from srl_data.records import encode
 from srl_data.responses import ResponseForm
 from srl_data.splits import open_source
 
-COMMAND = "srl-data pairs"
 PAIRS = "pairs"
 
 
@@ -90,11 +89,13 @@ def pairs(config: PairsConfig) -> PairsReport:
     named = {"problem_field": columns.problem, "field": columns.solution}
     options |= {**named, "thinking_field": columns.thinking, "thinking": columns.thinks}
     options["template"] = template.label
-    work = Pass(COMMAND, source, {PAIRS: config.output}, options, config.on_error, config.workers)
+    work = Pass(
+        PAIRS_COMMAND, source, {PAIRS: config.output}, options, config.on_error, config.workers
+    )
     tally = run_pass(work, partial(open_worker, config, columns), check=partial(check, config))
     manifest = write_manifest(
         config.output,
-        command=COMMAND,
+        command=PAIRS_COMMAND,
         source=source.origin,
         options=options,
         counts=tally.counts,

@@ -14,7 +14,7 @@ from srl_data.conversations import conversation_prompt
 from srl_data.manifest import Source
 from srl_data.pairs import Pair, RowKind, kind_of_rows, read_pairs
 from srl_data.prompt_format import Prompt, PromptFormat
-from srl_data.prompts import Template
+from srl_data.prompts import TEMPLATES, Template
 from srl_data.records import SftPair
 from srl_data.responses import ResponseForm
 from srl_data.sources import RowSource
@@ -93,6 +93,27 @@ def check_kind(kind: RowKind, trained: RowKind, source: RowSource, template: Tem
         )
 
 
+def check_written_for(source: RowSource, form: ResponseForm) -> None:
+    """ConfigError where `srl-data pairs` wrote the responses in another form than is asked for.
+
+    That one template's answers stand in tags and another's do not is such a difference. Where
+    thinking is put before the responses here, they get their form here.
+    """
+    label, template = source.origin.template, form.template
+    if label is None or form.thinks:
+        return
+    written = label.rpartition("/")[0]
+    known = TEMPLATES.get(written)
+    if (known is not None and known.tagged) == template.tagged:
+        return
+    raise ConfigError(
+        f"{source.origin.name}: srl-data pairs wrote its responses for --template {written}, and "
+        f"this run asks by {template.name!r}, whose answers have another form; give --template "
+        f"{written}, or write the pairs again with srl-data pairs --template {template.name} (to "
+        "train on them as they are, remove the manifest beside the data)"
+    )
+
+
 def load_examples(
     data: SftDataSection,
     part: Part,
@@ -115,6 +136,8 @@ def load_examples(
     trained = kind if part == "train" else kind_of_data(data)
     check_kind(kind, trained, source, prompts.template)
     form = response_form(data, prompts.template, kind)
+    if kind == "pair" and data.response_field in (None, "response"):
+        check_written_for(source, form)
     encoder = Encoder(prompts, form, end_id, data)
     found = [encoder.example(pair) for pair in islice(pairs_of(data, source, kind, note), limit)]
     examples = [example for example in found if example is not None]

@@ -19,7 +19,7 @@ from transformers import PreTrainedConfig
 
 from srl_data.command.errors import CommandError
 from srl_eval.generate import Engine
-from srl_eval.generate.architectures import load_config
+from srl_eval.generate.architectures import load_config, window
 from srl_eval.generate.engine import Completer
 from srl_eval.generate.folders import ModelSource
 from srl_eval.generate.options import VllmOptions
@@ -36,7 +36,7 @@ from srl_grpo.rollout.engines import PolicyRollout
 from srl_grpo.rollout.parity import Parity
 from srl_grpo.rollout.placement import Placement, Transfer, place_engine
 from srl_grpo.rollout.transfer import LedEngine, open_transfer
-from srl_grpo.run.prompted_model import MADE, PromptedModel
+from srl_grpo.run.prompted_model import MADE, PromptedModel, check_lengths
 from srl_grpo.toy.model import build_model
 
 DIFFERENCE = "sampling/sync_difference"
@@ -124,7 +124,9 @@ def check_backend(config: SampledConfig, section: ModelSection, world: World) ->
     require_vllm()
     options = options_of(config, compute_dtype(section.dtype, world.device), world, transfer)
     source = ModelSource(MADE) if section.build else source_of(section)
-    check_vllm(source, config_of_model(section), options)
+    found = config_of_model(section)
+    check_lengths(config, window(found))
+    check_vllm(source, found, options)
 
 
 def config_of_model(section: ModelSection) -> PreTrainedConfig:

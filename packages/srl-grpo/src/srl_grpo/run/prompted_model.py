@@ -82,15 +82,14 @@ def open_model(
     model, tokenizer = make_model(section, world.device, config.seed, note)
     mend_generation_config(model, note)
     use_one_thread_if_small(model)
-    check_lengths(config, model)
+    check_lengths(config, context_length(model))
     resumed = start.prompts
     prompts = open_training_prompts(config, template, tokenizer, model, resumed, world, note)
     return PromptedModel(model, tokenizer, prompts, section.path or MADE)
 
 
-def check_lengths(config: RunConfig, model: PreTrainedModel) -> None:
-    """ConfigError if rows of the allowed lengths do not fit the model."""
-    limit = context_length(model)
+def check_lengths(config: RunConfig, limit: int | None) -> None:
+    """ConfigError if rows of the allowed lengths do not fit the model's window."""
     if limit is not None and config.longest > limit:
         raise ConfigError(
             f"{config.lengths_told} exceeds the model's {limit} positions; lower "

@@ -174,6 +174,7 @@ def make_ours(
     world: distributed.World, *, shared: bool, count: int, model: Path | None = None
 ) -> Ours:
     """An updater over a model of its own."""
+    os.environ["LOCAL_RANK"] = "0"  # DeepSpeed asks for it; it is gone where TRL's trainer was made
     found = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32) if model else None
     policy = Policy(found or make_model())
     choice = "always" if shared else "never"

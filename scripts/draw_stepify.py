@@ -13,7 +13,7 @@ from pathlib import Path
 
 from srl_data.sources import open_file
 from srl_data.stepify.cut import Cut, CutOptions
-from srl_data.stepify.cutting import cut_given, name_of_solution
+from srl_data.stepify.cutting import cut_given, name_of_solution, stem_of_source
 from srl_data.stepify.solution_text import Columns, Given, given_solutions
 from srl_reward import NonConforming, parse_solution
 
@@ -29,6 +29,7 @@ SETS = {
 def cuts_of(path: Path, columns: Columns) -> Iterator[tuple[str, Cut]]:
     """The solutions of a file that give steps, by id."""
     source = open_file(path)
+    stem = stem_of_source(source)
     for row, found in source.read("fail", lambda _: None):
         for given in given_solutions(found, columns, "solution"):
             if not isinstance(given, Given):
@@ -38,7 +39,7 @@ def cuts_of(path: Path, columns: Columns) -> Iterator[tuple[str, Cut]]:
                 continue
             cut = cut_given(given, CutOptions())
             if isinstance(cut, Cut):
-                yield name_of_solution(source, row, given.part), cut
+                yield name_of_solution(stem, row, given.part), cut
 
 
 def drawn(data: Path) -> Iterator[tuple[str, Cut]]:

@@ -40,11 +40,8 @@ CASES: dict[str, Callable[[], object]] = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_memory_does_not_grow_with_the_number_of_calls(name: str) -> None:
-    call = CASES[name]
-    for _ in range(10):
-        call()
+def growth(call: Callable[[], object]) -> int:
+    """Bytes that many calls leave behind, those of other threads included."""
     tracemalloc.start()
     try:
         gc.collect()
@@ -55,5 +52,14 @@ def test_memory_does_not_grow_with_the_number_of_calls(name: str) -> None:
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # An int is 28 bytes; what caches and the counting itself take does not grow with the calls.
-    assert after - before < 10 * CALLS
+    return after - before
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_memory_does_not_grow_with_the_number_of_calls(name: str) -> None:
+    call = CASES[name]
+    for _ in range(10):
+        call()
+    # An int is 28 bytes; what caches and the counting itself take does not grow with the calls, and
+    # another thread's part of a test process does not come three times.
+    assert min(growth(call) for _ in range(3)) < 10 * CALLS

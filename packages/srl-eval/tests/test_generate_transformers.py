@@ -61,6 +61,13 @@ def engine(model: PreTrainedModel, chunk_size: int = 64) -> TransformersEngine:
     return TransformersEngine(model, pad_token_id=0, chunk_size=chunk_size)
 
 
+def tried(model: PreTrainedModel) -> TransformersEngine:
+    """An engine that has already tried how its model takes prompts, which is done once."""
+    runner = engine(model)
+    runner.generate([[5]], Sampling(1), [0])
+    return runner
+
+
 def some_prompts(count: int, seed: int = 0, shortest: int = 1) -> list[list[int]]:
     rng = np.random.default_rng(seed)
     return [rng.integers(4, VOCABULARY, rng.integers(shortest, 14)).tolist() for _ in range(count)]
@@ -152,21 +159,23 @@ def test_another_seed_gives_another_row() -> None:
 
 def test_equal_neighbours_are_prefilled_once_and_come_out_alike() -> None:
     model = make("qwen2")
+    runner = tried(model)
     seen: list[int] = []
     model.register_forward_pre_hook(
-        lambda _module, _args, kwargs: seen.append(kwargs["input_ids"].shape[0]), with_kwargs=True
+        lambda _module, _args, kwargs: seen.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
-    groups = [prompt for prompt in some_prompts(4) for _ in range(4)]
+    prompts = some_prompts(4)
+    groups = [prompt for prompt in prompts for _ in range(4)]
     sampling = Sampling(10, stop_token_ids=(STOP,))
-    grouped = engine(model).generate(groups, sampling, seeds(16))
-    assert seen[0] == 4
+    grouped = runner.generate(groups, sampling, seeds(16))
+    assert seen[0] == sum(map(len, prompts))
     assert seen[1] == 16
     shuffled = [row for start in range(4) for row in range(start, 16, 4)]
     seen.clear()
-    apart = engine(model).generate(
+    apart = runner.generate(
         [groups[row] for row in shuffled], sampling, [seeds(16)[row] for row in shuffled]
     )
-    assert seen[0] == 16
+    assert seen[0] == sum(map(len, groups))
     by_row = dict(zip(shuffled, apart, strict=True))
     for row, done in enumerate(grouped):
         assert by_row[row].token_ids == done.token_ids
@@ -175,12 +184,13 @@ def test_equal_neighbours_are_prefilled_once_and_come_out_alike() -> None:
 
 def test_ended_rows_leave_the_batch() -> None:
     model = make("qwen2")
+    runner = tried(model)
     sizes_seen: list[int] = []
     model.register_forward_pre_hook(
-        lambda _m, _a, kwargs: sizes_seen.append(kwargs["input_ids"].shape[0]), with_kwargs=True
+        lambda _m, _a, kwargs: sizes_seen.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
     sampling = Sampling(64, stop_token_ids=tuple(range(3, 12)))
-    done = engine(model).generate(some_prompts(32), sampling, seeds(32))
+    done = runner.generate(some_prompts(32), sampling, seeds(32))
     assert all(c.token_ids[-1] in range(3, 12) for c in done if c.finish_reason == "stop")
     assert sizes_seen == sorted(sizes_seen, reverse=True)
     assert sizes_seen[-1] < 16
@@ -230,12 +240,13 @@ def test_training_goes_on_after_generation() -> None:
 
 def test_small_models_run_on_one_thread_and_the_setting_is_restored() -> None:
     model = make("qwen2")
+    runner = tried(model)
     seen: list[int] = []
     model.register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        engine(model).generate([[5]], Sampling(2), [0])
+        runner.generate([[5]], Sampling(2), [0])
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM
 
 from srl_data.command.errors import ConfigError
 from srl_grpo.learner import sharing
@@ -111,7 +111,7 @@ def test_a_tree_whose_branches_see_each_other_is_found(monkeypatch):
         return attention_forward(module, query, key, value, None, tree=None, **rest)
 
     monkeypatch.setitem(
-        sharing.tree_attention_on.__wrapped__.__globals__["AttentionInterface"]._global_mapping,
+        AttentionInterface._global_mapping,
         "shared_prompts",
         one_text,
     )

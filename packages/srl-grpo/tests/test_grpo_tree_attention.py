@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import GenerationConfig
 
+from srl_eval.generate.attention_kernels import CPU, PLAIN, kernel_for
 from srl_grpo.learner import tree_attention
 from srl_grpo.learner.attention import implementation
-from srl_grpo.learner.attention_kernels import CPU, PLAIN, kernel_for
 from srl_grpo.learner.batch import MicroBatch
 from srl_grpo.learner.policy import Policy
 from srl_grpo.learner.tree_attention import (

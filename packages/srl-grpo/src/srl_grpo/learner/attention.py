@@ -14,9 +14,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from srl_data.command.errors import ConfigError
+from srl_eval.generate.attention_switch import no_mask
 from srl_grpo.learner.batch import MicroBatch
 from srl_grpo.learner.packing import PADDING, visible
-from srl_grpo.learner.tree_attention import NAME, no_mask
+from srl_grpo.learner.tree_attention import NAME
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

@@ -13,15 +13,16 @@ from torch import Tensor
 
 from srl_data.command.errors import ConfigError
 from srl_eval.generate.architectures import reason, vocabulary_size, window
+from srl_eval.generate.attention_kernels import PLAIN as OBVIOUS
+from srl_eval.generate.attention_kernels import kernel_for
+from srl_eval.generate.attention_switch import PLAIN
 from srl_grpo.learner.attention import FULL, SLIDING, implementation, windows_of
-from srl_grpo.learner.attention_kernels import PLAIN as OBVIOUS
-from srl_grpo.learner.attention_kernels import kernel_for
 from srl_grpo.learner.batch import Sample, to_tensors
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.packing_check import HALF_TOLERANCE
 from srl_grpo.learner.policy import HEAD_TOLERANCE, Policy
 from srl_grpo.learner.prompt_groups import Sharing, Work
-from srl_grpo.learner.tree_attention import PLAIN, SMALL, tree_attention_on
+from srl_grpo.learner.tree_attention import SMALL, tree_attention_on
 
 Choice = Literal["auto", "always", "never"]
 Note = Callable[[str], None]

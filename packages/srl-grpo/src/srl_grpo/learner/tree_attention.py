@@ -5,27 +5,26 @@ and all that continues it sees its keys in one more; the parts of a query are me
 log-sum-exp. Small neighbours are taken in one masked call, since each call costs some microseconds
 whatever its size. Under a name of its own (`NAME`) among transformers' attention implementations;
 a forward pass without a tree is that of `sdpa` there. Left out: the kernels
-(`srl_grpo.learner.attention_kernels`), and which models it is right for
+(`srl_eval.generate.attention_kernels`), and which models it is right for
 (`srl_grpo.learner.sharing`).
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from srl_grpo.learner.attention_kernels import kernel_for
+from srl_eval.generate.attention_kernels import by_head, grouped, kernel_for
+from srl_eval.generate.attention_switch import attention_on, refuse_unknown
 from srl_grpo.learner.trie import Branch
 
 NAME = "shared_prompts"
-PLAIN = "sdpa"
-"""The implementation that it stands for where there is no tree."""
 SMALL = 128
 """Tokens that neighbouring branches may have together to be taken in one masked call."""
 
@@ -107,12 +106,6 @@ def mask_of(branches: Sequence[Branch]) -> Tensor:
     return torch.zeros(sees.shape).masked_fill_(~sees.tril_(), -torch.inf)
 
 
-def by_head(values_HTD: Tensor, heads: int) -> Tensor:
-    """Values of H heads as those of `heads` key-value heads; a view, shape heads x R x T x D."""
-    found: Tensor = values_HTD.unflatten(0, (heads, -1))
-    return found
-
-
 class _TreeAttention(torch.autograd.Function):
     """Queries H x T x D, keys and values K x T x D, a multiple of K heads; out T x H x D."""
 
@@ -171,16 +164,6 @@ class _TreeAttention(torch.autograd.Function):
         return found[0], found[1], found[2], None, None
 
 
-def grouped(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """All three by key-value heads; keys and values for each query head, without a copy."""
-    q = by_head(query, len(key))
-    return (
-        q,
-        key[:, None].expand(-1, q.shape[1], -1, -1),
-        value[:, None].expand(-1, q.shape[1], -1, -1),
-    )
-
-
 def merge(out: Tensor, lse: Tensor, found: Tensor, found_lse: Tensor) -> None:
     """Take another part of the same queries into `out` and `lse`, in place."""
     both = torch.logaddexp(lse, found_lse)
@@ -207,10 +190,6 @@ def tree_attention(
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     result: Tensor = _TreeAttention.apply(query, key, value, tree, scale)  # type: ignore[no-untyped-call]  # untyped in torch
     return result
-
-
-UNKNOWN = ("softcap", "s_aux", "position_bias", "cache")
-"""What an attention can be given that changes its scores, and that a tree's does not take."""
 
 
 def attention_forward(
@@ -240,12 +219,7 @@ def attention_forward(
             **options,  # type: ignore[arg-type]  # the layer's own
         )
         return found
-    asked = [name for name in UNKNOWN if options.get(name) is not None]
-    asked += ["dropout"] if dropout else []
-    asked += ["no causal mask"] if options.get("is_causal", True) is False else []
-    asked += ["values of another size than keys"] if key.shape != value.shape else []
-    if asked:
-        raise NotImplementedError(f"{type(module).__name__} has {', '.join(asked)}")
+    refuse_unknown(module, key, value, dropout, options)
     return tree_attention(query[0], key[0], value[0], tree, scaling)[None], None
 
 
@@ -253,32 +227,6 @@ AttentionInterface.register(NAME, attention_forward)
 AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
-def no_mask(like: Tensor) -> Tensor:
-    """A mask of four dimensions, which transformers hands on as it is; whoever reads it gets NaN.
-
-    Without one, a model would take restarted positions for rows of unlike texts and cut them apart.
-    """
-    return torch.full((1, 1, 1, 1), torch.nan, device=like.device)
-
-
-@contextmanager
-def tree_attention_on(model: nn.Module) -> Iterator[None]:
-    """Meanwhile the model's `PLAIN` attention is `NAME`, also while activations are recomputed."""
-    configs = {id(config): config for config in configs_of(model)}
-    plain = [c for c in configs.values() if c._attn_implementation == PLAIN]  # noqa: SLF001 - there is no public name for it
-    try:
-        for config in plain:
-            config._attn_implementation_internal = NAME  # noqa: SLF001 - as above
-        yield
-    finally:
-        for config in plain:
-            config._attn_implementation_internal = PLAIN  # noqa: SLF001 - as above
-
-
-def configs_of(model: nn.Module) -> Iterator[PreTrainedConfig]:
-    """Every config that a module of the model reads, text parts too."""
-    for module in model.modules():
-        config = getattr(module, "config", None)
-        if isinstance(config, PreTrainedConfig):
-            yield config
-            yield config.get_text_config(decoder=True)
+def tree_attention_on(model: nn.Module) -> AbstractContextManager[None]:
+    """Meanwhile the model's plain attention is `NAME`; see `attention_on`."""
+    return attention_on(model, NAME)

@@ -146,3 +146,19 @@ def kernel_for(query: Tensor) -> Kernel:
     half = query.dtype in (torch.float16, torch.bfloat16)
     fits = query.shape[-1] % 8 == 0 and query.shape[-1] <= 256
     return CUDA if query.device.type == "cuda" and half and fits else PLAIN
+
+
+def by_head(values_HTD: Tensor, heads: int) -> Tensor:
+    """Values of H heads as those of `heads` key-value heads; a view, shape heads x R x T x D."""
+    found: Tensor = values_HTD.unflatten(0, (heads, -1))
+    return found
+
+
+def grouped(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """All three by key-value heads; keys and values for each query head, without a copy."""
+    q = by_head(query, len(key))
+    return (
+        q,
+        key[:, None].expand(-1, q.shape[1], -1, -1),
+        value[:, None].expand(-1, q.shape[1], -1, -1),
+    )

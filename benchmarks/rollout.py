@@ -1,8 +1,9 @@
 """Rollouts by three engines beside each other: vLLM, ours over transformers, plain `generate`.
 
-One prompt, a group of completions, all of the same length, drawn at temperature 1; the engines take
-turns in one process, and the tokens are counted per second of processor time as well as of wall
-time, since other work may share the machine. Left out: the weights' way to the engine.
+One prompt and four, a group of completions each, all of the same length, drawn at temperature 1;
+the engines take turns in one process, and the tokens are counted per second of processor time as
+well as of wall time, since other work may share the machine. Left out: the weights' way to the
+engine.
 
     python benchmarks/rollout.py --model smollm2 --output docs/benchmarks/rollout.md
 """
@@ -27,8 +28,8 @@ from srl_eval.generate.options import VllmOptions
 from srl_eval.generate.vllm import start_vllm
 from srl_eval.generate.vllm_settings import installed_version
 
-Generate = Callable[[list[int], Sampling, Sequence[int]], int]
-"""From a prompt, a sampling and a seed per completion to the number of tokens generated."""
+Generate = Callable[[list[list[int]], Sampling, Sequence[int]], int]
+"""From a prompt and a seed per completion, and a sampling, to the number of tokens generated."""
 
 
 @dataclass
@@ -44,9 +45,9 @@ class Engine:
 def plain(model: PreTrainedModel) -> Generate:
     """`model.generate` of transformers, as a user would call it for a group."""
 
-    def generate(prompt: list[int], sampling: Sampling, seeds: Sequence[int]) -> int:
+    def generate(rows: list[list[int]], sampling: Sampling, seeds: Sequence[int]) -> int:
         torch.manual_seed(seeds[0])
-        ids = torch.tensor([prompt] * len(seeds))
+        ids = torch.tensor(rows)
         found = model.generate(
             ids,
             attention_mask=torch.ones_like(ids),
@@ -56,7 +57,7 @@ def plain(model: PreTrainedModel) -> Generate:
             min_new_tokens=sampling.max_new_tokens,
             pad_token_id=0,
         )
-        return int(found[:, len(prompt) :].numel())
+        return int(found[:, len(rows[0]) :].numel())
 
     return generate
 
@@ -64,25 +65,28 @@ def plain(model: PreTrainedModel) -> Generate:
 def through(engine: ChunkedEngine) -> Generate:
     """An engine of `srl_eval.generate`."""
 
-    def generate(prompt: list[int], sampling: Sampling, seeds: Sequence[int]) -> int:
-        rows = engine.generate([prompt] * len(seeds), sampling, seeds)
-        return sum(len(row.token_ids) for row in rows)
+    def generate(rows: list[list[int]], sampling: Sampling, seeds: Sequence[int]) -> int:
+        return sum(len(row.token_ids) for row in engine.generate(rows, sampling, seeds))
 
     return generate
 
 
-def measure(
-    engines: dict[str, Engine], prompt: list[int], sampling: Sampling, group: int, rounds: int
-) -> None:
+def measured(
+    ways: dict[str, Generate], rows: list[list[int]], sampling: Sampling, rounds: int
+) -> dict[str, Engine]:
     """A round that does not count, then `rounds` in which the engines take turns."""
+    engines = {name: Engine(generate) for name, generate in ways.items()}
     for turn in range(rounds + 1):
         for engine in engines.values():
             wall, cpu = time.monotonic(), time.process_time()
-            tokens = engine.generate(prompt, sampling, range(turn * group, (turn + 1) * group))
+            tokens = engine.generate(
+                rows, sampling, range(turn * len(rows), (turn + 1) * len(rows))
+            )
             if turn:
                 engine.wall.append(time.monotonic() - wall)
                 engine.cpu.append(time.process_time() - cpu)
                 engine.tokens = tokens
+    return engines
 
 
 def table(engines: dict[str, Engine]) -> list[str]:
@@ -101,26 +105,27 @@ def table(engines: dict[str, Engine]) -> list[str]:
     return lines
 
 
-def page(engines: dict[str, Engine], command: str, shape: str) -> str:
-    """The page with the command, the machine and the table."""
+def page(cases: dict[str, dict[str, Engine]], command: str, load: float) -> str:
+    """The page with the command, the machine and a table per case."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
     machine = (
-        f"{processor()}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.0f} on "
+        f"{processor()}, {torch.get_num_threads()} threads, load {load:.0f} on "
         f"{os.cpu_count()} cores, float32, vLLM {installed_version()}, {versions}"
     )
+    first = next(iter(next(iter(cases.values())).values()))
     rounds = (
-        f"Medians of {len(next(iter(engines.values())).wall)} rounds in which the engines take "
-        "turns in one process. Other work shared the machine: read the ratios, and of them those "
-        "of processor time."
+        f"Medians of {len(first.wall)} rounds in which the engines take turns in one process. Load "
+        "is what other work there was before it: read the ratios, and of them those of processor "
+        "time."
     )
+    tables = [line for name, case in cases.items() for line in ("", name, "", *table(case))]
     return "\n".join(
         [
             "# Rollouts: three engines",
             "",
             f"`{command}` on {machine}.",
-            f"{shape} {rounds}",
-            "",
-            *table(engines),
+            rounds,
+            *tables,
             "",
             "Ours computes the prompt once for the group, vLLM once but for its last block,",
             "`model.generate` once for each row.",
@@ -134,32 +139,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="folder of the model")
     parser.add_argument("--group", type=int, default=8)
+    parser.add_argument("--prompts", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--prompt-tokens", type=int, default=512)
     parser.add_argument("--new-tokens", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    tokenizer = AutoTokenizer.from_pretrained(options.model)
+    load, size = os.getloadavg()[0], options.prompt_tokens
     words = "A farmer sells eggs for two dollars each and keeps three for breakfast. " * 100
-    prompt = tokenizer(words)["input_ids"][: options.prompt_tokens]
+    ids = AutoTokenizer.from_pretrained(options.model)(words)["input_ids"]
     model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32).eval()
-    window = options.prompt_tokens + options.new_tokens
-    started = start_vllm(
-        ModelSource(options.model), VllmOptions(chunk_size=options.group, max_model_len=window)
-    )
-    engines = {
-        "vLLM": Engine(through(started)),
-        "ours over transformers": Engine(through(TransformersEngine(model, pad_token_id=0))),
-        "`model.generate`": Engine(plain(model)),
+    most = max(options.prompts) * options.group
+    vllm = VllmOptions(chunk_size=most, max_model_len=size + options.new_tokens)
+    started = start_vllm(ModelSource(options.model), vllm)
+    ways = {
+        "vLLM": through(started),
+        "ours over transformers": through(
+            TransformersEngine(model, pad_token_id=0, chunk_size=most)
+        ),
+        "`model.generate`": plain(model),
     }
-    measure(engines, prompt, Sampling(options.new_tokens), options.group, options.rounds)
-    shape = (
-        f"One prompt of {len(prompt)} tokens, {options.group} completions of {options.new_tokens} "
-        "tokens."
-    )
-    options.output.write_text(page(engines, " ".join(["python", *sys.argv]), shape), "utf-8")
+    cases: dict[str, dict[str, Engine]] = {}
+    for count in options.prompts:
+        # Each begins at another token: nothing is shared between prompts.
+        rows = [ids[n : n + size] for n in range(count) for _ in range(options.group)]
+        name = (
+            f"{count} {'prompt' if count == 1 else 'prompts'} of {size} tokens, {options.group} "
+            f"completions of {options.new_tokens} tokens each:"
+        )
+        cases[name] = measured(ways, rows, Sampling(options.new_tokens), options.rounds)
+        print(name, *table(cases[name]), sep="\n", flush=True)
+    options.output.write_text(page(cases, " ".join(["python", *sys.argv]), load), "utf-8")
     started.close()
-    print("\n".join(table(engines)))
 
 
 if __name__ == "__main__":

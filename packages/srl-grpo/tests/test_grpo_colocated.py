@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 from transformers import (
     DeepseekV3Config,
@@ -28,6 +29,7 @@ from srl_grpo.rollout.checkpoint_weights import checkpoint_weights
 from srl_grpo.rollout.colocated import DIFFERENCE, ReloadedWeights, check_backend, options_of
 from srl_grpo.rollout.engines import AllRanks, PolicyRollout
 from srl_grpo.rollout.parity import Parity
+from srl_grpo.run.resume import recorded_config
 
 SMALL = {
     "vocab_size": 64,
@@ -271,6 +273,32 @@ def test_use_vllm_is_the_backend_by_another_name() -> None:
     for unclear in (1, "true"):
         with pytest.raises(ValueError, match="use_vllm: expected true or false"):
             rollout_of(use_vllm=unclear)
+
+
+@pytest.mark.parametrize("before", ["vllm", "hf"])
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"use_vllm": True}, "vllm"),
+        ({"use_vllm": False}, "hf"),
+        ({"backend": "hf"}, "hf"),
+        ({"backend": "vllm"}, "vllm"),
+        ({}, None),
+    ],
+)
+def test_a_resumed_run_samples_by_what_it_is_told_now(
+    tmp_path: Path, before: str, given: dict, expected: str | None
+) -> None:
+    """Either flag goes before the run's own config, also the one that says no."""
+    vllm = {"vllm": {"gpu_memory_utilization": 0.4}} if before == "vllm" else {}
+    config = TrainConfig.model_validate({**BASE, "rollout": {"backend": before, **vllm}})
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    command = {"checkpoint": {"resume": "auto"}, "output_dir": str(tmp_path), "rollout": given}
+    tree, _ = recorded_config(command)
+    resumed = TrainConfig.model_validate({**tree, "rollout": {**tree["rollout"], **given}})
+    assert resumed.rollout.backend == (expected or before)
+    kept = 0.4 if before == resumed.rollout.backend == "vllm" else 0.5
+    assert resumed.rollout.vllm.gpu_memory_utilization == kept
 
 
 @pytest.mark.parametrize(

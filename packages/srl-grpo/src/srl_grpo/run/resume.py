@@ -82,8 +82,15 @@ def recorded_config(given: ConfigTree) -> tuple[ConfigTree, str] | None:
         return None
     tree = read_tree(path)
     replaced = [
-        key for given_key, keys in INSTEAD.items() if value_at(given, given_key) for key in keys
+        key
+        for given_key, keys in INSTEAD.items()
+        if value_at(given, given_key) is not None
+        for key in keys
     ]
+    if value_at(given, ("rollout", "backend")) == "hf" or (
+        value_at(given, ("rollout", "use_vllm")) is False
+    ):
+        replaced.append(("rollout", "vllm"))  # what it would refuse beside another backend
     for key in (*NOT_TAKEN, *replaced):
         remove_at(tree, key)
     return tree, str(path)

@@ -201,6 +201,15 @@ CODE = (
 )
 
 
+def test_half_an_entry_of_a_killed_runs_journal_is_removed(folder):
+    expected = whole(folder, "gsm8k")
+    left = folder / "out" / "snapshot" / "..train.jsonl.journal.5633.tmp"
+    left.parent.mkdir(parents=True)
+    left.write_text('{"key": "82')
+    assert run("gsm8k") == 0
+    assert contents(folder / "out") == expected
+
+
 def killed_on_its_way(command: list[str], out: Path) -> bool:
     """Start a command and kill it once its journal holds something; False if it ended before."""
     shutil.rmtree(out, ignore_errors=True)

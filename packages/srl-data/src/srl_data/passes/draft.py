@@ -5,6 +5,7 @@ data continues there. Finished drafts take their names all at once, one rename a
 """
 
 import fcntl
+import glob
 import json
 import os
 import time
@@ -135,8 +136,12 @@ class Draft:
         self._forget()
 
     def _forget(self) -> None:
+        journal = self.journal
         with suppress(OSError):
-            self.journal.unlink()
+            journal.unlink()
+        # What a run left that was killed as it wrote an entry; the locks say that none does now.
+        for left in journal.parent.glob(f".{glob.escape(journal.name)}.*.tmp"):
+            left.unlink(missing_ok=True)
 
 
 def draft_of(path: Path) -> Path:

@@ -94,9 +94,9 @@ def set_rows(results: dict[str, SetResult]) -> Iterator[str]:
     yield "| --- |" + " ---: |" * len(results)
     figures: dict[str, Callable[[SetResult], object]] = {
         "solutions": lambda r: r.solutions,
-        "in steps": lambda r: len(r.measures.steps),
+        "in steps": lambda r: r.measures.solutions,
         "instances (steps 2 to N)": lambda r: (
-            sum(r.measures.steps) - len(r.measures.steps) - r.faulty
+            r.measures.lengths.total() - r.measures.solutions - r.faulty
         ),
         "steps that cannot be targets": lambda r: r.faulty,
         "steps per solution: median, 95 %": lambda r: two(r.measures.steps),
@@ -116,9 +116,9 @@ def set_rows(results: dict[str, SetResult]) -> Iterator[str]:
         yield f"| {label} | " + " | ".join(shown) + " |"
 
 
-def two(values: Sequence[int]) -> str:
+def two(counts: Counter[int]) -> str:
     """Median and 95th percentile."""
-    found = quartiles(values)
+    found = quartiles(counts)
     return f"{found['median']:g}, {found['95 %']:g}"
 
 

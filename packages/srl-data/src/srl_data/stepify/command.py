@@ -160,7 +160,7 @@ def cut_file(config: StepifyConfig, output: Path, source: RowSource, outcome: Ou
 
 def describe(config: StepifyConfig, output: Path, source: RowSource, outcome: Outcome) -> None:
     """Write the manifest and the report."""
-    steps = outcome.measures.steps
+    measures = outcome.measures
     outcome.manifest = write_manifest(
         output,
         command=COMMAND,
@@ -169,10 +169,10 @@ def describe(config: StepifyConfig, output: Path, source: RowSource, outcome: Ou
         counts={
             "rows_read": outcome.rows,
             "solutions": outcome.solutions,
-            "solutions_in_steps": len(steps),
-            "steps": sum(steps),
+            "solutions_in_steps": measures.solutions,
+            "steps": measures.lengths.total(),
         },
-        records=len(steps),
+        records=measures.solutions,
         excluded=dict(sorted(outcome.excluded.items())),
     )
     write_json(report_path(output), outcome.measures.as_json())

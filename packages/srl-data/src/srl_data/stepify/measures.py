@@ -10,9 +10,11 @@ taken on a seeded sample, so that memory and time stay bounded.
 import random
 import statistics
 from array import array
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from srl_reward import ratio_batch, strip_step_number
 
@@ -43,9 +45,10 @@ class Measures:
 
     seed: int = 42
     rules: Counter[str] = field(default_factory=Counter)
-    steps: "array[int]" = field(default_factory=lambda: array("q"))
-    lengths: "array[int]" = field(default_factory=lambda: array("q"))
-    """Characters of the steps without their numbers."""
+    steps: Counter[int] = field(default_factory=Counter)
+    """Solutions by how many steps they have."""
+    lengths: Counter[int] = field(default_factory=Counter)
+    """Steps by how many characters they have without their numbers."""
     shares: "array[float]" = field(default_factory=lambda: array("d"))
     """Share of each text in its longest step."""
     sample: list[list[str]] = field(default_factory=list)
@@ -53,17 +56,22 @@ class Measures:
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)
 
+    @property
+    def solutions(self) -> int:
+        """Solutions that were cut."""
+        return self.steps.total()
+
     def add(self, rule: str, steps: Sequence[str]) -> None:
         """Count one solution, and keep it with the chance that makes the sample even."""
         bodies = [strip_step_number(step) for step in steps]
         sizes = [len(body) for body in bodies]
         self.rules[rule] += 1
-        self.steps.append(len(bodies))
-        self.lengths.extend(sizes)
+        self.steps[len(bodies)] += 1
+        self.lengths.update(sizes)
         self.shares.append(max(sizes) / max(sum(sizes), 1))
         place = len(self.sample)
         if place >= SAMPLED:
-            place = self._chance.randrange(len(self.steps))
+            place = self._chance.randrange(self.solutions)
         if place < SAMPLED:
             self.sample[place : place + 1] = [bodies]
 
@@ -108,7 +116,7 @@ class Measures:
         """The measures as they stand in the report file."""
         apart = self.separation()
         return {
-            "solutions": len(self.steps),
+            "solutions": self.solutions,
             "rules": dict(self.rules.most_common()),
             "steps_per_solution": quartiles(self.steps),
             "characters_per_step": quartiles(self.lengths),
@@ -133,11 +141,14 @@ def mean_ratio(pairs: Sequence[tuple[str, str]]) -> float:
     return statistics.fmean(ratio_batch(written, true, autojunk=False))
 
 
-def quartiles(values: Sequence[int]) -> dict[str, float]:
-    """Minimum, quartiles, maximum and mean."""
-    if not values:
+def quartiles(counts: Counter[int]) -> dict[str, float]:
+    """Minimum, quartiles, maximum and mean of values that are counted."""
+    total = counts.total()
+    if not total:
         return {}
-    ordered = sorted(values)
+    values = sorted(counts)
+    ends = list(accumulate(counts[value] for value in values))
     at = {"min": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "max": 1.0}
-    found = {name: float(ordered[round(q * (len(ordered) - 1))]) for name, q in at.items()}
-    return {**found, "mean": round(statistics.fmean(ordered), 2)}
+    places = {name: round(q * (total - 1)) for name, q in at.items()}
+    found = {name: float(values[bisect_right(ends, place)]) for name, place in places.items()}
+    return {**found, "mean": round(sum(v * n for v, n in counts.items()) / total, 2)}

@@ -1,6 +1,6 @@
 """What `srl-data stepify` prints when it is done. Only presentation."""
 
-from collections.abc import Sequence
+from collections import Counter
 
 from rich import box
 from rich.panel import Panel
@@ -19,7 +19,7 @@ from srl_reward import split_steps
 def print_outcome(outcome: Outcome, output: str | None) -> None:
     """The outcome of a run: what was left out, the report, and records as a model sees them."""
     console = new_console()
-    steps = len(outcome.measures.steps)
+    steps = outcome.measures.solutions
     console.print(f"{steps} of {outcome.solutions} solutions are in steps")
     if outcome.excluded:
         console.print(left_out(outcome))
@@ -64,9 +64,9 @@ def measures_table(measures: Measures) -> Table:
     return table
 
 
-def figures(values: Sequence[int]) -> str:
+def figures(counts: Counter[int]) -> str:
     """A distribution in a line."""
-    return ", ".join(f"{name} {value:g}" for name, value in quartiles(values).items())
+    return ", ".join(f"{name} {value:g}" for name, value in quartiles(counts).items())
 
 
 def preview(record: SteppedSolution) -> list[Panel]:

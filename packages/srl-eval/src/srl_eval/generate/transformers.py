@@ -1,8 +1,8 @@
 """The engine for any causal language model of transformers, in the process that may also train it.
 
 Its own decode loop, since `model.generate` has no seed per row: equal neighbouring prompts are
-computed once, prompts are padded on the left, rows that have ended leave the batch. Nothing of
-`generation_config` is read. It leaves out speculative decoding, paged attention and continuous
+computed once, and kept once where the model can (`shared_rows.py`), else padded on the left
+(`padded_rows.py`); rows that have ended leave the batch. Nothing of `generation_config` is read. It leaves out speculative decoding, paged attention and continuous
 batching: those are vLLM's.
 """
 
@@ -36,7 +36,7 @@ _CHECK_EVERY_ON_GPU = 8  # tokens between looks at who has ended: a look waits f
 class TransformersEngine(ChunkedEngine):
     """Completions from a `PreTrainedModel` that this process holds.
 
-    `pad_token_id` fills the left of shorter prompts and is never attended to. `chunk_size` rows run
+    `pad_token_id` fills the left of shorter prompts where they are padded, and is never attended to. `chunk_size` rows run
     as one batch. Weights are read at the time of sampling; whoever changes them raises
     `weights_version`. `decoder` is the tokenizer, needed for stop strings.
     """

@@ -38,8 +38,13 @@ def kept_folder(folder: Path) -> Iterator[None]:
     except (IncompleteError, InterruptedRunError, KeyboardInterrupt):
         raise
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
         raise
+    remove(folder)
+
+
+def remove(folder: Path) -> None:
+    """Remove what is between the passes, if there is any; what cannot be removed harms nobody."""
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -4,6 +4,8 @@ What an attention makes of such rows is the model's code, so a few tokens are co
 whatever differs, or fails, samples from padded rows as before.
 """
 
+import logging
+
 import torch
 from transformers import PreTrainedModel
 
@@ -13,6 +15,8 @@ from srl_eval.generate.kv_cache import make_cache, only_full_attention
 from srl_eval.generate.padded_rows import PaddedRows
 from srl_eval.generate.running_rows import RunningRows, accepted
 from srl_eval.generate.shared_rows import SharedRows
+
+LOG = logging.getLogger(__name__)
 
 _LENGTHS = (5, 5, 3, 7, 7, 7)  # of the prompts that are tried, equal ones alike
 _STEPS = 3
@@ -38,8 +42,14 @@ def shared_layers(model: PreTrainedModel, device: torch.device) -> int | None:
     layers = len(cache.layers)
     try:
         alike = _alike(model, layers, device)
-    except Exception:  # noqa: BLE001 - whatever the code of a model does with what it does not know
+    except Exception as error:  # noqa: BLE001 - a model's own code, given what it may not know
+        LOG.info("%s samples from padded rows: %r", type(model).__name__, error)
         return None
+    if not alike:
+        LOG.info(
+            "%s computes shared prompts otherwise: it samples from padded rows",
+            type(model).__name__,
+        )
     return layers if alike else None
 
 

@@ -2,8 +2,8 @@
 
 Its own decode loop, since `model.generate` has no seed per row: equal neighbouring prompts are
 computed once, and kept once where the model can (`shared_rows.py`), else padded on the left
-(`padded_rows.py`); rows that have ended leave the batch. Nothing of `generation_config` is read. It leaves out speculative decoding, paged attention and continuous
-batching: those are vLLM's.
+(`padded_rows.py`); rows that have ended leave the batch. Nothing of `generation_config` is read.
+It leaves out speculative decoding, paged attention and continuous batching: those are vLLM's.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,9 +36,9 @@ _CHECK_EVERY_ON_GPU = 8  # tokens between looks at who has ended: a look waits f
 class TransformersEngine(ChunkedEngine):
     """Completions from a `PreTrainedModel` that this process holds.
 
-    `pad_token_id` fills the left of shorter prompts where they are padded, and is never attended to. `chunk_size` rows run
-    as one batch. Weights are read at the time of sampling; whoever changes them raises
-    `weights_version`. `decoder` is the tokenizer, needed for stop strings.
+    `pad_token_id` fills the left of shorter prompts where they are padded, and is never attended
+    to. `chunk_size` rows run as one batch. Weights are read at the time of sampling; whoever
+    changes them raises `weights_version`. `decoder` is the tokenizer, needed for stop strings.
     """
 
     records_kept = True

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from srl_eval.generate.engine import ChunkedEngine, Prompt
+from srl_eval.generate.engine import Prompt
 from srl_eval.generate.folders import ModelSource
 from srl_eval.generate.options import VllmOptions
 from srl_eval.generate.sampling import Completion, Sampling
 from srl_eval.generate.text import Decoder
-from srl_eval.generate.vllm import check_temperature, require_vllm
-from srl_eval.generate.vllm_processes import Worker
+from srl_eval.generate.vllm import require_vllm
+from srl_eval.generate.vllm_processes import RemoteEngine, Worker
 
 
 def start_vllm_beside(
@@ -38,24 +38,14 @@ def start_vllm_beside(
     return EngineBeside(worker, options.chunk_size, window, decoder)
 
 
-class EngineBeside(ChunkedEngine):
+class EngineBeside(RemoteEngine):
     """The engine, seen from the process that started it; also a client of vLLM's weight sync."""
 
     def __init__(
         self, worker: Worker, chunk_size: int, max_length: int | None, decoder: Decoder | None
     ) -> None:
-        super().__init__(chunk_size, decoder)
-        self._worker, self._max_length = worker, max_length
-
-    @property
-    def max_length(self) -> int | None:
-        """The engine's own."""
-        return self._max_length
-
-    def check(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
-        """As for the engine in this process."""
-        check_temperature(sampling)
-        super().check(prompts, sampling)
+        super().__init__(chunk_size, max_length, decoder)
+        self._worker = worker
 
     def run_chunk(
         self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]

@@ -68,7 +68,25 @@ def visible_gpus() -> list[str]:
     return (named or [str(place) for place in range(count)])[:count]
 
 
-class ManyEngines(ChunkedEngine):
+class RemoteEngine(ChunkedEngine):
+    """vLLM in other processes, by what all such engines say of themselves."""
+
+    def __init__(self, chunk_size: int, max_length: int | None, decoder: Decoder | None) -> None:
+        super().__init__(chunk_size, decoder)
+        self._max_length = max_length
+
+    @property
+    def max_length(self) -> int | None:
+        """The engine's own, as its process told it."""
+        return self._max_length
+
+    def check(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
+        """As for a vLLM engine in this process."""
+        check_temperature(sampling)
+        super().check(prompts, sampling)
+
+
+class ManyEngines(RemoteEngine):
     """The engines as one; a chunk is cut into as many parts of neighbouring rows."""
 
     def __init__(
@@ -78,18 +96,8 @@ class ManyEngines(ChunkedEngine):
         max_length: int | None,
         decoder: Decoder | None,
     ) -> None:
-        super().__init__(chunk_size, decoder)
-        self._workers, self._max_length = list(workers), max_length
-
-    @property
-    def max_length(self) -> int | None:
-        """Each engine's."""
-        return self._max_length
-
-    def check(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
-        """As for one vLLM engine."""
-        check_temperature(sampling)
-        super().check(prompts, sampling)
+        super().__init__(chunk_size, max_length, decoder)
+        self._workers = list(workers)
 
     def run_chunk(
         self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]

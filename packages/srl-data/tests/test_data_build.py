@@ -14,7 +14,7 @@ from srl_data import sources, splits
 from srl_data.build import BuildConfig, build
 from srl_data.cli import cli
 from srl_data.command.frame import execute
-from srl_data.expert_rows import question_rank
+from srl_data.expert_rows import question_place
 from srl_data.instances import target_indices
 from srl_data.manifest import read_manifest
 from srl_data.records import PromptAnswer, SftPair, SrlInstance, read_records
@@ -153,8 +153,8 @@ def test_whole_questions_are_held_out(tmp_path):
     assert len(train) + len(val) == 80
     assert len({item.problem for item in val}) == 10
     assert {item.problem for item in val}.isdisjoint(item.problem for item in train)
-    ranks = sorted(question_rank(f"Question {i}", 42) for i in range(38))
-    assert {question_rank(item.problem, 42) for item in val} == set(ranks[:10])
+    ranks = sorted(question_place(f"Question {i}", 42) for i in range(38))
+    assert {question_place(item.problem, 42) for item in val} == set(ranks[:10])
     for name, records in (("out", train), ("out.val", val)):
         manifest = read_manifest(tmp_path / f"{name}.jsonl")
         assert manifest.records == len(records)

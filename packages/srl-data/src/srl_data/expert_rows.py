@@ -4,12 +4,12 @@ It is the work that takes long, in any number of processes. Which questions are 
 afterwards, and a run that was killed meanwhile takes what the pass has written as it is.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from srl_data.held_out import place_of
 from srl_data.instances import Targets
 from srl_data.passes.chunks import NumberedRow
 from srl_data.passes.workers import Outcome
@@ -27,10 +27,9 @@ def solution_name(row: int, steps: Steps = "numbered") -> str:
     return f"{'s1k' if steps == 'numbered' else steps}-{row:05d}"
 
 
-def question_rank(problem: str, seed: int) -> str:
+def question_place(problem: str, seed: int) -> int:
     """A question's place in the order in which questions are held out."""
-    text = " ".join(problem.split())
-    return hashlib.sha256(f"{seed}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
+    return place_of(" ".join(problem.split()), seed)
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,8 @@ class SolutionReader:
                 lines.append(encode(candidate.instance(row, title_hint=self.title_hint)))
         if not lines:
             return
-        place = question_rank(solution.problem, self.seed)[:32]
-        outcome.write(PLACES, b"%s %d\n" % (place.encode(), len(lines)))
+        place = question_place(solution.problem, self.seed)
+        outcome.write(PLACES, b"%032x %d\n" % (place, len(lines)))
         outcome.lines.setdefault(INSTANCES, []).extend(lines)
         if self.sft:
             outcome.write(PAIRS, encode(pair_of(row, name, solution)))

@@ -5,6 +5,13 @@ So a question's place does not depend on the rows around it, and equal ones go t
 
 import heapq
 from dataclasses import dataclass, field
+from hashlib import sha256
+
+
+def place_of(text: str, seed: int) -> int:
+    """The place of a question of this text in the order in which questions are chosen."""
+    hashed = sha256(f"{seed}\n{text}".encode("utf-8", "surrogatepass"))
+    return int.from_bytes(hashed.digest()[:16], "big")
 
 
 @dataclass

@@ -7,18 +7,16 @@ same way. In memory are as many hashes as questions are held out and drawn.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from hashlib import sha256
 
 from srl_data.answers.config import SplitsConfig
 from srl_data.command.errors import ConfigError
-from srl_data.held_out import Smallest
+from srl_data.held_out import Smallest, place_of
 from srl_data.overlap import whole_text
 
 
 def question_place(problem: str, seed: int) -> int:
     """A question's place in the order in which questions are held out and drawn."""
-    text = f"{seed}\n{whole_text(problem)}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(sha256(text).digest()[:16], "big")
+    return place_of(whole_text(problem), seed)
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,9 @@ def test_what_is_written_is_read_back_as_the_same_steps(text: str, options: CutO
 
 
 @given(TEXTS, OPTIONS)
+@example(" ```\nA. B\n\nC\n```\nStep 1: ", CutOptions())
+@example("  | a | b |\n|---|---|\n| 1. C | 2 |\n\nStep 1: ", CutOptions())
+@example(" > quoted. Text\n\nThen x = 5. Hence the claim. ", CutOptions())
 def test_no_step_begins_inside_latex_code_a_table_or_a_quotation(
     text: str, options: CutOptions
 ) -> None:

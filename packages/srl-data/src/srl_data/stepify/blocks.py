@@ -11,6 +11,7 @@ from dataclasses import dataclass
 Span = tuple[int, int]
 """Start and end of a part of a text, in characters."""
 
+INDENT = re.compile(r"[ \t]*")
 FENCE = re.compile(r"^[ \t]*(?P<mark>`{3,}|~{3,})(?P<info>[^\n]*)$", re.MULTILINE)
 QUOTED = re.compile(r"(?:^[ \t]*>(?!=)[^\n]*(?:\n|\Z))+", re.MULTILINE)
 DELIMITER_ROW = re.compile(r"^[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t\r]*$")
@@ -42,11 +43,14 @@ def lines_of(text: str) -> Iterator[Line]:
 
 
 def block_spans(text: str) -> list[Span]:
-    """Fences, tables, block quotations and their HTML kin; they may overlap."""
+    """Fences, tables, block quotations and their HTML kin; they may overlap.
+
+    Each from its first mark on: what it is indented by belongs to nothing, and a step loses it.
+    """
     spans = [*fences(text), *html_blocks(text)]
     spans += [match.span() for match in QUOTED.finditer(text)] if ">" in text else []
     spans += tables(text) if any(mark in text for mark in ("|", "\t", "+-", "+=")) else []
-    return spans
+    return [(INDENT.match(text, start).end(), end) for start, end in spans]  # type: ignore[union-attr]  # it always matches
 
 
 def fences(text: str) -> Iterator[Span]:

@@ -134,12 +134,12 @@ def tokens(text):
     return re.findall(pattern, text)
 
 
-def test_a_whole_example_of_four_digits_is_under_a_hundred_tokens():
+def test_a_whole_example_of_four_digits_is_under_eighty_tokens():
     lengths = [
         len(tokens(bare_messages(instance.model_dump())[0]["content"] + response))
         for instance, response in islice(sloppy_stream(0, Difficulty(4, 4)), 500)
     ]
-    assert max(lengths) < 100
+    assert max(lengths) < 80
 
 
 def test_sloppiness_without_errors_is_the_expert():

@@ -14,6 +14,7 @@ from srl_grpo.learner.prompt_groups import (
     balanced,
     by_prompt,
     longest_load,
+    saved,
     whole_groups,
 )
 from srl_grpo.learner.trie import trie_of
@@ -152,6 +153,15 @@ def test_so_many_micro_batches_as_asked_for():
 def test_a_text_longer_than_the_window_keeps_its_batch_out_of_trees():
     samples = batch(2, 2, prompt=10, completion=20)
     assert [Sharing(longest=n).takes(samples) for n in (29, 30, None)] == [False, True, True]
+
+
+def test_a_tree_that_saves_less_than_it_is_worth_is_not_made():
+    samples = batch(2, 4, prompt=10, completion=5)  # 8 prompts of 10, of which 6 are repeated
+    assert saved(samples) == 60 / 120
+    assert [Sharing(worth=n).takes(samples) for n in (0.0, 0.5, 0.51)] == [True, True, False]
+    alone = batch(5, 1, prompt=10, completion=5)
+    assert [Sharing(worth=n).takes(alone) for n in (0.0, 0.01)] == [True, False]
+    assert saved([]) == 0.0
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 30), st.integers(0, 9))

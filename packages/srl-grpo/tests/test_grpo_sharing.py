@@ -69,6 +69,15 @@ def test_models_that_can_share_without_a_word(kind, changes, dtype):
     assert options.longest is None
     assert options.comfortable == sharing.COMFORTABLE
     assert options.work == Work(1 / (6 * 32), 41 / (12 * 32 * 2))
+    assert options.worth == sharing.WORTH
+
+
+def test_what_a_tree_has_to_save_is_asked_of_narrow_models_on_a_cpu_alone():
+    narrow = policy_of("llama")
+    wide = policy_of("llama", hidden_size=sharing.NARROW + 32)
+    assert found(narrow, "always")[0].worth == 0.0
+    assert sharing.sharing_for(narrow, None, print).worth == 0.0
+    assert found(wide)[0].worth == 0.0
 
 
 @pytest.mark.parametrize(

@@ -36,16 +36,16 @@ MIN_DIGITS = 2
 MAX_DIGITS = len(COLUMNS)
 
 PIECES = (
+    "=?\n",
     "<think>",
-    "</think>",
+    "</think>\n",
     "\\boxed{",
-    "carry",
-    "borrow",
+    "carry ",
+    "borrow ",
     "join",
-    "**Answer**",
-    *(f"**{column}**" for column in COLUMNS),
+    *(f". **{title}** " for title in (*COLUMNS, "Answer")),
 )
-"""Strings worth one token: with them a whole example of four digits is under 100 tokens."""
+"""Strings worth one token: with them a whole example of four digits is under 80 tokens."""
 
 ALPHABET = "".join(sorted(set("0123456789+-=?. \n}" + "".join(PIECES))))
 """Every character that a problem, a step, a thought or the tags around it can hold."""

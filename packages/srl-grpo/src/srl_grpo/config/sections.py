@@ -42,6 +42,9 @@ class BuildSection(Section):
     """Width of the feed-forward layers of a model made on the spot."""
     max_positions: Positive = 256
     """Longest sequence of a model made on the spot, in tokens."""
+    initializer_range: Annotated[float, Field(gt=0)] = 0.02
+    """Standard deviation of the weights of a model made on the spot; narrow ones learn faster from
+    a larger one."""
     alphabet: Literal["arithmetic", "chain"] = "arithmetic"
     """Characters and marks that its tokenizer knows."""
 
@@ -200,7 +203,7 @@ class EngineSection(Section):
     """Put several examples into a row of tokens, kept apart by their mask, instead of padding."""
     shared_prompts: Literal["auto", "always", "never"] = "auto"
     """Compute a beginning that completions have in common once, instead of with each of them; auto
-    on a CPU, where the model can. Takes the place of packing."""
+    on a CPU, where the model can and it pays. Takes the place of packing."""
     offload_optimizer: bool = False
     """Keep the optimizer's state in host memory (ZeRO 1 to 3)."""
     deepspeed: dict[str, object] = Field(default_factory=dict)

@@ -86,11 +86,15 @@ class Sharing:
     longest: int | None = None
     """Longest text that may be in a tree, in tokens; None for any."""
     work: Work = field(default_factory=Work)
+    worth: float = 0.0
+    """Share of the tokens that prompts computed once have to save; else rows are padded."""
 
     def takes(self, samples: Sequence[Sample]) -> bool:
-        """Whether all of them may be in a tree."""
+        """Whether all of them may be in a tree, and it saves enough."""
         longest = max((sample.length for sample in samples), default=0)
-        return self.longest is None or longest <= self.longest
+        if self.longest is not None and longest > self.longest:
+            return False
+        return not self.worth or saved(samples) >= self.worth
 
     def cost(self, samples: Sequence[Sample], group: Group) -> float:
         """What a pass over a group takes, in tokens."""
@@ -198,6 +202,14 @@ class Sharing:
                 found.append(list(group.rows))
                 tokens = group.tokens
         return found
+
+
+def saved(samples: Sequence[Sample]) -> float:
+    """Share of all tokens that is left out where each prompt is computed once."""
+    prompts = {sample.prompt_ids for sample in samples}
+    each = sum(len(sample.prompt_ids) for sample in samples)
+    once = sum(len(prompt) for prompt in prompts)
+    return (each - once) / max(1, sum(sample.length for sample in samples))
 
 
 def by_prompt(samples: Sequence[Sample]) -> list[list[int]]:

@@ -6,6 +6,7 @@ comparing passes where it does not: what an attention makes of a tree is the mod
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -29,6 +30,9 @@ Note = Callable[[str], None]
 
 COMFORTABLE = 2048
 """Tokens of a pass on a CPU beyond which more of them gain nothing."""
+NARROW, WORTH = 128, 0.2
+"""The width up to which calls of the attention on a CPU take longer than matrix products, and the
+share of its tokens that a tree then has to save: padded rows make fewer calls."""
 TEXTS = ((0, 60, 0, 40), (0, 60, 30, 12), (0, 60, 10, 1), (1, 30, 2, 8), (1, 30, 0, 0))
 """The texts that are compared: which prompt, its tokens, where the completion parts from that of
 the first, its tokens."""
@@ -47,7 +51,8 @@ def sharing_of(policy: Policy, choice: Choice, world: World, note: Note) -> Shar
         return None
     obstacle = next((found for found in world.gather(obstacle_of(policy)) if found), None)
     if obstacle is None:
-        return sharing_for(policy, COMFORTABLE if on_cpu else None, note)
+        sharing = sharing_for(policy, COMFORTABLE if on_cpu else None, note)
+        return replace(sharing, worth=0.0) if choice == "always" else sharing
     if choice == "always":
         raise ConfigError(
             f"engine.shared_prompts is 'always', but {obstacle}; give --shared-prompts auto, which "
@@ -71,7 +76,9 @@ def sharing_for(policy: Policy, comfortable: int | None, note: Note) -> Sharing:
     work = Work()  # of a config with names of its own: matrix products alone
     if isinstance(hidden, int) and isinstance(layers, int):
         work = Work.of_model(hidden, layers, vocabulary_size(policy.model.config))
-    return Sharing(comfortable, min(sliding, default=None), work)
+    narrow = isinstance(hidden, int) and hidden <= NARROW
+    worth = WORTH if narrow and comfortable is not None else 0.0
+    return Sharing(comfortable, min(sliding, default=None), work, worth)
 
 
 def obstacle_of(policy: Policy) -> str | None:

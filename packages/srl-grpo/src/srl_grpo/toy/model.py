@@ -47,6 +47,7 @@ def build_model(
         num_key_value_heads=build.num_kv_heads,
         head_dim=build.hidden_size // build.num_heads,
         max_position_embeddings=build.max_positions,
+        initializer_range=build.initializer_range,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,

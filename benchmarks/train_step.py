@@ -67,6 +67,8 @@ SHAPES: dict[str, tuple[int, Sequence[int]]] = {
     "512/12 to 212": (512, RAGGED),
 }
 """Tokens of a prompt, and of each of its completions."""
+LEAST_STEPS = 3
+STEPS = "updates of each way: the first is not counted, in the last memory is measured"
 
 
 @dataclass
@@ -508,11 +510,13 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", type=Path)
     parser.add_argument("--shapes", nargs="*", choices=SHAPES, default=list(SHAPES))
-    parser.add_argument("--steps", type=int, default=4, help="updates of each way, one not counted")
+    parser.add_argument("--steps", type=int, default=4, help=STEPS)
     parser.add_argument("--no-whole-step", action="store_true")
     parser.add_argument("--model", type=Path, help="folder of a real model")
     parser.add_argument("--instances", type=Path, help="SRL instances for it")
     options = parser.parse_args(arguments)
+    if options.steps < LEAST_STEPS:
+        parser.error(f"--steps {options.steps}: expected at least {LEAST_STEPS}")
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     world = distributed.start()
     text = HEAD.format(

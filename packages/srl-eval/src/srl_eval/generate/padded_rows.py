@@ -10,10 +10,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from srl_eval.generate.kv_cache import make_cache, only_full_attention, select_rows
+from srl_eval.generate.kv_cache import EXPECTED, make_cache, only_full_attention, select_rows
 from srl_eval.generate.running_rows import RunningRows, accepted, neighbours, wrapped_model
-
-_EXPECTED = 256  # new tokens that a cache has room for at first
 
 
 class PaddedRows(RunningRows):
@@ -32,7 +30,7 @@ class PaddedRows(RunningRows):
         unique, owner = neighbours(prompts)
         longest = max(map(len, unique))
         limit = longest + new_tokens
-        self.cache = make_cache(model.config, longest + _EXPECTED, limit)
+        self.cache = make_cache(model.config, longest + EXPECTED, limit)
         padded = [[pad_token_id] * (longest - len(p)) + list(p) for p in unique]
         ids_UP = torch.tensor(padded, device=device)
         lengths_U = torch.tensor([len(p) for p in unique], device=device)

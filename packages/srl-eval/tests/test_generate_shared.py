@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
     DeepseekV3Config,
     DeepseekV3ForCausalLM,
@@ -197,10 +198,10 @@ def test_completions_are_those_of_padded_rows(
         alike(one, other)
 
 
-def alike(one: Completion, other: Completion) -> None:
+def alike(one: Completion, other: Completion, bound: float = 1e-5) -> None:
     assert one.token_ids == other.token_ids
     assert (one.finish_reason, one.stop_string) == (other.finish_reason, other.stop_string)
-    assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)  # kept in float32
+    assert one.logprobs == pytest.approx(other.logprobs, abs=bound)  # kept in float32
     assert (one.kept and one.kept.sets) == (other.kept and other.kept.sets)
 
 
@@ -280,7 +281,8 @@ def test_packed_products_are_the_plain_ones_and_leave_no_trace(
             inside = model(ids).logits
             model.lm_head.weight.mul_(2)  # what is packed is what was there
             assert torch.equal(model(ids).logits, inside)
-        assert inside == pytest.approx(plain, abs=1e-5)
+        bound = 1e-5 * (1 + 2 * float(plain.abs().max()))  # float32 logits, doubled below
+        assert inside == pytest.approx(plain, abs=bound)
         assert not torch.equal(model(ids).logits, inside)
     assert len(linear_layers(model)) == len(linear_of(model)) == 15
     sampling, seeds = Sampling(16), [1, 2, 3]
@@ -292,7 +294,7 @@ def test_packed_products_are_the_plain_ones_and_leave_no_trace(
         TransformersEngine(model, pad_token_id=0).generate(prompts, sampling, seeds),
         strict=True,
     ):
-        alike(one, other)
+        alike(one, other, bound)
 
 
 def linear_of(model: PreTrainedModel) -> list[torch.nn.Linear]:
@@ -307,3 +309,49 @@ def test_packing_that_would_not_gain_is_left_out(
     model = model_of("qwen2", 4, 2, 1, torch.float32)
     with packed_products(model, rows, tokens):
         assert not any("forward" in layer.__dict__ for layer in linear_of(model))
+
+
+class Copied(TorchDispatchMode):
+    """Counts the elements that are selected into new tensors."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket in (torch.ops.aten.index, torch.ops.aten.index_select):
+            self.count += result.numel()
+        return result
+
+
+@pytest.mark.parametrize("kind", ["shared", "padded"])
+def test_letting_rows_go_copies_what_is_filled_and_not_the_room_for_more(kind: str) -> None:
+    model = model_of("llama", 4, 2, 2, torch.float32)
+    prompts, new = [[5, 6, 7]] * 4, 5000
+    rows = (
+        SharedRows(model, prompts, new, 2, CPU)
+        if kind == "shared"
+        else PaddedRows(model, prompts, new, 0, CPU)
+    )
+    with torch.no_grad():
+        rows.step(torch.full((4,), 9))
+        rows.ended[:2] = True
+        with Copied() as copied:
+            tokens = rows.retire(torch.full((4,), 9))
+        rows.step(tokens)
+    layer_of_rows = rows.cache.layers[0]
+    own = layer_of_rows.own if kind == "shared" else layer_of_rows
+    assert own._key_buffer.shape[-2] <= 256 + 3
+    filled = 4 if kind == "padded" else 1
+    assert copied.count <= 2 * 2 * own.keys[..., :filled, :].numel() + 64  # and the rows' places
+
+
+def test_prompts_that_all_stay_are_not_copied() -> None:
+    model = model_of("llama", 4, 2, 1, torch.float32)
+    with torch.no_grad():
+        rows = SharedRows(model, [[5, 6]] * 4 + [[7, 8, 9]] * 4, 4, 1, CPU)
+        before = [keys.data_ptr() for keys, _ in rows.cache.shared[0].prompts]
+        for ended in (slice(0, 3), slice(0, 2)):  # rows of either prompt stay, then of one
+            rows.ended[ended] = True
+            rows.retire(torch.zeros(len(rows.rows), dtype=torch.long))
+            after = [keys.data_ptr() for keys, _ in rows.cache.shared[0].prompts]
+            assert (after == before) == (ended.stop == 3)

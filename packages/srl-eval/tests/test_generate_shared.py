@@ -355,3 +355,46 @@ def test_prompts_that_all_stay_are_not_copied() -> None:
             rows.retire(torch.zeros(len(rows.rows), dtype=torch.long))
             after = [keys.data_ptr() for keys, _ in rows.cache.shared[0].prompts]
             assert (after == before) == (ended.stop == 3)
+
+
+def test_products_that_would_not_be_the_plain_ones_are_not_packed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(packed, "LEAST_WEIGHTS", 0)
+    model = model_of("qwen2", 4, 2, 1, torch.float32)
+
+    def packs() -> bool:
+        with packed_products(model, 8, 64):
+            return any("forward" in layer.__dict__ for layer in linear_of(model))
+
+    assert packs()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not packs()
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    assert not packs()
+
+
+class Marked(torch.Tensor):
+    """A weight whose products are its own affair."""
+
+
+class OwnForward(torch.nn.Linear):
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(values)
+
+
+def test_only_plain_weights_of_plain_layers_are_packed() -> None:
+    plain, double_bias = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+    double_bias.bias = torch.nn.Parameter(torch.zeros(4, dtype=torch.float64))
+    marked = torch.nn.Linear(4, 4)
+    marked.weight = torch.nn.Parameter(torch.ones(4, 4).as_subclass(Marked))
+    layers = torch.nn.ModuleList([plain, double_bias, marked, OwnForward(4, 4)])
+    assert linear_layers(layers) == [plain]
+
+
+def test_as_many_weights_as_the_least_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = torch.nn.Linear(4, 4)
+    for least, is_packed in ((16, True), (17, False)):
+        monkeypatch.setattr(packed, "LEAST_WEIGHTS", least)
+        with packed_products(layer, 8, 64):
+            assert ("forward" in layer.__dict__) == is_packed

@@ -14,7 +14,7 @@ Left out: which tokens to score and the model that makes the hidden states
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -290,6 +290,9 @@ class LogprobHead(nn.Linear):
     Inside, since under ZeRO-3 a parameter is whole only while its module runs: a matmul with
     `lm_head.weight` from elsewhere would meet an empty tensor.
     """
+
+    plain_product: ClassVar[bool] = True
+    """Of hidden states alone it is `nn.Linear`: `srl_eval.generate.packed_products` asks."""
 
     def forward(  # type: ignore[override]  # nn.Linear's call plus the scoring form
         self,

@@ -1,6 +1,10 @@
 """Rows that share prompts, beside padded rows: the same logits, tokens and log-probabilities."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -108,7 +112,7 @@ def rows_of(groups: list[tuple[list[int], int]]) -> list[list[int]]:
 def padded_only(model: PreTrainedModel, decoder: object = None) -> TransformersEngine:
     """An engine that has found that its model cannot share."""
     engine = TransformersEngine(model, pad_token_id=0, decoder=decoder)  # type: ignore[arg-type]
-    engine._asked = True
+    engine._sharing.layers = lambda: None  # type: ignore[method-assign]
     return engine
 
 
@@ -398,3 +402,97 @@ def test_as_many_weights_as_the_least_are_packed(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(packed, "LEAST_WEIGHTS", least)
         with packed_products(layer, 8, 64):
             assert ("forward" in layer.__dict__) == is_packed
+
+
+def test_the_engine_shares_prompts_and_packs_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "LEAST_WEIGHTS", 0)
+    model = model_of("llama", 4, 2, 2, torch.float32)
+    runner = sharing(model)
+    runner.generate([[5]], Sampling(1), [0])  # the trial, which takes both kinds of rows
+    seen: list[tuple[str, bool]] = []
+    model.lm_head.register_forward_hook(
+        lambda head, *_: seen.append((model.config._attn_implementation, "forward" in vars(head)))
+    )
+    runner.generate([[5, 6], [5, 6], [9]], Sampling(16), [1, 2, 3])
+    assert seen == [("shared_rollouts", False)] + [("shared_rollouts", True)] * 15
+
+
+def test_an_error_in_mid_decode_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "LEAST_WEIGHTS", 0)
+    model = model_of("llama", 4, 2, 2, torch.float32)
+    runner = sharing(model)
+    runner.generate([[5]], Sampling(1), [0])
+    model.train()
+    model.model.layers[0].eval()
+    training = [module.training for module in model.modules()]
+    calls: list[bool] = []
+
+    def fail(*_: object) -> None:
+        calls.append(any("forward" in vars(layer) for layer in linear_of(model)))
+        if len(calls) == 5:
+            raise ZeroDivisionError
+
+    handle = model.model.layers[1].register_forward_pre_hook(fail)
+    with pytest.raises(ZeroDivisionError):
+        runner.generate([[5, 6], [9]], Sampling(16), [1, 2])
+    handle.remove()
+    assert calls == [False, True, True, True, True]
+    assert model.config._attn_implementation == "sdpa"
+    assert not any("forward" in vars(module) for module in linear_of(model))
+    assert [module.training for module in model.modules()] == training
+
+
+def test_weights_changed_in_place_are_those_that_are_sampled_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(packed, "LEAST_WEIGHTS", 0)
+    model = model_of("llama", 4, 2, 2, torch.float32)
+    runner = sharing(model)
+    work = [[5, 6], [5, 6], [9]], Sampling(16), [1, 2, 3]
+    before = runner.generate(*work)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.1)
+    after = runner.generate(*work)
+    assert after == sharing(model).generate(*work)
+    assert after != before
+
+
+def test_an_engine_follows_the_attention_of_its_model() -> None:
+    model = model_of("llama", 4, 2, 2, torch.float32)
+    runner = sharing(model)
+    work = [[5, 6], [5, 6], [9]], Sampling(6, 0.0), [1, 2, 3]
+    expected = runner.generate(*work)
+    for attention in ("eager", "sdpa"):
+        model.set_attn_implementation(attention)
+        for one, other in zip(runner.generate(*work), expected, strict=True):
+            alike(one, other, 1e-4)
+
+
+def test_the_reason_for_padded_rows_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    model = model_of("mistral", 4, 2, 2, torch.float32)
+    with caplog.at_level("INFO", logger="srl_eval"):
+        runner = TransformersEngine(model, pad_token_id=0)
+        for _ in range(2):
+            runner.generate([[5, 6]], Sampling(2), [0])
+    (told,) = caplog.messages
+    assert "MistralForCausalLM samples from padded rows: not all of its layers" in told
+
+
+def test_threads_take_turns_with_an_engine() -> None:
+    model = model_of("llama", 4, 2, 2, torch.float32).train()
+    runner = sharing(model)
+    runner.generate([[5]], Sampling(1), [0])
+    running: list[int] = []
+
+    def once_at_a_time(*_: object) -> None:
+        running.append(threading.get_ident())
+        time.sleep(0.001)  # so that another thread would come between
+
+    model.model.register_forward_pre_hook(once_at_a_time)
+    work = [[5, 6], [5, 6], [9]], Sampling(8), [1, 2, 3]
+    with ThreadPoolExecutor(3) as pool:
+        first, *rest = pool.map(lambda _: runner.generate(*work), range(3))
+    assert rest == [first, first]
+    assert len(list(groupby(running))) == len(set(running))
+    assert model.training

@@ -273,8 +273,11 @@ class _Scored:
                     sums_RH.addmm_(slope_PR.T, self.full_NH[part])
             if grad_bias_V is not None:
                 bias_sums_R += slope_PR.sum(dim=0)
-        is_copy = sums_RH is not None and sums_RH.dtype != self.weight_VH.dtype
-        if grad_weight_VH is not None and is_copy:
+        if (
+            grad_weight_VH is not None
+            and sums_RH is not None
+            and sums_RH.dtype != grad_weight_VH.dtype
+        ):
             grad_weight_VH[block] = sums_RH
         if grad_bias_V is not None:
             grad_bias_V[block] = bias_sums_R

@@ -112,3 +112,11 @@ def test_a_large_vocabulary_is_drawn_from_without_drift() -> None:
     token, logprob = draw_token(logits.expand(4, -1), Sampling(1), u)
     assert token.tolist() == [0, 37_500, 75_000, 149_999]
     assert logprob.tolist() == pytest.approx([-math.log(vocabulary)] * 4, abs=1e-5)
+
+
+def test_a_temperature_that_overflows_logits_is_refused_with_what_is_expected() -> None:
+    for value in (1e-39, 9e-7, -1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=r"expected 0 \(greedy\) or at least 1e-06"):
+            Sampling(2, temperature=value)
+    for value in (0.0, 1e-6, 2.0):
+        assert Sampling(2, temperature=value).temperature == value

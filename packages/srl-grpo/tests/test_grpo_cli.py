@@ -79,7 +79,7 @@ def test_an_unknown_preset_is_refused_with_the_nearest_known_one(call):
         (["--chunk-size", 4, "--group-size", 6], ["group_size 6", "give --chunk-size 6"]),
         (["--when-starved", "fail"], ["--when-starved", "--max-starved-steps", "1 for the former"]),
         (["--group-size", 1], ["rollout.group_size = 1", "--group-size"]),
-        (["--temperature", 0], ["rollout.temperature = 0", "greater than 0"]),
+        (["--temperature", 0], ["rollout.temperature = 0", "greater than or equal to 0.000001"]),
         (["--zero-stage", 4], ["engine.zero_stage = 4", "--zero-stage"]),
         (["--offload-optimizer"], ["needs ZeRO", "--zero-stage 1, 2 or 3"]),
         (["--model", "x"], ["either a model (--model) or a model.build section, not both"]),

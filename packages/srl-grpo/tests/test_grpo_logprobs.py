@@ -227,3 +227,45 @@ def test_the_head_shares_its_parameters_and_still_gives_logits():
     hidden = torch.randn(2, 3, 4)
     assert torch.equal(head(hidden), linear(hidden))
     assert LogprobHead.of(nn.Linear(4, 6, bias=False)).bias is None
+
+
+class Products(TorchDispatchMode):
+    """Counts products that are added to a gradient, and tensors as large as the head's."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size, self.added, self.large = size, 0, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        self.added += func.overloadpacket is torch.ops.aten.addmm_
+        self.large += func.overloadpacket is torch.ops.aten.zeros_like and (
+            result.numel() == self.size
+        )
+        return result
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_head_pays_for_no_gradient_of_its_own(frozen):
+    hidden, weight, bias, targets = inputs(5, 11, 4, seed=3)
+    expected, *_ = torch.autograd.grad(
+        linear_logprobs(hidden, weight, bias, targets)[0].sum(), [hidden, weight, bias]
+    )
+    weight.requires_grad_(not frozen)
+    bias.requires_grad_(not frozen)
+    logprobs, _ = linear_logprobs(hidden, weight, bias, targets)
+    with Products(weight.numel()) as products:
+        logprobs.sum().backward()
+    assert torch.equal(hidden.grad, expected)
+    assert (products.added, products.large) == ((1, 0) if frozen else (2, 1))
+
+
+def test_autocast_changes_nothing():
+    hidden, weight, bias, targets = inputs(5, 11, 4, seed=3)
+    plain, _ = linear_logprobs(hidden, weight, bias, targets)
+    expected = torch.autograd.grad(plain.sum(), [hidden, weight, bias])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, _ = linear_logprobs(hidden, weight, bias, targets)
+        gradients = torch.autograd.grad(found.sum(), [hidden, weight, bias])
+    assert torch.equal(found, plain)
+    assert all(map(torch.equal, gradients, expected))

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from transformers import CohereConfig, CohereForCausalLM, Qwen2ForSequenceClassification
 
 from srl_data.command.errors import DataError
+from srl_eval.generate import Sampling, TransformersEngine, packed_products
 from srl_grpo.config.sections import BuildSection, ModelSection
 from srl_grpo.learner.batch import MicroBatch
 from srl_grpo.learner.model import prepare_model
@@ -128,3 +129,24 @@ def test_casting_to_bfloat16_leaves_the_rotary_frequencies_in_float32() -> None:
     model, _ = make_model(section, torch.device("cpu"), seed=0)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
     assert {b.dtype for name, b in model.named_buffers() if "inv_freq" in name} == {torch.float32}
+
+
+def test_the_head_is_packed_while_sampling_and_scores_as_before(tiny_model, monkeypatch):
+    monkeypatch.setattr(packed_products, "LEAST_WEIGHTS", 0)
+    policy = Policy(tiny_model())
+    head = policy.model.get_output_embeddings()
+    hidden, targets = torch.randn(3, head.in_features), torch.tensor([5, 6, 7])
+    inside = []
+
+    def score(module, args, _output):
+        if "forward" in vars(module) and len(args) == 1 and not inside:
+            inside.append(head(hidden, targets, 0.7))
+
+    before = head(hidden, targets, 0.7)
+    handle = head.register_forward_hook(score)
+    TransformersEngine(policy.model, pad_token_id=0).generate([[3, 4]], Sampling(16), [1])
+    handle.remove()
+    assert len(inside) == 1, "the head was not packed"
+    assert "forward" not in vars(head)
+    for found in (*inside, head(hidden, targets, 0.7)):
+        assert all(map(torch.equal, found, before))

@@ -156,7 +156,7 @@ def test_the_command_works_as_it_is_written(call, command, tmp_path):
         ({"--ppo-steps": "0"}, "greater than or equal to 1"),
         ({"--max-new-tokens": "0"}, "greater than or equal to 1"),
         ({"--max-new-tokens": "100000"}, "exceed"),
-        ({"--sampling-temperature": "0"}, "greater than 0"),
+        ({"--sampling-temperature": "0"}, "greater than or equal to 0.000001"),
         ({"--top-p": "0"}, "greater than 0"),
         ({"--learning-rate": "0"}, "greater than 0"),
         ({"--train-max-samples": "0"}, "greater than or equal to 1"),

@@ -16,7 +16,7 @@ from srl_data.command.config import Flag, Section
 from srl_data.command.errors import ConfigError
 from srl_data.prompt_record import ChatSection
 from srl_eval.generate.options import ModelRevision, StopStrings
-from srl_eval.generate.sampling import Sampling
+from srl_eval.generate.sampling import LEAST_TEMPERATURE, Sampling, is_temperature
 
 Backend = Literal["hf", "vllm", "server"]
 Solve = Literal["auto", "whole", "stepwise"]
@@ -161,6 +161,13 @@ class DecodingSection(Section):
     def _known_mode(cls, value: str) -> str:
         if not _MODE.fullmatch(value):
             raise ValueError("expected greedy, stepwise, or avgN with N at least 1, such as avg32")
+        return value
+
+    @field_validator("temperature")
+    @classmethod
+    def _can_be_sampled_at(cls, value: float | None) -> float | None:
+        if value is not None and not is_temperature(value):
+            raise ValueError(f"expected 0 (greedy) or at least {LEAST_TEMPERATURE:g}")
         return value
 
     @model_validator(mode="after")

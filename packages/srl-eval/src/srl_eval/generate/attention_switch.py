@@ -5,7 +5,7 @@ alone. Left out: the attentions themselves (`srl_eval.generate.shared_attention`
 training in `srl_grpo.learner.tree_attention`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -21,8 +21,19 @@ UNKNOWN = ("softcap", "s_aux", "position_bias", "cache")
 @contextmanager
 def attention_on(model: nn.Module, name: str) -> Iterator[None]:
     """Meanwhile the model's `PLAIN` attention is `name`, also while activations are recomputed."""
+    with switched(plain_configs(model), name):
+        yield
+
+
+def plain_configs(model: nn.Module) -> list[PreTrainedConfig]:
+    """The configs of a model that ask for `PLAIN`, each once."""
     configs = {id(config): config for config in configs_of(model)}
-    plain = [c for c in configs.values() if c._attn_implementation == PLAIN]  # noqa: SLF001 - there is no public name for it
+    return [c for c in configs.values() if c._attn_implementation == PLAIN]  # noqa: SLF001 - there is no public name for it
+
+
+@contextmanager
+def switched(plain: Sequence[PreTrainedConfig], name: str) -> Iterator[None]:
+    """Meanwhile these configs ask for `name`: `attention_on` without a walk over the model."""
     try:
         for config in plain:
             config._attn_implementation_internal = name  # noqa: SLF001 - as above

@@ -11,6 +11,8 @@ from transformers import PreTrainedConfig
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 _GROWTH = 1.5
+EXPECTED = 256
+"""New tokens that a cache has room for at first."""
 
 
 class GrowingLayer(DynamicLayer):
@@ -54,8 +56,9 @@ class GrowingLayer(DynamicLayer):
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keep the rows at `indices`, which may repeat or reorder them."""
         filled = self.get_seq_length()
-        self._key_buffer = self._key_buffer.index_select(0, indices)
-        self._value_buffer = self._value_buffer.index_select(0, indices)
+        keys, values = self._key_buffer[..., :filled, :], self._value_buffer[..., :filled, :]
+        self._key_buffer = self._roomy(keys.index_select(0, indices), filled)
+        self._value_buffer = self._roomy(values.index_select(0, indices), filled)
         self.keys = self._key_buffer[..., :filled, :]
         self.values = self._value_buffer[..., :filled, :]
 

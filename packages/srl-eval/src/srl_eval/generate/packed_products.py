@@ -23,9 +23,10 @@ LEAST_WEIGHTS, MOST_WEIGHTS = 1 << 24, 1 << 30
 @contextmanager
 def packed_products(model: nn.Module, rows: int, tokens: int) -> Iterator[None]:
     """Meanwhile the linear layers of a model compute from packed weights, where that gains."""
-    layers = linear_layers(model) if rows <= MOST_ROWS and tokens >= LEAST_TOKENS else []
+    gains = rows <= MOST_ROWS and tokens >= LEAST_TOKENS and can_pack()
+    layers = linear_layers(model) if gains else []
     weights = sum(layer.weight.numel() for layer in layers)
-    if not (LEAST_WEIGHTS < weights <= MOST_WEIGHTS and torch.backends.mkldnn.is_available()):
+    if not layers or not LEAST_WEIGHTS <= weights <= MOST_WEIGHTS:
         yield
         return
     try:
@@ -38,24 +39,47 @@ def packed_products(model: nn.Module, rows: int, tokens: int) -> Iterator[None]:
             layer.__dict__.pop("forward", None)
 
 
+def can_pack() -> bool:
+    """Whether plain products would be oneDNN's in float32: under autocast they are not."""
+    mkldnn = torch.backends.mkldnn
+    enabled = mkldnn.is_available() and bool(mkldnn.enabled)
+    return enabled and not torch.is_autocast_enabled("cpu")
+
+
 def linear_layers(model: nn.Module) -> list[nn.Linear]:
-    """The plain linear layers of float32 on a CPU, each once."""
+    """The linear layers of float32 on a CPU that compute the plain product, each once."""
     return [
         module
         for module in model.modules()
-        if type(module) is nn.Linear
-        and module.weight.dtype == torch.float32
-        and module.weight.device.type == "cpu"
+        if isinstance(module, nn.Linear)
+        and computes_plain_product(type(module))
+        and all(map(is_packable, module.parameters(recurse=False)))
         and module.weight.numel()
         and "forward" not in module.__dict__
     ]
 
 
-def _product(packed: Tensor) -> Callable[[nn.Linear, Tensor], Tensor]:
-    """A linear layer's forward pass from its packed weight."""
+def computes_plain_product(kind: type[nn.Linear]) -> bool:
+    """Whether a class's forward pass of one argument is that of `nn.Linear`.
+
+    A class of its own says so by `plain_product = True`; those derived from it have to say it too.
+    """
+    return kind is nn.Linear or vars(kind).get("plain_product") is True
+
+
+def is_packable(parameter: Tensor) -> bool:
+    """Whether it is a float32 tensor on a CPU whose products are torch's: no subclass's."""
+    plain = type(parameter) in (Tensor, nn.Parameter)
+    return plain and parameter.dtype == torch.float32 and parameter.device.type == "cpu"
+
+
+def _product(packed: Tensor) -> Callable[..., object]:
+    """A linear layer's forward pass from its packed weight; with more arguments its class's own."""
     operator = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001 - as torch's own compiler calls it
 
-    def forward(layer: nn.Linear, values: Tensor) -> Tensor:
+    def forward(layer: nn.Linear, values: Tensor, *more: object, **options: object) -> object:
+        if more or options:
+            return type(layer).forward(layer, values, *more, **options)
         found: Tensor = operator(values, packed, layer.bias, "none", [], "")
         return found
 

@@ -4,16 +4,14 @@ Every row has a copy of its prompt's keys, and where prompts are of unlike lengt
 padding. Padding is never attended to.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from srl_eval.generate.kv_cache import make_cache, only_full_attention, select_rows
-from srl_eval.generate.running_rows import RunningRows, accepted, neighbours
-
-_EXPECTED = 256  # new tokens that a cache has room for at first
+from srl_eval.generate.kv_cache import EXPECTED, make_cache, only_full_attention, select_rows
+from srl_eval.generate.running_rows import RunningRows, accepted, neighbours, wrapped_model
 
 
 class PaddedRows(RunningRows):
@@ -32,13 +30,15 @@ class PaddedRows(RunningRows):
         unique, owner = neighbours(prompts)
         longest = max(map(len, unique))
         limit = longest + new_tokens
-        self.cache = make_cache(model.config, longest + _EXPECTED, limit)
+        self.cache = make_cache(model.config, longest + EXPECTED, limit)
         padded = [[pad_token_id] * (longest - len(p)) + list(p) for p in unique]
         ids_UP = torch.tensor(padded, device=device)
         lengths_U = torch.tensor([len(p) for p in unique], device=device)
         place_UP = torch.arange(longest, device=device) - (longest - lengths_U)[:, None]
         seen_UP = place_UP >= 0
         any_padding = min(map(len, unique)) < longest
+        if any_padding:
+            refuse_lost_positions(model, self._accepts)
         mask = seen_UP.long() if any_padding else None
         logits_UV = self._pass(ids_UP, place_UP.clamp(min=0), mask)
         owner_B = torch.tensor(owner, device=device)
@@ -90,3 +90,18 @@ class PaddedRows(RunningRows):
         """Keep these rows of the cache and of the mask."""
         select_rows(self.cache, keep)
         self._mask = None if self._mask is None else self._mask[keep]
+
+
+def refuse_lost_positions(model: nn.Module, accepts: Collection[str]) -> None:
+    """TypeError of a wrapper that keeps `position_ids` from a model that takes them.
+
+    Padded rows would be computed at wrong positions, and nothing would tell. A model that takes
+    none itself finds positions by its mask.
+    """
+    inside = wrapped_model(model)
+    if "position_ids" in accepted(inside) and "position_ids" not in accepts:
+        raise TypeError(
+            f"{type(model).__name__} does not hand position_ids to its {type(inside).__name__}, "
+            "which prompts of unlike lengths need: let its forward take **kwargs, or give the "
+            "engine the model inside it"
+        )

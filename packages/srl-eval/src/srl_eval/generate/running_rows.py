@@ -11,7 +11,7 @@ from itertools import groupby
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 KEEP_SHARE = 0.75
@@ -69,6 +69,20 @@ def neighbours(prompts: Sequence[Sequence[int]]) -> tuple[list[tuple[int, ...]],
     return unique, owner
 
 
-def accepted(model: PreTrainedModel) -> frozenset[str]:
-    """The arguments that a model's forward pass names."""
-    return frozenset(inspect.signature(model.forward).parameters)
+def accepted(model: nn.Module) -> frozenset[str]:
+    """The arguments that reach a model's forward pass.
+
+    A wrapper (`torch.compile`, an adapter) that takes any keyword hands it to the model inside, so
+    that model's names count too.
+    """
+    parameters = inspect.signature(model.forward).parameters
+    inside = wrapped_model(model)
+    if inside is model or all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
+        return frozenset(parameters)
+    return frozenset(parameters) | frozenset(inspect.signature(inside.forward).parameters)
+
+
+def wrapped_model(model: nn.Module) -> nn.Module:
+    """The transformers model that a module is or wraps; the module itself where there is none."""
+    inside = (module for module in model.modules() if isinstance(module, PreTrainedModel))
+    return next(inside, model)

@@ -11,6 +11,17 @@ if TYPE_CHECKING:
 
 FinishReason = Literal["stop", "length"]
 
+LEAST_TEMPERATURE = 1e-6
+"""Of those above 0: far below, logits over the temperature overflow float32."""
+
+
+def is_temperature(value: float) -> bool:
+    """Whether it can be sampled at; 0 is greedy."""
+    return value == 0.0 or LEAST_TEMPERATURE <= value < float("inf")
+
+
+_TEMPERATURES = f"0 (greedy) or at least {LEAST_TEMPERATURE:g}"
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -36,7 +47,7 @@ class Sampling:
     def __post_init__(self) -> None:
         for name, ok, expected in (
             ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
-            ("temperature", 0.0 <= self.temperature < float("inf"), "0 (greedy) or above"),
+            ("temperature", is_temperature(self.temperature), _TEMPERATURES),
             ("top_p", 0.0 < self.top_p <= 1.0, "in (0, 1]"),
             ("top_k", self.top_k >= 0, "0 (off) or above"),
             ("min_p", 0.0 <= self.min_p <= 1.0, "in [0, 1]"),

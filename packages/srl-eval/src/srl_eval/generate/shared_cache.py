@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from srl_eval.generate.kv_cache import GrowingLayer
+from srl_eval.generate.kv_cache import EXPECTED, GrowingLayer
 
 _PADDED = 1.3  # of a block, computed over needed
 _CALL = 1000  # what one more block costs, as products of a query row and a key
@@ -83,7 +83,7 @@ class SharedLayer(DynamicLayer):
 
     def __init__(self, limit: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.own = GrowingLayer(limit, limit)
+        self.own = GrowingLayer(EXPECTED, limit)
         self.prompts: list[tuple[Tensor, Tensor]] = []
         """Keys and values per block, (U, K, tokens, D); of a pass (1, K, tokens, D) before that."""
         self.decoding = False
@@ -112,16 +112,23 @@ class SharedLayer(DynamicLayer):
             (_laid(keys, spans, block), _laid(values, spans, block)) for block in blocks
         ]
 
-    def select(self, keep: Tensor, kept: Sequence[tuple[int, Tensor, int]]) -> None:
-        """Keep the rows at `keep`, and of some blocks (by number) these prompts, so many tokens."""
+    def select(self, keep: Tensor, kept: Sequence[tuple[int, Tensor | None, int]]) -> None:
+        """Keep the rows at `keep`, and of some blocks (by number) these prompts, so many tokens.
+
+        None is for all of a block's prompts, which stay as they are.
+        """
         if self.own.is_initialized:
             self.own.batch_select_indices(keep)
         self.prompts = [
-            (keys[:, :, :longest][prompts], values[:, :, :longest][prompts])
-            for (keys, values), prompts, longest in (
-                (self.prompts[block], prompts, longest) for block, prompts, longest in kept
-            )
+            self.prompts[block] if prompts is None else _part(self.prompts[block], prompts, longest)
+            for block, prompts, longest in kept
         ]
+
+
+def _part(states: tuple[Tensor, Tensor], prompts: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+    """Keys and values of some of a block's prompts, so many tokens of each."""
+    keys, values = (part[:, :, :longest][prompts] for part in states)
+    return keys, values
 
 
 def _laid(states_KTD: Tensor, spans: Sequence[slice], block: Block) -> Tensor:
@@ -168,7 +175,9 @@ class SharedCache(DynamicCache):
                     [block.lengths[s] for s in stay],
                 )
                 blocks.append(Block.of(prompts, lengths, owner_B))
-                kept.append((number, torch.tensor(stay, device=keep.device), max(lengths)))
+                all_stay = len(stay) == len(block.prompts)
+                places = None if all_stay else torch.tensor(stay, device=keep.device)
+                kept.append((number, places, max(lengths)))
         for layer in self.shared:
             layer.select(keep, kept)
         self.blocks = blocks

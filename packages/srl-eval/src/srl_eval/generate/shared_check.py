@@ -5,6 +5,7 @@ whatever differs, or fails, samples from padded rows as before.
 """
 
 import logging
+from functools import cached_property
 
 import torch
 from transformers import PreTrainedModel
@@ -24,35 +25,66 @@ _TOLERANCE, _HALF_TOLERANCE = 1e-3, 0.1
 """Greatest differences of logits, relative to the largest value plus 1."""
 
 
-@torch.no_grad()
-def shared_layers(model: PreTrainedModel, device: torch.device) -> int | None:
-    """The layers of a model whose rows can share their prompts; None for one whose cannot.
+class SharingCheck:
+    """The question whether a model's rows can share their prompts; on a CPU alone.
 
-    On a CPU alone: elsewhere it is not measured.
+    Elsewhere it is not measured. The config is read at every call, since it may be changed; the
+    trial is made once.
     """
-    cache = make_cache(model.config, 1, 1)
-    if (
-        device.type != "cpu"
-        or model.config._attn_implementation != PLAIN  # noqa: SLF001 - there is no public name for it
-        or not {"position_ids", "logits_to_keep"} <= accepted(model)
-        or not only_full_attention(cache)
-        or (window(model.config) or max(_LENGTHS) + _STEPS) < max(_LENGTHS) + _STEPS
-    ):
+
+    def __init__(self, model: PreTrainedModel, device: torch.device) -> None:
+        self._model, self._device = model, device
+        self._told: str | None = None
+
+    def layers(self) -> int | None:
+        """The layers of a model whose rows can share their prompts; None for one whose cannot."""
+        reason = declined(self._model, self._device) or self._trial
+        if reason is None:
+            return layer_count(self._model)
+        if reason != self._told:
+            LOG.info("%s samples from padded rows: %s", type(self._model).__name__, reason)
+            self._told = reason
         return None
-    layers = len(cache.layers)
-    try:
-        alike = _alike(model, layers, device)
-    except Exception as error:  # noqa: BLE001 - a model's own code, given what it may not know
-        LOG.info("%s samples from padded rows: %r", type(model).__name__, error)
-        return None
-    if not alike:
-        LOG.info(
-            "%s computes shared prompts otherwise: it samples from padded rows",
-            type(model).__name__,
-        )
-    return layers if alike else None
+
+    @cached_property
+    def _trial(self) -> str | None:
+        """Why a few tokens cannot be computed from shared rows; None where they can."""
+        try:
+            alike = _alike(self._model, layer_count(self._model), self._device)
+        except Exception as error:  # noqa: BLE001 - a model's own code, given what it may not know
+            return repr(error)
+        return None if alike else "it computes shared prompts otherwise"
 
 
+def shared_layers(model: PreTrainedModel, device: torch.device) -> int | None:
+    """What a new `SharingCheck` of a model finds."""
+    return SharingCheck(model, device).layers()
+
+
+def layer_count(model: PreTrainedModel) -> int:
+    """The layers that a cache of this model has."""
+    return len(make_cache(model.config, 1, 1).layers)
+
+
+def declined(model: PreTrainedModel, device: torch.device) -> str | None:
+    """Why a model cannot be tried, by its config and its signature; None where it can."""
+    attention = model.config._attn_implementation  # noqa: SLF001 - there is no public name for it
+    lacking = {"position_ids", "logits_to_keep"} - accepted(model)
+    least = max(_LENGTHS) + _STEPS
+    if device.type != "cpu":
+        return f"it is on {device.type}, and rows share prompts on a CPU alone"
+    if attention != PLAIN:
+        return f"its attention is {attention!r}, not {PLAIN!r}"
+    if lacking:
+        return f"its forward pass takes no {', '.join(sorted(lacking))}"
+    if not only_full_attention(make_cache(model.config, 1, 1)):
+        return "not all of its layers have full attention"
+    if (window(model.config) or least) < least:
+        return f"its window is below the {least} tokens of a trial"
+    return None
+
+
+@torch.no_grad()
 def _alike(model: PreTrainedModel, layers: int, device: torch.device) -> bool:
     """Whether a few prompts and new tokens have the same logits in both kinds of rows."""
     vocabulary = vocabulary_size(model.config)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from srl_eval.generate.attention_switch import attention_on, no_mask
+from srl_eval.generate.attention_switch import no_mask, plain_configs, switched
 from srl_eval.generate.running_rows import RunningRows, neighbours
 from srl_eval.generate.shared_attention import NAME, Attended, Decoding, EndToEnd
 from srl_eval.generate.shared_cache import SharedCache
@@ -32,6 +32,7 @@ class SharedRows(RunningRows):
     ) -> None:
         """Read each distinct neighbour once."""
         self._model, self._device = model, device
+        self._configs = plain_configs(model)  # once: a walk over the model costs 1 to 2 ms
         unique, owner = neighbours(prompts)
         self.cache = SharedCache(layers, new_tokens)
         logits_UV = torch.cat([self._read(texts) for texts in passes_of(unique)])
@@ -52,7 +53,7 @@ class SharedRows(RunningRows):
         self, ids_BT: Tensor, position_BT: Tensor, keep: int | Tensor, attended: Attended
     ) -> Tensor:
         """Logits (B, kept, V); the cache takes in all tokens."""
-        with attention_on(self._model, NAME):
+        with switched(self._configs, NAME):
             logits_BTV: Tensor = self._model(
                 input_ids=ids_BT,
                 attention_mask=no_mask(ids_BT),

@@ -8,6 +8,7 @@ It leaves out speculative decoding, paged attention and continuous batching: tho
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import Lock
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from srl_eval.generate.padded_rows import PaddedRows
 from srl_eval.generate.running_rows import RunningRows
 from srl_eval.generate.sampling import Completion, Sampling
 from srl_eval.generate.seeds import seed_array
-from srl_eval.generate.shared_check import shared_layers
+from srl_eval.generate.shared_check import SharingCheck
 from srl_eval.generate.shared_rows import SharedRows
 from srl_eval.generate.stop_text import StopWatch
 from srl_eval.generate.text import Decoder
@@ -38,7 +39,9 @@ class TransformersEngine(ChunkedEngine):
 
     `pad_token_id` fills the left of shorter prompts where they are padded, and is never attended
     to. `chunk_size` rows run as one batch. Weights are read at the time of sampling; whoever
-    changes them raises `weights_version`. `decoder` is the tokenizer, needed for stop strings.
+    changes them raises `weights_version`. Several threads may call one engine, which runs a chunk
+    at a time; of engines that hold one model, only one may run. `decoder` is the tokenizer, needed
+    for stop strings.
     """
 
     records_kept = True
@@ -58,8 +61,8 @@ class TransformersEngine(ChunkedEngine):
         self.device = (
             torch.device(device) if device is not None else next(model.parameters()).device
         )
-        self._layers: int | None = None
-        self._asked = False  # whether rows of this model can share their prompts
+        self._sharing = SharingCheck(model, self.device)
+        self._lock = Lock()
         on_cpu = self.device.type == "cpu"
         self._check_every = 1 if on_cpu else _CHECK_EVERY_ON_GPU
         self._one_thread = on_cpu and sum(p.numel() for p in model.parameters()) <= SMALL_MODEL
@@ -75,7 +78,13 @@ class TransformersEngine(ChunkedEngine):
     def run_chunk(
         self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
     ) -> list[Completion]:
-        """One batch from prompts to completions."""
+        """One batch from prompts to completions; chunks of other threads wait for it."""
+        with self._lock:
+            return self._run_chunk(prompts, sampling, seeds)
+
+    def _run_chunk(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Completion]:
         with evaluating(self.model), torch.no_grad(), cpu_threads(1 if self._one_thread else None):
             batch = self._read(prompts, sampling)
             drawn = Drawn(len(prompts), sampling)
@@ -94,11 +103,9 @@ class TransformersEngine(ChunkedEngine):
 
     def _read(self, prompts: Sequence[Prompt], sampling: Sampling) -> RunningRows:
         """Rows that have read their prompts, which they share where the model can."""
-        if not self._asked:
-            self._layers, self._asked = shared_layers(self.model, self.device), True
-        new = sampling.max_new_tokens
-        if self._layers is not None:
-            return SharedRows(self.model, prompts, new, self._layers, self.device)
+        layers, new = self._sharing.layers(), sampling.max_new_tokens
+        if layers is not None:
+            return SharedRows(self.model, prompts, new, layers, self.device)
         return PaddedRows(self.model, prompts, new, self.pad_token_id, self.device)
 
     def _decode(

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from srl_data.arithmetic import Difficulty
 from srl_data.command.config import Flag, Section
 from srl_eval.generate.options import StopStrings
+from srl_eval.generate.sampling import LEAST_TEMPERATURE
 from srl_grpo.config.reward import RewardSection
 from srl_grpo.config.run import RunConfig
 from srl_grpo.config.sections import DataSection, EvaluationSection, Positive, SplitsSection
@@ -51,7 +52,9 @@ class SamplingSection(Section):
     """Completions per prompt."""
     max_new_tokens: Positive = 1024
     """Longest completion in tokens; one cut off is invalid."""
-    temperature: Annotated[float, Field(gt=0), Flag(aliases=("sampling-temperature",))] = 1.0
+    temperature: Annotated[
+        float, Field(ge=LEAST_TEMPERATURE), Flag(aliases=("sampling-temperature",))
+    ] = 1.0
     """Sampling temperature; log-probabilities are taken at it too."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Nucleus sampling: of the likeliest tokens as many as make up this probability; 1 for all.

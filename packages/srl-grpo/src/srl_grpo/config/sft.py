@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from srl_data.command.config import Flag, Section
 from srl_eval.generate.options import StopStrings
+from srl_eval.generate.sampling import LEAST_TEMPERATURE
 from srl_grpo.config.run import NOTHING, RunConfig
 from srl_grpo.config.sections import CheckpointSection, OptimizerSection, Positive
 from srl_grpo.config.sft_data import SftDataSection
@@ -39,7 +40,9 @@ class GenerationSection(Section):
 
     max_new_tokens: Positive = 512
     """Longest held-out answer in tokens."""
-    temperature: Annotated[float, Field(gt=0), Flag(aliases=("sampling-temperature",))] = 1.0
+    temperature: Annotated[
+        float, Field(ge=LEAST_TEMPERATURE), Flag(aliases=("sampling-temperature",))
+    ] = 1.0
     """Of sampled held-out steps (SRL instances); everything else is greedy."""
     stop: StopStrings = ()
     """Text that ends an answer where it first appears; --stop again for another."""

@@ -12,9 +12,10 @@ Left out: which tokens to score and the model that makes the hidden states
 (`srl_grpo.learner.policy`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
+from dataclasses import dataclass
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -213,40 +214,87 @@ class _LinearLogprobs(torch.autograd.Function):
     @staticmethod
     def backward(
         ctx: FunctionCtx, *gradients: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None, None, None, None]:
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None, None]:
         hidden_NH, weight_VH, bias_V, targets_N, normaliser_N, *left = ctx.saved_tensors  # type: ignore[attr-defined]
+        needs: tuple[bool, ...] = ctx.needs_input_grad  # type: ignore[attr-defined]
         temperature: float = ctx.temperature  # type: ignore[attr-defined]
         kept: Kept | None = ctx.kept  # type: ignore[attr-defined]  # as above
         scale_N = wide(gradients[0]) / temperature
         full_NH = wide(hidden_NH)
-        grad_hidden_NH = torch.zeros_like(full_NH)
-        grad_weight_VH = torch.zeros_like(weight_VH)
-        grad_bias_V = None if bias_V is None else torch.empty_like(bias_V)
-        for block in blocks(weight_VH):
-            weight_RH = wide(weight_VH[block])
-            bias_R = None if bias_V is None else bias_V[block]
-            sums_RH = wide(grad_weight_VH[block])  # the gradient itself, or a longer type's zeros
-            bias_sums_R = weight_RH.new_zeros(len(weight_RH))
-            for part in chunks(hidden_NH.shape[0], len(weight_RH)):
-                with exact_products(weight_VH):
-                    if left:
-                        values_PR, share_P = left[0][part, block], scale_N[part] / left[1][part]
-                    else:
-                        values_PR = block_logits(full_NH[part], weight_RH, bias_R, temperature)
-                        if kept is not None:
-                            values_PR.masked_fill_(~kept.mask(part, block, targets_N), -torch.inf)
-                        values_PR.sub_(normaliser_N[part, None]).exp_()
-                        share_P = scale_N[part]
-                    ends = share_P, targets_N[part], block.start, scale_N[part]
-                    slope_PR = slopes(values_PR, *ends)
+        scored = _Scored(
+            full_NH, weight_VH, bias_V, targets_N, normaliser_N, left, temperature, kept, scale_N
+        )
+        grad_hidden_NH = torch.zeros_like(full_NH) if needs[0] else None
+        grad_weight_VH = torch.zeros_like(weight_VH) if needs[1] else None
+        grad_bias_V = torch.empty_like(bias_V) if needs[2] else None
+        with torch.autocast(hidden_NH.device.type, enabled=False):
+            for block in blocks(weight_VH):
+                scored.add_block(block, grad_hidden_NH, grad_weight_VH, grad_bias_V)
+        if grad_hidden_NH is not None:
+            grad_hidden_NH = grad_hidden_NH.to(hidden_NH.dtype)
+        return grad_hidden_NH, grad_weight_VH, grad_bias_V, None, None, None
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What the backward pass has: the forward pass's inputs and what it kept.
+
+    `scale_N` is the gradient by the log-probabilities over the temperature.
+    """
+
+    full_NH: Tensor
+    weight_VH: Tensor
+    bias_V: Tensor | None
+    targets_N: Tensor
+    normaliser_N: Tensor
+    left: Sequence[Tensor]
+    temperature: float
+    kept: Kept | None
+    scale_N: Tensor
+
+    def add_block(
+        self,
+        block: slice,
+        grad_hidden_NH: Tensor | None,
+        grad_weight_VH: Tensor | None,
+        grad_bias_V: Tensor | None,
+    ) -> None:
+        """Take a block of the vocabulary into the gradients, but for those that none asks for."""
+        weight_RH = wide(self.weight_VH[block])
+        # the gradient itself, or a longer type's zeros
+        sums_RH = None if grad_weight_VH is None else wide(grad_weight_VH[block])
+        bias_sums_R = weight_RH.new_zeros(len(weight_RH))
+        for part in chunks(len(self.full_NH), len(weight_RH)):
+            with exact_products(self.weight_VH):
+                slope_PR = self.slope(part, block, weight_RH)
+                if grad_hidden_NH is not None:
                     grad_hidden_NH[part].addmm_(slope_PR, weight_RH)
-                    sums_RH.addmm_(slope_PR.T, full_NH[part])
-                bias_sums_R += slope_PR.sum(dim=0)
-            if sums_RH.dtype != grad_weight_VH.dtype:
-                grad_weight_VH[block] = sums_RH
+                if sums_RH is not None:
+                    sums_RH.addmm_(slope_PR.T, self.full_NH[part])
             if grad_bias_V is not None:
-                grad_bias_V[block] = bias_sums_R
-        return grad_hidden_NH.to(hidden_NH.dtype), grad_weight_VH, grad_bias_V, None, None, None
+                bias_sums_R += slope_PR.sum(dim=0)
+        if (
+            grad_weight_VH is not None
+            and sums_RH is not None
+            and sums_RH.dtype != grad_weight_VH.dtype
+        ):
+            grad_weight_VH[block] = sums_RH
+        if grad_bias_V is not None:
+            grad_bias_V[block] = bias_sums_R
+
+    def slope(self, part: slice, block: slice, weight_RH: Tensor) -> Tensor:
+        """The gradient by the logits of some positions over a block; shape P x R."""
+        targets_N, scale_N, left, kept = self.targets_N, self.scale_N, self.left, self.kept
+        if left:
+            values_PR, share_P = left[0][part, block], scale_N[part] / left[1][part]
+        else:
+            bias_R = None if self.bias_V is None else self.bias_V[block]
+            values_PR = block_logits(self.full_NH[part], weight_RH, bias_R, self.temperature)
+            if kept is not None:
+                values_PR.masked_fill_(~kept.mask(part, block, targets_N), -torch.inf)
+            values_PR.sub_(self.normaliser_N[part, None]).exp_()
+            share_P = scale_N[part]
+        return slopes(values_PR, share_P, targets_N[part], block.start, scale_N[part])
 
 
 def linear_logprobs(
@@ -280,7 +328,8 @@ def linear_logprobs(
         nothing_N = wide(torch.stack([0.0 * part.sum() for part in touched]).sum()).expand(0)
         return nothing_N, nothing_N.detach()
     apply = _LinearLogprobs.apply
-    result = apply(hidden_NH, weight_VH, bias_V, targets_N, temperature, kept)  # type: ignore[no-untyped-call]  # untyped in torch
+    with torch.autocast(hidden_NH.device.type, enabled=False):  # products here are float32
+        result = apply(hidden_NH, weight_VH, bias_V, targets_N, temperature, kept)  # type: ignore[no-untyped-call]  # untyped in torch
     return cast("tuple[Tensor, Tensor]", result)
 
 
@@ -290,6 +339,9 @@ class LogprobHead(nn.Linear):
     Inside, since under ZeRO-3 a parameter is whole only while its module runs: a matmul with
     `lm_head.weight` from elsewhere would meet an empty tensor.
     """
+
+    plain_product: ClassVar[bool] = True
+    """Of hidden states alone it is `nn.Linear`: `srl_eval.generate.packed_products` asks."""
 
     def forward(  # type: ignore[override]  # nn.Linear's call plus the scoring form
         self,

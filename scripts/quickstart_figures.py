@@ -129,7 +129,7 @@ def machine(run: Path) -> str:
     arithmetic = found["arithmetic"]
     return (
         f"{found['cpu']}, torch {arithmetic['torch']} with {arithmetic['cpu_capability']}, "
-        f"{arithmetic['blas']}, {arithmetic['threads']} thread"
+        f"{arithmetic['blas']}, threads: {arithmetic['threads']}"
     )
 
 

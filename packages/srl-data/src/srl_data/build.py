@@ -33,7 +33,7 @@ from srl_data.passes.run import Pass, PassSection, add_counts
 from srl_data.records import OnError
 from srl_data.solutions import Fields, Steps
 from srl_data.sources import RowSource
-from srl_data.splits import open_source
+from srl_data.splits import open_source, refuse_overwriting
 from srl_reward.steps import Preamble
 
 COMMAND = "srl-data build s1k"
@@ -184,8 +184,6 @@ def nothing_left(survey: Survey, fields: Fields) -> str:
 
 def build(config: BuildConfig) -> Report:
     """Write the instance files with their manifests."""
-    if config.output.resolve() == Path(config.source).resolve():
-        raise ConfigError(f"--output {config.output} is the source itself; name another file")
     source = open_source(config.source, config.revision)
     fields = find_fields(config, source)
     paths = {TRAIN: config.output}
@@ -193,6 +191,7 @@ def build(config: BuildConfig) -> Report:
         paths[VAL] = beside(config.output, "val")
     if config.sft:
         paths[SFT] = beside(config.output, "sft")
+    refuse_overwriting(config.source, paths.values())
     with work_folder(config.output) as folder:
         work = solution_pass(config, source, fields, folder)
         survey = survey_of(read_solutions(config, fields, work))

@@ -104,3 +104,7 @@ def plain_bytes(path: Path) -> Iterator[BinaryIO]:
             reason = " ".join(str(error).split()) or type(error).__name__
             msg = f"{path}: damaged or cut off ({reason}); fetch the file again"
             raise DataError(msg) from error
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise DataError(f"{path}: damaged ({error}); fetch the file again") from error  # bz2's

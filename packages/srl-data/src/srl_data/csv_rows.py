@@ -69,7 +69,10 @@ def read_csv(path: Path, on_error: OnError, skipped: Skipped) -> Iterator[tuple[
             raise DataError(f"{path}: the first line is blank, expected the names of the columns")
         delimiter = delimiter_of(first, path)
         reader = csv.reader(joined(first, lines), delimiter=delimiter, strict=True)
-        names = next(reader)
+        try:
+            names = next(reader)
+        except csv.Error as error:
+            raise DataError(f"{path}: the names of the columns cannot be read: {error}") from error
         check_header(names, path)
         for index, row in enumerate(checked_rows(reader, names, path, on_error, skipped)):
             if row is not None:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from srl_data.columns import name_of, text_in
 from srl_data.command.config import Flag, Positional
-from srl_data.command.errors import ConfigError, DataError
+from srl_data.command.errors import DataError
 from srl_data.decontamination import (
     PAIRS,
     Benchmarks,
@@ -31,7 +31,7 @@ from srl_data.passes.run import Pass, PassSection, run_pass
 from srl_data.passes.workers import Outcome
 from srl_data.problem_text import problem_text
 from srl_data.records import OnError, Row, encode_object
-from srl_data.splits import open_source, reads_file
+from srl_data.splits import open_source, refuse_overwriting
 
 COMMAND = "srl-data decontaminate"
 KEPT = "kept"
@@ -111,7 +111,7 @@ def decontaminate(config: DecontaminateConfig) -> Decontaminated:
     Raises DataError where nothing is read or nothing is left, and then writes nothing.
     """
     source = open_source(config.file)
-    refuse_overwriting(config)
+    check_outputs(config)
     benchmarks = open_benchmarks(config.against, config)
     options = config.model_dump(mode="json", exclude={"file", "output", "against", "workers"})
     work = Pass(
@@ -140,13 +140,11 @@ def decontaminate(config: DecontaminateConfig) -> Decontaminated:
     return done
 
 
-def refuse_overwriting(config: DecontaminateConfig) -> None:
+def check_outputs(config: DecontaminateConfig) -> None:
     """ConfigError where the output would take the place of what is read."""
     names = [str(config.file), *(named_source(spec)[1] for spec in config.against)]
     for name in names:
-        for path in (config.output, beside(config.output, "overlaps")):
-            if reads_file(name, path):
-                raise ConfigError(f"--output {config.output}: {path} is of {name}; name another")
+        refuse_overwriting(name, (config.output, beside(config.output, "overlaps")))
 
 
 def require_some(config: DecontaminateConfig, tally: Tally) -> None:

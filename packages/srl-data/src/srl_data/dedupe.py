@@ -14,7 +14,7 @@ from pydantic import Field
 
 from srl_data.columns import name_of
 from srl_data.command.config import Flag
-from srl_data.command.errors import ConfigError
+from srl_data.command.errors import DataError
 from srl_data.manifest import Manifest, write_manifest
 from srl_data.passes.chunks import NumberedRow
 from srl_data.passes.draft import Tally
@@ -24,7 +24,7 @@ from srl_data.passes.run import Pass, PassSection, run_pass
 from srl_data.passes.workers import Outcome
 from srl_data.question_columns import first_rows, identity_columns
 from srl_data.records import OnError, encode_object
-from srl_data.splits import open_source
+from srl_data.splits import open_source, refuse_overwriting
 
 COMMAND = "srl-data dedupe"
 KEPT = "kept"
@@ -95,10 +95,16 @@ def open_keys(columns: tuple[str, ...]) -> partial[Keys]:
     return partial(keys_of, columns=columns, seed=0, group=None)
 
 
+def require_some(tally: Tally) -> None:
+    """DataError where nothing would be written."""
+    if not tally.counts.get(KEPT):
+        why = f": all {tally.taken} rows were skipped; {tally.skipped[0]}" if tally.skipped else ""
+        raise DataError(f"no records{why}; nothing is written")
+
+
 def dedupe(config: DedupeConfig) -> DedupeReport:
     """Write the records that came first, with a manifest; DataError at the first bad row."""
-    if config.output.resolve() == Path(config.source).resolve():
-        raise ConfigError(f"--output {config.output} is the source itself; name another file")
+    refuse_overwriting(config.source, [config.output])
     source = open_source(config.source, config.revision)
     rows = first_rows(source, config.on_error)
     columns = config.by or identity_columns(source, rows, "--by")
@@ -108,7 +114,7 @@ def dedupe(config: DedupeConfig) -> DedupeReport:
         fill_index(index, source, config.on_error, config.workers, partial(open_keys, columns))
         paths = {KEPT: config.output}
         work = Pass(COMMAND, source, paths, options, config.on_error, config.workers)
-        tally = run_pass(work, partial(open_deduper, index.path, columns))
+        tally = run_pass(work, partial(open_deduper, index.path, columns), require_some)
     kept, reasons = tally.counts.get(KEPT, 0), tally.reasons
     manifest = write_manifest(
         config.output,

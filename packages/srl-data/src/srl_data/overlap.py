@@ -15,7 +15,10 @@ from typing import Literal
 
 CHARACTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # kana and Chinese, which put no spaces
 WORD = re.compile(f"[{CHARACTERS}]|[^\\W_{CHARACTERS}]+")
-SPACING = re.compile(r"\\(?:left|right|displaystyle)(?![a-z])|\\[,;:!> ]|[\s$~]|[.?!]+\s*$")
+SPACING = re.compile(
+    r"\\(?:left|right|displaystyle)(?![a-z])|\\[,;:!> ]|[\s$~]"
+    r"|(?:(?<![.?!])|(?<=\\!))[.?!]++\s*+$"  # looks at a run of stops once
+)
 NGRAM = 13
 """Words in a row that make two problems overlap."""
 

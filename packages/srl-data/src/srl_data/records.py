@@ -5,6 +5,7 @@ The record types of the workspace live here; what makes them lives elsewhere.
 
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,11 @@ from srl_reward import target_fault
 
 MAX_LINE_BYTES = 64 << 20
 """Longest line accepted: a bound on the memory that one hostile record can take."""
+
+MAX_DEPTH = 200
+"""Deepest nesting of lists and objects in a record."""
+HUGE = re.compile(rb"[eE]\+?\d{3}|\d{309}")
+"""Of a line with a number that may be beyond what a double holds."""
 
 STANDARD_INPUT = Path("-")
 """The name of standard input where a data file is asked for."""
@@ -132,7 +138,8 @@ def parse_object(line: bytes) -> dict[str, object]:
     if len(line) > MAX_LINE_BYTES:
         raise ValueError(f"line longer than {MAX_LINE_BYTES} bytes")
     try:
-        value = json.loads(line)
+        value = json.loads(line, parse_constant=refuse_constant, parse_float=float_reader(line))
+        check_depth(line, value)
     except UnicodeDecodeError as error:
         raise ValueError("not UTF-8") from error
     except json.JSONDecodeError as error:
@@ -144,6 +151,45 @@ def parse_object(line: bytes) -> dict[str, object]:
         msg = f"expected a JSON object, found {type(value).__name__}"
         raise ValueError(msg)
     return value
+
+
+def refuse_constant(name: str) -> float:
+    """ValueError for NaN and infinities, which JSON has not."""
+    raise ValueError(f"{name} is no JSON value; expected a finite number or null")
+
+
+def float_reader(line: bytes) -> Callable[[str], float]:
+    """What reads the numbers of a line; Python's own, unless one of them could be infinite."""
+    return finite_float if HUGE.search(line) else float
+
+
+def finite_float(text: str) -> float:
+    """A finite number; ValueError for one that no double holds."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:20]} is too large; expected at most 1.8e308")
+    return number
+
+
+def check_depth(line: bytes, value: object) -> None:
+    """ValueError for lists and objects nested deeper than `MAX_DEPTH`.
+
+    Deeper ones are read, but can't be handed from process to process.
+    """
+    if line.count(b"[") + line.count(b"{") <= MAX_DEPTH:
+        return
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in children(outer)]
+        if not level:
+            return
+    raise ValueError(f"JSON nested too deeply; expected at most {MAX_DEPTH} levels")
+
+
+def children(value: object) -> Iterable[object]:
+    """The lists and objects in one."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (each for each in inner if isinstance(each, dict | list))
 
 
 def short_reason(error: ValidationError) -> str:

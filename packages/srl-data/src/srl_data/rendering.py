@@ -27,7 +27,7 @@ from srl_data.prompts import Template
 from srl_data.question_columns import first_rows, question_column
 from srl_data.records import OnError, encode_object
 from srl_data.sources import RowSource
-from srl_data.splits import open_source
+from srl_data.splits import open_source, refuse_overwriting
 from srl_data.template_choice import ChosenTemplate, choose_template
 from srl_reward import extract_gsm8k_answer
 from srl_reward.numbers import parse_quantity
@@ -162,8 +162,7 @@ def template_of(config: RenderConfig) -> ChosenTemplate:
 
 def render(config: RenderConfig) -> RenderReport:
     """Write the rendered records and their manifest; DataError at the first bad row."""
-    if config.output.resolve() == Path(config.source).resolve():
-        raise ConfigError(f"--output {config.output} is the source itself; name another file")
+    refuse_overwriting(config.source, [config.output])
     chosen = template_of(config)
     folder = Path(config.model)
     options = chat_options(config, read_record(folder) if folder.is_dir() else None)

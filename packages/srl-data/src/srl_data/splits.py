@@ -7,7 +7,7 @@ of files are `srl_data.file_formats`', their names `srl_data.split_names`'.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from glob import glob
@@ -124,6 +124,15 @@ def reads_file(name: Path | str, path: Path) -> bool:
         return target.parent in {source.resolve(), (source / "data").resolve()} and target.exists()
     found = matches(str(source)) if is_glob(source) and not source.exists() else [source]
     return target in {each.resolve() for each in found}
+
+
+def refuse_overwriting(source: Path | str, outputs: Iterable[Path], flag: str = "--output") -> None:
+    """ConfigError where one of the files that are to be written is one that is read."""
+    for path in outputs:
+        if reads_file(source, path):
+            raise ConfigError(
+                f"{path} would be written over, and {source} is read from it; give another {flag}"
+            )
 
 
 def matches(pattern: str) -> list[Path]:

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from srl_data.columns import value_with_meta
 from srl_data.command.config import Flag
 from srl_data.command.errors import ConfigError, DataError
-from srl_data.file_formats import is_data_name
+from srl_data.file_formats import is_data_name, split_name
 from srl_data.manifest import Manifest, write_manifest
 from srl_data.passes.chunks import NumberedRow
 from srl_data.passes.draft import Tally
@@ -28,7 +28,7 @@ from srl_data.passes.workers import Outcome
 from srl_data.question_columns import first_rows, question_column
 from srl_data.records import OnError, encode_object
 from srl_data.sources import RowSource
-from srl_data.splits import is_glob, open_source
+from srl_data.splits import is_glob, open_source, refuse_overwriting
 
 COMMAND = "srl-data split"
 TRAIN, VAL, FILTERED = "train", "val", "train_filtered"
@@ -92,16 +92,10 @@ def part_paths(config: SplitConfig) -> dict[str, Path]:
             f"--source {config.source} is not one file, whose name the parts could take; give "
             "--output NAME.jsonl"
         )
-    stem = base.name.split(".")[0] if config.output is None else base.name.removesuffix(".jsonl")
+    stem = split_name(base)[0] if config.output is None else base.name.removesuffix(".jsonl")
     paths = {name: base.with_name(f"{stem}_{name}.jsonl") for name in (TRAIN, VAL, FILTERED)}
-    if clash := next((path for path in paths.values() if same_file(path, config.source)), None):
-        raise ConfigError(f"{clash} would be written and is the source itself; give --output")
+    refuse_overwriting(config.source, paths.values())
     return paths
-
-
-def same_file(path: Path, name: str) -> bool:
-    """Whether a path is the file of that name."""
-    return path.resolve() == Path(name).resolve()
 
 
 def wanted(config: SplitConfig, questions: int) -> int:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.manifest import PAIRS_COMMAND, Manifest, write_manifest
@@ -19,7 +18,7 @@ from srl_data.passes.workers import Outcome, Worker
 from srl_data.prompts import Template
 from srl_data.records import encode
 from srl_data.responses import ResponseForm
-from srl_data.splits import open_source
+from srl_data.splits import open_source, refuse_overwriting
 
 PAIRS = "pairs"
 
@@ -80,8 +79,7 @@ def pairs(config: PairsConfig) -> PairsReport:
 
     Raises DataError where no row gives a pair, or a bad row is met.
     """
-    if config.output.resolve() == Path(config.source).resolve():
-        raise ConfigError(f"--output {config.output} is the source itself; name another file")
+    refuse_overwriting(config.source, [config.output])
     template = pair_template(config.template)
     source = open_source(config.source, config.revision)
     columns = find_columns(config, source, asked=template.thinks)

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from srl_data.command.errors import IncompleteError, InterruptedRunError
 from srl_data.files import write_json
+from srl_data.lock import FolderLock
 from srl_data.passes.draft import Journal, Tally
 from srl_data.passes.run import Pass, run_pass
 from srl_data.passes.workers import Opened, Outcome
@@ -32,7 +33,13 @@ def work_folder(output: Path) -> Iterator[Path]:
 
 @contextmanager
 def kept_folder(folder: Path) -> Iterator[None]:
-    """A folder that the passes of the block may make; only a kill or an interrupt leaves it."""
+    """A folder for the passes of the block; only a kill or an interrupt leaves it.
+
+    LockedError where another run works in it, which keeps it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FolderLock()
+    lock.take(folder)
     try:
         yield
     except (IncompleteError, InterruptedRunError, KeyboardInterrupt):
@@ -40,7 +47,10 @@ def kept_folder(folder: Path) -> Iterator[None]:
     except BaseException:
         remove(folder)
         raise
-    remove(folder)
+    else:
+        remove(folder)
+    finally:
+        lock.release()
 
 
 def remove(folder: Path) -> None:

@@ -11,6 +11,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
@@ -21,6 +22,8 @@ from srl_data.passes.chunks import Chunk, NumberedRow
 
 AHEAD = 2
 """Chunks under way per process."""
+LOOK_SECONDS = 1.0
+"""Time between looks at whether all workers live."""
 
 
 @dataclass
@@ -90,9 +93,26 @@ def _in_order(
         under_way.append((chunk, pool.submit(_handle, chunk.rows)))
         if len(under_way) >= width:
             first, future = under_way.popleft()
-            yield first, future.result()
+            yield first, waited(future, pool)
     for first, future in under_way:
-        yield first, future.result()
+        yield first, waited(future, pool)
+
+
+def waited(future: Future[Any], pool: ProcessPoolExecutor) -> object:
+    """What a future gives; BrokenProcessPool where a worker died, whatever it was doing.
+
+    A worker that is killed in the midst of handing over a result leaves the pool reading the rest
+    of it for ever. Then the others are ended, and the pool finds the end of that pipe.
+    """
+    while not wait_for([future], LOOK_SECONDS).done:
+        workers = list(pool._processes.values())  # noqa: SLF001 - the pool tells of its processes nowhere else
+        if any(process.exitcode is not None for process in workers):
+            wait_for([future], LOOK_SECONDS)  # the pool finds most deaths itself
+            for process in workers:
+                process.kill()
+            pool._result_queue._writer.close()  # type: ignore[attr-defined]  # noqa: SLF001 - the last open end
+            break
+    return future.result()
 
 
 def _begin(opened: Opened[Any]) -> None:

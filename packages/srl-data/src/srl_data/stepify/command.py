@@ -9,14 +9,14 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from srl_data.command.errors import ConfigError, DataError
+from srl_data.command.errors import DataError
 from srl_data.files import write_json
 from srl_data.manifest import write_manifest
 from srl_data.passes.draft import Tally
 from srl_data.passes.run import Pass, run_pass
 from srl_data.records import read_records, write_records
 from srl_data.sources import RowSource, first_of
-from srl_data.splits import open_source
+from srl_data.splits import open_source, refuse_overwriting
 from srl_data.stepify.config import StepifyConfig
 from srl_data.stepify.cut import Cut
 from srl_data.stepify.cutting import (
@@ -102,8 +102,8 @@ def stepped(
 
 def stepify(config: StepifyConfig) -> Outcome:
     """Write the solutions in steps with manifest and report; with --preview alone only look."""
-    if config.output is not None and config.output.resolve() == Path(config.source).resolve():
-        raise ConfigError(f"--output {config.output} is the source itself; name another file")
+    if config.output is not None:
+        refuse_overwriting(config.source, [config.output])
     source = first_of(open_source(config.source, config.revision), config.limit)
     outcome = Outcome(find_columns(config, source), Measures(config.seed))
     if config.output is None:

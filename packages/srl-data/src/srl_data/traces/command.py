@@ -7,13 +7,12 @@ is missing; the second asks for that.
 import time
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 
-from srl_data.command.errors import ConfigError, DataError, InterruptedRunError
+from srl_data.command.errors import DataError, InterruptedRunError
 from srl_data.command.progress import meter
 from srl_data.manifest import write_manifest
 from srl_data.sources import RowSource
-from srl_data.splits import open_source
+from srl_data.splits import open_source, refuse_overwriting
 from srl_data.traces.asking import Asked, Asking
 from srl_data.traces.config import TracesConfig
 from srl_data.traces.ledger import Key, Ledger
@@ -86,8 +85,7 @@ def traces(config: TracesConfig) -> Outcome:
 
     Raises InterruptedRunError on Ctrl-C; `Outcome.check` raises for a run that did not end well.
     """
-    if config.output.resolve() == Path(config.source).resolve():
-        raise ConfigError(f"--output {config.output} is the source itself; name another file")
+    refuse_overwriting(config.source, [config.output])
     tariff, endpoint = config.money.tariff(config.model), config.endpoint()
     source = open_source(config.source, config.revision)
     reader, ledger = open_questions(config, source), Ledger(config.output, tariff)

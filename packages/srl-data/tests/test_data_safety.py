@@ -1,0 +1,212 @@
+"""No command writes over its source, disturbs another run, hangs, or writes what is no JSON."""
+
+import json
+import subprocess
+import sys
+from multiprocessing import Process
+from pathlib import Path
+
+import pytest
+
+from srl_data.cli import cli
+from srl_data.command.frame import execute
+from srl_data.lock import LockedError
+from srl_data.overlap import whole_text
+from srl_data.passes.index import key_index
+from srl_data.passes.kept import work_folder
+from srl_data.records import MAX_DEPTH, parse_object
+
+STEPS = "1. **One** first.\n\n2. **Two** second.\n\n3. **Three** third."
+
+
+def run(*words: object) -> int:
+    return execute(cli, "srl-data", [str(word) for word in words])
+
+
+def write_rows(path: Path, count: int = 6) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {
+            "question": f"What is {n} plus {n}?",
+            "solution": STEPS,
+            "answer": str(2 * n),
+            "level": "a",
+        }
+        for n in range(count)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+FIELDS = ("--problem-field", "question", "--field", "solution")
+COMMANDS = {
+    "build": ("build", "s1k", *FIELDS, "--answer-field", "answer", "--val-size", "2"),
+    "stepify": ("stepify", *FIELDS),
+    "dedupe": ("dedupe", "--by", "question"),
+    "split": ("split",),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_source_is_not_written_over_whatever_it_is_called_by(name, tmp_path, capsys):
+    file = write_rows(tmp_path / "d/x.jsonl" if name != "split" else tmp_path / "d/x_train.jsonl")
+    before = file.read_bytes()
+    for source in (file, file.parent, f"{file.parent}/*.jsonl"):
+        assert run(*COMMANDS[name], "--source", source, "--output", tmp_path / "d/x.jsonl") == 2
+        assert "would be written over" in capsys.readouterr().err
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_nor_is_it_by_an_output_that_is_named_after_another(tmp_path, capsys):
+    file = write_rows(tmp_path / "y.val.jsonl")
+    before = file.read_bytes()
+    assert run(*COMMANDS["build"], "--source", file, "--output", tmp_path / "y.jsonl") == 2
+    assert "y.val.jsonl would be written over" in capsys.readouterr().err
+    assert file.read_bytes() == before
+
+
+def test_parts_keep_all_of_their_sources_name(tmp_path):
+    for version in ("v1", "v2"):
+        file = write_rows(tmp_path / f"sft.{version}.jsonl")
+        assert run(*COMMANDS["split"], "--source", file, "--val-size", "1") == 0
+    assert (tmp_path / "sft.v1_train.jsonl").is_file()
+    assert (tmp_path / "sft.v2_train.jsonl").is_file()
+
+
+def test_a_second_run_leaves_the_first_ones_folder_alone(tmp_path):
+    output = tmp_path / "a.jsonl"
+    with work_folder(output) as folder:
+        (folder / "half").write_text("done")
+        with pytest.raises(LockedError, match="is in use by process"), work_folder(output):
+            pytest.fail("two at once")
+        assert (folder / "half").read_text() == "done"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_index_is_its_runs_alone_and_a_dead_runs_is_removed(tmp_path):
+    output = tmp_path / "a.jsonl"
+    dead = tmp_path / ".a.jsonl.1.keys"
+    dead.write_bytes(b"left")
+    with key_index(output) as first:
+        assert not dead.exists()
+        first.add([(b"k", "", 5)])
+        other = Process(target=open_and_close, args=(output,))
+        other.start()
+        other.join()
+        assert other.exitcode == 0
+        assert first.path.exists()
+        assert first.first(b"k") == 5
+    assert list(tmp_path.iterdir()) == []
+
+
+def open_and_close(output: Path) -> None:
+    with key_index(output) as index:
+        index.add([(b"k", "", 9)])
+
+
+DYING = """
+import os, signal, struct, sys
+from functools import partial
+
+from srl_data.command.errors import IncompleteError
+from srl_data.passes.chunks import Chunk
+from srl_data.passes.workers import outcomes
+
+
+def dying(rows):
+    frame = sys._getframe()
+    while "result_queue" not in frame.f_locals:
+        frame = frame.f_back
+    pipe = frame.f_locals["result_queue"]._writer.fileno()
+    os.write(pipe, struct.pack("!i", 1000) + b"half of it")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def opened():
+    return dying
+
+
+if __name__ == "__main__":
+    chunks = [Chunk([(number, {})]) for number in range(8)]
+    try:
+        list(outcomes(chunks, opened, 2))
+    except IncompleteError as error:
+        print("told:", error)
+"""
+
+
+def test_a_worker_that_is_killed_as_it_hands_over_a_result_ends_the_run(tmp_path):
+    script = tmp_path / "dying.py"
+    script.write_text(DYING)
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "told: a worker process ended" in done.stdout, done.stderr
+    assert done.returncode == 0
+
+
+def test_records_that_are_all_skipped_are_no_output(tmp_path, capsys):
+    file, output = write_rows(tmp_path / "in.jsonl"), tmp_path / "out.jsonl"
+    words = ("dedupe", "--by", "nosuch", "--on-error", "skip", "--source", file)
+    assert run(*words, "--output", output) == 3
+    assert "all 6 rows were skipped" in capsys.readouterr().err
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"v": NaN}', "NaN is no JSON value"),
+        ('{"v": [-Infinity]}', "-Infinity is no JSON value"),
+        ('{"v": 1e999}', "too large"),
+        ('{"v": ' + "9" * 400 + ".5}", "too large"),
+        ('{"v": ' + "[" * MAX_DEPTH + "]" * MAX_DEPTH + "}", "nested too deeply"),
+        ('{"v": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
+    ],
+)
+def test_what_is_no_record_for_everyone_is_refused(line, reason):
+    with pytest.raises(ValueError, match=reason):
+        parse_object(line.encode())
+
+
+def test_large_finite_numbers_and_many_lists_are_records():
+    deep = '{"v": ' + "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1) + "}"
+    assert parse_object(deep.encode())
+    assert parse_object(b'{"v": 1e300, "w": 1e-400}') == {"v": 1e300, "w": 0.0}
+    assert parse_object(b'{"v": [' + b"[]," * 999 + b"[]]}")["v"] == [[]] * 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("x.jsonl.bz2", b"BZh9" + bytes(60), "damaged"),
+        ("x.csv", b'"a,b\n1,2\n', "the names of the columns cannot be read"),
+    ],
+)
+def test_damaged_files_are_named(name, content, reason, tmp_path, capsys):
+    file = tmp_path / name
+    file.write_bytes(content)
+    assert run("dedupe", "--by", "a", "--source", file, "--output", tmp_path / "o.jsonl") == 3
+    said = capsys.readouterr().err
+    assert name in said
+    assert reason in said
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("What is 1 + 1 ?", "whatis1+1"),
+        ("Why?!. \n", "why"),
+        ("a. b. ", "a.b"),
+        (r"x\!!", "x"),
+        (r"\left( y \right)...", "(y)"),
+        ("", ""),
+    ],
+)
+def test_a_text_is_compared_without_its_last_stop(text, whole):
+    assert whole_text(text) == whole
+
+
+def test_a_long_run_of_stops_is_looked_at_once():
+    assert whole_text("!" * 300_000 + "a") == "!" * 300_000 + "a"

@@ -5,7 +5,6 @@ The record types of the workspace live here; what makes them lives elsewhere.
 
 import json
 import math
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,8 +21,6 @@ MAX_LINE_BYTES = 64 << 20
 
 MAX_DEPTH = 200
 """Deepest nesting of lists and objects in a record."""
-HUGE = re.compile(rb"[eE]\+?\d{3}|\d{309}")
-"""Of a line with a number that may be beyond what a double holds."""
 
 STANDARD_INPUT = Path("-")
 """The name of standard input where a data file is asked for."""
@@ -138,7 +135,7 @@ def parse_object(line: bytes) -> dict[str, object]:
     if len(line) > MAX_LINE_BYTES:
         raise ValueError(f"line longer than {MAX_LINE_BYTES} bytes")
     try:
-        value = json.loads(line, parse_constant=refuse_constant, parse_float=float_reader(line))
+        value = json.loads(line)
         check_depth(line, value)
     except UnicodeDecodeError as error:
         raise ValueError("not UTF-8") from error
@@ -151,24 +148,6 @@ def parse_object(line: bytes) -> dict[str, object]:
         msg = f"expected a JSON object, found {type(value).__name__}"
         raise ValueError(msg)
     return value
-
-
-def refuse_constant(name: str) -> float:
-    """ValueError for NaN and infinities, which JSON has not."""
-    raise ValueError(f"{name} is no JSON value; expected a finite number or null")
-
-
-def float_reader(line: bytes) -> Callable[[str], float]:
-    """What reads the numbers of a line; Python's own, unless one of them could be infinite."""
-    return finite_float if HUGE.search(line) else float
-
-
-def finite_float(text: str) -> float:
-    """A finite number; ValueError for one that no double holds."""
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"the number {text[:20]} is too large; expected at most 1.8e308")
-    return number
 
 
 def check_depth(line: bytes, value: object) -> None:

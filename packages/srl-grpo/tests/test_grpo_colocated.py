@@ -221,6 +221,9 @@ class Ranks:
     def gather(self, value):
         return [value]
 
+    def of_main(self, work):
+        return work()
+
 
 class Echo:
     """Completes nothing; remembers which prompts it was asked for."""

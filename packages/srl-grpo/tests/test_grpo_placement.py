@@ -1,5 +1,6 @@
 """Where vLLM stands beside the trainer, by what is asked for and what GPUs there are."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -17,6 +18,9 @@ class Ranks:
 
     rank: int
     size: int
+
+    def of_main(self, work: Callable[[], object]) -> object:
+        return work()
 
 
 @pytest.fixture
@@ -154,3 +158,27 @@ def test_a_way_without_vllm_is_refused(given: dict) -> None:
     rollout = {**given, "vllm": {"weight_transfer": "ipc"}}
     with pytest.raises(ValueError, match="weight_transfer does nothing with backend"):
         TrainConfig.model_validate({**tree, "rollout": rollout})
+
+
+def test_a_rank_of_another_host_follows_rank_0s(gpus) -> None:
+    """Free GPUs on rank 0's host are enough; those of a rank's own are not asked."""
+    gpus(4)
+    section = VllmSection.model_validate({"weight_transfer": "nccl", "tensor_parallel_size": 1})
+    with pytest.raises(ConfigError, match="4 are visible"):
+        place_engine(section, Ranks(4, 8))  # type: ignore[arg-type]
+
+    class Hosts(Ranks):
+        def of_main(self, _work: Callable[[], object]) -> object:
+            return "nccl", ("4",)
+
+    found = place_engine(section, Hosts(4, 8))  # type: ignore[arg-type]
+    assert found == Placement("nccl", 8, leads=False, gpus=("4",))
+
+
+def test_by_ipc_a_rank_whose_gpus_are_not_visible_is_an_error(gpus, monkeypatch) -> None:
+    gpus(1)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert placed("ipc", 1, 1, 2).gpus == ("0",)  # its own, which the launcher shows it alone
+    with pytest.raises(ConfigError, match="needs the GPUs 0 to 1 of this host, and 1 are visible"):
+        placed("ipc", 2, 1, 2)

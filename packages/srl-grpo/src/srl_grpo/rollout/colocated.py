@@ -34,7 +34,7 @@ from srl_grpo.learner.updater import Metrics
 from srl_grpo.rollout.checkpoint_weights import checkpoint_weights
 from srl_grpo.rollout.engines import PolicyRollout
 from srl_grpo.rollout.parity import Parity
-from srl_grpo.rollout.placement import Placement, Transfer, place_engine
+from srl_grpo.rollout.placement import Placement, Transfer, place_engine, place_on_main
 from srl_grpo.rollout.transfer import LedEngine, open_transfer
 from srl_grpo.run.prompted_model import MADE, PromptedModel, check_lengths
 from srl_grpo.toy.model import build_model
@@ -115,12 +115,12 @@ def options_of(
 def check_backend(config: SampledConfig, section: ModelSection, world: World) -> None:
     """Raise, before a weight is loaded, where a config asks for a vLLM that cannot be had.
 
-    `section` is the model's that the run starts from. ConfigError for the config or what is
-    installed, DataError for the model.
+    On rank 0. `section` is the model's that the run starts from. ConfigError for the config or
+    what is installed, DataError for the model.
     """
     if config.rollout.backend != "vllm":
         return
-    transfer = place_engine(config.rollout.vllm, world).transfer
+    transfer, _ = place_on_main(config.rollout.vllm, world)
     require_vllm()
     options = options_of(config, compute_dtype(section.dtype, world.device), world, transfer)
     source = ModelSource(MADE) if section.build else source_of(section)

@@ -40,15 +40,28 @@ IN_PROCESS = Placement()
 
 
 def place_engine(section: VllmSection, world: World) -> Placement:
-    """The place that a config names, or the one that fits; ConfigError where there is none."""
-    transfer = transfer_of(section, world)
-    if transfer == "nccl":
-        return Placement(transfer, world.size, world.rank == 0, free_gpus(section, world))
+    """The place that a config names, or the one that fits; ConfigError where there is none.
+
+    Hosts may differ in their GPUs: rank 0's decides what has to be the same on all. Collective.
+    """
+    transfer, gpus = world.of_main(lambda: place_on_main(section, world))
     size = section.tensor_parallel_size
-    check_division(section, world)
+    if transfer == "nccl":
+        return Placement(transfer, world.size, world.rank == 0, gpus)
     if transfer == "in_process":
         return Placement(transfer, size)
     return Placement(transfer, size, world.rank % size == 0, own_gpus(size, world))
+
+
+def place_on_main(section: VllmSection, world: World) -> tuple[Transfer, tuple[str, ...]]:
+    """How weights come to vLLM, by rank 0's host, and the GPUs there that it has to itself."""
+    transfer = transfer_of(section, world)
+    if transfer == "nccl":
+        return transfer, free_gpus(section, world)
+    check_division(section, world)
+    if transfer == "ipc":
+        own_gpus(section.tensor_parallel_size, world)
+    return transfer, ()
 
 
 def transfer_of(section: VllmSection, world: World) -> Transfer:
@@ -106,8 +119,17 @@ def own_gpus(size: int, world: World) -> tuple[str, ...]:
             f"--vllm-weight-transfer ipc joins GPUs of one host, and --vllm-tensor-parallel {size} "
             f"does not divide the {local} processes of this one; in_process crosses hosts"
         )
+    if len(gpus) == size == 1:
+        return tuple(gpus)  # a launcher that shows each process its own
     first = int(os.environ.get("LOCAL_RANK", "0")) // size * size
-    return tuple(gpus[first : first + size])
+    found = tuple(gpus[first : first + size])
+    if len(found) < size:
+        raise ConfigError(
+            f"--vllm-weight-transfer ipc needs the GPUs {first} to {first + size - 1} of this "
+            f"host, and {len(gpus)} are visible: let each process see all GPUs of its host, or "
+            "start fewer processes (--nproc-per-node)"
+        )
+    return found
 
 
 def local_size(world: World) -> int:

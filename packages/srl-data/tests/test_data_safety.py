@@ -115,6 +115,8 @@ from srl_data.passes.workers import outcomes
 
 
 def dying(rows):
+    if rows[0][0]:
+        return rows
     frame = sys._getframe()
     while "result_queue" not in frame.f_locals:
         frame = frame.f_back
@@ -140,7 +142,7 @@ def test_a_worker_that_is_killed_as_it_hands_over_a_result_ends_the_run(tmp_path
     script = tmp_path / "dying.py"
     script.write_text(DYING)
     done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, script], capture_output=True, text=True, timeout=30, check=False
     )
     assert "told: a worker process ended" in done.stdout, done.stderr
     assert done.returncode == 0

@@ -335,3 +335,17 @@ def test_a_killed_build_leaves_the_old_files(build, source, tmp_path, monkeypatc
     code, _, err = build("gsm8k", "--source", source, "--output-dir", "a", "--eval-n", 9)
     assert code == 130, err
     assert contents(tmp_path / "a") == before
+
+
+def test_a_snapshot_that_left_bad_rows_out_is_not_taken_for_a_whole_one(build, source, tmp_path):
+    with (source / "train.jsonl").open("a") as file:
+        file.write("not JSON\n")
+    words = ("gsm8k", "--source", source, "--output-dir", "a", "--eval-n", 20)
+    code, _, err = build(*words, "--on-error", "skip")
+    assert code == 0, err
+    before = contents(tmp_path / "a")
+    code, _, err = build(*words)
+    assert code == 3
+    assert "leaves out 1 bad rows, since it was taken with --on-error skip" in err
+    assert contents(tmp_path / "a") == before
+    assert build(*words, "--on-error", "skip")[0] == 0

@@ -62,6 +62,11 @@ def open_parts(config: SplitsConfig, skipped: Skipped) -> tuple[Splits, dict[str
         whole = open_whole(config)
         check_origins(snapshot, folder, Splits(config.source, known_parts(whole)))
     bad = {name: part.skipped for name, part in snapshot.splits.items()}
+    if config.on_error == "fail" and any(bad.values()):
+        raise DataError(
+            f"{folder} leaves out {sum(bad.values())} bad rows, since it was taken with --on-error "
+            "skip; give that again, or remove it to take it anew"
+        )
     return open_snapshot(folder, snapshot), bad
 
 

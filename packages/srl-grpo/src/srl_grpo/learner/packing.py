@@ -10,6 +10,7 @@ position counts from the beginning of its text. Left out: which attention takes 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,9 +61,10 @@ def pack(rows: Sequence[Sequence[Segment]], pad_id: int) -> PackedRows:
     """
     width = max(sum(len(segment.ids) for segment in row) for row in rows)
     most = 1 + max(len(row) for row in rows)
-    ids_BT = torch.full((len(rows), width), pad_id, dtype=torch.long)
-    positions_BT, segments_BT = torch.zeros_like(ids_BT), torch.full_like(ids_BT, PADDING)
-    sees_BSS = torch.eye(most, dtype=torch.bool).repeat(len(rows), 1, 1)
+    # Arrays: of tensors each assignment to a slice would take some microseconds.
+    ids_BT = np.full((len(rows), width), pad_id, dtype=np.int64)
+    positions_BT, segments_BT = np.zeros_like(ids_BT), np.full_like(ids_BT, PADDING)
+    sees_BSS = np.tile(np.eye(most, dtype=np.bool_), (len(rows), 1, 1))
     predictors: list[int] = []
     targets: list[int] = []
     for number, row in enumerate(rows):
@@ -73,8 +75,8 @@ def pack(rows: Sequence[Sequence[Segment]], pad_id: int) -> PackedRows:
             if segment.parent is not None:
                 sees_BSS[number, place] |= sees_BSS[number, segment.parent + 1]
             end = column + len(segment.ids)
-            ids_BT[number, column:end] = torch.tensor(segment.ids)
-            positions_BT[number, column:end] = torch.arange(first, first + len(segment.ids))
+            ids_BT[number, column:end] = segment.ids
+            positions_BT[number, column:end] = range(first, first + len(segment.ids))
             segments_BT[number, column:end] = place
             if segment.trained and segment.ids:
                 assert behind, "a trained segment needs a token that predicts its first"
@@ -84,10 +86,10 @@ def pack(rows: Sequence[Sequence[Segment]], pad_id: int) -> PackedRows:
             ends.append((end, first + len(segment.ids)) if segment.ids else (behind, first))
             column = end
     return PackedRows(
-        ids_BT,
-        positions_BT,
-        segments_BT,
-        sees_BSS,
+        torch.from_numpy(ids_BT),
+        torch.from_numpy(positions_BT),
+        torch.from_numpy(segments_BT),
+        torch.from_numpy(sees_BSS),
         torch.tensor(predictors, dtype=torch.long),
         torch.tensor(targets, dtype=torch.long),
     )

@@ -66,6 +66,16 @@ def test_nor_is_it_by_an_output_that_is_named_after_another(tmp_path, capsys):
     assert file.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_nor_is_it_by_a_manifest(name, tmp_path, capsys):
+    part = "x_train" if name == "split" else "x"
+    file = write_rows(tmp_path / f"{part}.manifest.json")
+    before = file.read_bytes()
+    assert run(*COMMANDS[name], "--source", file, "--output", tmp_path / "x.jsonl") == 2
+    assert f"{part}.manifest.json would be written over" in capsys.readouterr().err
+    assert file.read_bytes() == before
+
+
 def test_parts_keep_all_of_their_sources_name(tmp_path):
     for version in ("v1", "v2"):
         file = write_rows(tmp_path / f"sft.{version}.jsonl")

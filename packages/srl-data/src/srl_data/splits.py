@@ -16,7 +16,7 @@ from pathlib import Path
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.file_formats import FORMATS, NumberedRows, format_of, is_data_name
 from srl_data.hub_folder import card_files, snapshot_in
-from srl_data.manifest import Source
+from srl_data.manifest import Source, manifest_path
 from srl_data.records import STANDARD_INPUT
 from srl_data.sources import RowSource, hub_failure, open_file, open_files, resolve_commit
 from srl_data.split_names import HELD_OUT, TRAIN, WHOLE, folders_in, split_files, stem_of
@@ -126,12 +126,12 @@ def reads_file(name: Path | str, path: Path) -> bool:
     return target in {each.resolve() for each in found}
 
 
-def refuse_overwriting(source: Path | str, outputs: Iterable[Path], flag: str = "--output") -> None:
-    """ConfigError where one of the files that are to be written is one that is read."""
-    for path in outputs:
+def refuse_overwriting(source: Path | str, outputs: Iterable[Path]) -> None:
+    """ConfigError where an output, or the manifest beside it, is a file that is read."""
+    for path in (each for output in outputs for each in (output, manifest_path(output))):
         if reads_file(source, path):
             raise ConfigError(
-                f"{path} would be written over, and {source} is read from it; give another {flag}"
+                f"{path} would be written over, and {source} is read from it; give another --output"
             )
 
 

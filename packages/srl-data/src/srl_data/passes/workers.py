@@ -110,7 +110,7 @@ def waited(future: Future[Any], pool: ProcessPoolExecutor) -> object:
             wait_for([future], LOOK_SECONDS)  # the pool finds most deaths itself
             for process in workers:
                 process.kill()
-            pool._result_queue._writer.close()  # type: ignore[attr-defined]  # noqa: SLF001 - the last open end
+            pool._result_queue._writer.close()  # type: ignore[attr-defined]  # noqa: SLF001 - the pool closes it nowhere, and reads until no writer is left
             break
     return future.result()
 

@@ -216,7 +216,7 @@ class _LinearLogprobs(torch.autograd.Function):
         ctx: FunctionCtx, *gradients: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None, None]:
         hidden_NH, weight_VH, bias_V, targets_N, normaliser_N, *left = ctx.saved_tensors  # type: ignore[attr-defined]
-        needs: tuple[bool, ...] = ctx.needs_input_grad  # type: ignore[attr-defined]
+        needs: tuple[bool, ...] = ctx.needs_input_grad  # type: ignore[attr-defined]  # torch sets it
         temperature: float = ctx.temperature  # type: ignore[attr-defined]
         kept: Kept | None = ctx.kept  # type: ignore[attr-defined]  # as above
         scale_N = wide(gradients[0]) / temperature

@@ -118,8 +118,8 @@ def live_bytes(way: Way, samples: list[Sample]) -> int:
 
 def computed(way: Way, samples: list[Sample]) -> int:
     """Tokens of a pass, padding included."""
-    groups = way.updater.micro_batches(samples)
-    return sum(way.updater.tensors(samples, rows).input_ids_BT.numel() for rows in groups)
+    batches = way.updater.micro_batches(samples, way.updater.options.micro_batches)
+    return sum(batch.input_ids_BT.numel() for batch in batches)
 
 
 CUTS = {

@@ -359,7 +359,7 @@ def floor(way: Ours, samples: Sequence[Sample]) -> float:
         2 * 1024**2 * HIDDEN / best(lambda: torch.randn(1024, HIDDEN) @ torch.randn(HIDDEN, 1024))
     )
     known: dict[tuple[int, int], float] = {}
-    for rows in way.updater.micro_batches(samples):
+    for rows in way.updater.micro_batches(samples, way.updater.options.micro_batches).rows:
         group = Group.of(samples, rows)
         targets = sum(len(samples[row].completion_ids) for row in rows)
         size = group.tokens, targets

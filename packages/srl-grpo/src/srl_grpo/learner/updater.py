@@ -6,7 +6,6 @@ samples come from, and what the loss is (`srl_grpo.objective.loss`).
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,14 +19,14 @@ from srl_grpo.learner.agreement import (
     limit_of,
     ratio_metrics,
 )
-from srl_grpo.learner.batch import MicroBatch, Sample, to_tensors
+from srl_grpo.learner.batch import MicroBatch, Sample
 from srl_grpo.learner.distributed import World
 from srl_grpo.learner.engine import TrainingEngine
 from srl_grpo.learner.finite import check_logprobs, check_metrics
+from srl_grpo.learner.micro_batches import MicroBatches
 from srl_grpo.learner.policy import Policy
 from srl_grpo.learner.prompt_groups import Sharing, whole_groups
 from srl_grpo.learner.sharding import Cutting, shard
-from srl_grpo.learner.tree_attention import tree_attention_on
 from srl_grpo.objective.loss import Loss
 from srl_grpo.objective.normalisation import (
     Normalisation,
@@ -210,9 +209,9 @@ class Updater:
         mine: dict[int, tuple[float, ...]] = {}
         temperature = self.options.temperature
         policy = scorer if isinstance(scorer, Policy) else scorer.policy
-        with self.attention(policy, samples):
-            for rows in self.within_budget(samples):
-                batch = self.tensors(samples, rows)
+        batches = self.micro_batches(samples, None)
+        with batches.attention(policy):
+            for batch in batches:
                 if isinstance(scorer, Policy):
                     logprobs_N, _ = scorer(batch, temperature)
                 else:
@@ -223,33 +222,23 @@ class Updater:
             everything.update(part)
         return [everything[row] for row in range(len(samples))]
 
-    def attention(
-        self, policy: Policy, samples: Sequence[Sample]
-    ) -> AbstractContextManager[object]:
-        """The attention that passes over these samples take, their backward passes too."""
-        return tree_attention_on(policy.model) if self.shares(samples) else nullcontext()
-
-    def within_budget(self, samples: Sequence[Sample]) -> list[list[int]]:
-        """This rank's micro-batches of any number of samples, by the token budget."""
-        return self.sharded(samples, None)
-
-    def micro_batches(self, samples: Sequence[Sample]) -> list[list[int]]:
-        """This rank's micro-batches; see `shard`."""
-        return self.sharded(samples, self.options.micro_batches)
-
-    def sharded(self, samples: Sequence[Sample], count: int | None) -> list[list[int]]:
-        """This rank's micro-batches: `count` of them, or by the token budget."""
+    def micro_batches(self, samples: Sequence[Sample], count: int | None) -> MicroBatches:
+        """This rank's micro-batches: `count` of them, or as many as the token budget asks for."""
         options, place = self.options, (self.world.rank, self.world.size)
-        if options.sharing is not None and self.shares(samples):
-            return options.sharing.shard(samples, options.token_budget, count, *place)
-        return shard(samples, Cutting(options.token_budget, count, options.packing), *place)
-
-    def tensors(self, samples: Sequence[Sample], rows: Sequence[int]) -> MicroBatch:
-        """One of `micro_batches` on the device; see `to_tensors`."""
-        dtype = torch.promote_types(self.engine.dtype, torch.float32)
-        device, packing = self.world.device, self.options.packing
-        sharing = self.shares(samples)
-        return to_tensors(samples, rows, self.pad_id, device, packing, dtype, sharing)
+        sharing = options.sharing if self.shares(samples) else None
+        if sharing is not None:
+            rows = sharing.shard(samples, options.token_budget, count, *place)
+        else:
+            rows = shard(samples, Cutting(options.token_budget, count, options.packing), *place)
+        return MicroBatches(
+            samples,
+            rows,
+            in_trees=sharing is not None,
+            packing=options.packing,
+            pad_id=self.pad_id,
+            device=self.world.device,
+            dtype=torch.promote_types(self.engine.dtype, torch.float32),
+        )
 
     def optimizer_step(
         self, batch: list[Sample], learning_rate: float, step: int
@@ -272,8 +261,9 @@ class Updater:
         What the engine then holds are the gradients of one optimizer step that is not made yet.
         """
         samples = with_token_weights(batch, self.options.normalisation, self.options.longest)
-        with self.attention(self.engine.policy, samples):
-            sums, log_ratios, computed = self.passes(samples)
+        batches = self.micro_batches(samples, self.options.micro_batches)
+        with batches.attention(self.engine.policy):
+            sums, log_ratios, computed = self.passes(batches)
         names = sorted(sums)
         *values, tokens = self.world.sum([*(float(sums[name]) for name in names), computed])
         # As arrays: pickling a tensor asks torch what its type is called.
@@ -282,17 +272,15 @@ class Updater:
         ratio = {SHARED_RATIO: sum(sample.length for sample in samples) / max(1, tokens)}
         return dict(zip(names, values, strict=True)) | ratio, everywhere_N
 
-    def passes(self, samples: Sequence[Sample]) -> tuple[dict[str, Tensor], list[Tensor], int]:
+    def passes(self, batches: MicroBatches) -> tuple[dict[str, Tensor], list[Tensor], int]:
         """Forward and backward over this rank's micro-batches of one optimizer step.
 
         Returns the sums of its metrics, `log(old / sampler)` part by part, and tokens computed.
         """
-        shards = self.micro_batches(samples)
         sums: dict[str, Tensor] = {}
         log_ratios, computed = [torch.zeros(0)], 0
-        for number, rows in enumerate(shards):
-            self.engine.begin(last=number == len(shards) - 1)
-            batch = self.tensors(samples, rows)
+        for number, batch in enumerate(batches, start=1):
+            self.engine.begin(last=number == len(batches))
             loss, metrics, log_ratios_N = self.micro_loss(batch)
             self.engine.backward(loss)
             computed += batch.input_ids_BT.numel()

@@ -1,4 +1,4 @@
-"""vLLM on GPUs: every way of the weights, sleep and the memory that it gives back, bfloat16.
+"""vLLM on GPUs: every weight transfer, sleep and the memory that it gives back, bfloat16.
 
 Run `uv sync --extra vllm` and `uv run --no-sync pytest -m gpu tests/test_house_vllm_gpu.py` on a
 machine with a GPU; with two or three the tests that need them run too. CI has none.

@@ -13,7 +13,7 @@ from srl_eval.generate import Sampling, TransformersEngine
 from srl_eval.generate.folders import ModelSource
 from srl_eval.generate.options import VllmOptions
 from srl_eval.generate.vllm import EngineError
-from srl_eval.generate.vllm_beside import EngineBeside
+from srl_eval.generate.vllm_separate import SeparateVllmEngine
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
@@ -44,7 +44,9 @@ def test_two_processes_answer_as_transformers_and_one_that_dies_is_told(model: P
         drawn = engine.generate([rows[0]] * 8, Sampling(6), range(8))
         assert engine.generate([rows[0]] * 8, Sampling(6), range(8)) == drawn
         assert len({row.token_ids for row in drawn}) == 8
-        one = EngineBeside(engine._workers[0], 8, 64, None)  # the way a trainer asks one of them
+        one = SeparateVllmEngine(
+            engine._workers[0], 8, 64, None
+        )  # the way a trainer asks one of them
         one.weights_version = 7
         again = one.generate(rows, Sampling(6, temperature=0.0), range(7))
         assert [row.token_ids for row in again] == [row.token_ids for row in expected]

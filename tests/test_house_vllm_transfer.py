@@ -187,7 +187,7 @@ def test_a_run_is_brought_its_weights_by_the_way_that_its_config_chose(
 
     place = Placement("nccl", gpus=("0",))
     monkeypatch.setattr("srl_grpo.rollout.colocated.place_engine", lambda *_: place)
-    monkeypatch.setattr("srl_grpo.rollout.colocated.start_vllm_beside", here)
+    monkeypatch.setattr("srl_grpo.rollout.colocated.start_separate_vllm", here)
     path = vllm_run(tmp_path, num_steps=2)
     done = run_inside(f"srl-grpo train --config {path} --output-dir run")
     assert done.returncode == 0, done.stderr

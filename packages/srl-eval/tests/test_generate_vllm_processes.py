@@ -7,7 +7,7 @@ import pytest
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_eval.config import EvalConfig
-from srl_eval.generate import Completion, Sampling, vllm_beside
+from srl_eval.generate import Completion, Sampling, vllm_separate
 from srl_eval.generate.engine import PromptTooLongError
 from srl_eval.generate.folders import ModelSource
 from srl_eval.generate.options import VllmOptions
@@ -108,9 +108,9 @@ class Asked:
 def test_an_engine_beside_sees_its_gpus_and_passes_on_what_it_is_told(
     monkeypatch: pytest.MonkeyPatch, gpus_: tuple[str, ...], seen: str | None
 ) -> None:
-    monkeypatch.setattr(vllm_beside, "require_vllm", lambda: None)
-    monkeypatch.setattr(vllm_beside, "Worker", Asked)
-    engine = vllm_beside.start_vllm_beside(ModelSource("m"), VllmOptions(chunk_size=8), gpus_)
+    monkeypatch.setattr(vllm_separate, "require_vllm", lambda: None)
+    monkeypatch.setattr(vllm_separate, "Worker", Asked)
+    engine = vllm_separate.start_separate_vllm(ModelSource("m"), VllmOptions(chunk_size=8), gpus_)
     worker: Any = engine._worker
     assert (worker.gpu, engine.max_length, engine.chunk_size) == (seen, 64, 8)
     engine.sleep(2)

@@ -82,6 +82,7 @@ def brought(training: TrainingEngine, sampler: Recorder, level: int = 0) -> Poli
         sampler,
         lambda: sampler.load_weights(checkpoint_weights(training)),
         Parity(training, window=64),
+        lambda: sampler.events.append("all ranks are here"),
         level,
     )
     return PolicyRollout(sampler, sync, rest=sync.rest, metrics=sync.metrics)
@@ -96,7 +97,7 @@ def test_weights_wake_before_they_are_brought_and_the_cache_after(tiny_model, wo
     rollout.rest()  # it sleeps already
     rollout.sync_weights()
     rollout.sync_weights()  # it is awake already
-    once = [f"sleep {level}", "wake weights", "load", "wake cache"]
+    once = [f"sleep {level}", "all ranks are here", "wake weights", "load", "wake cache"]
     assert sampler.events == ["load", *once, "load"]
     assert sampler.weights_version == 3
 

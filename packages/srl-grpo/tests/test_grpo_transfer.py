@@ -13,7 +13,7 @@ from srl_grpo.learner.policy import Policy
 from srl_grpo.rollout.engines import AllRanks
 from srl_grpo.rollout.parity import Parity
 from srl_grpo.rollout.placement import Placement
-from srl_grpo.rollout.transfer import BUFFER, LedEngine, PolicySource
+from srl_grpo.rollout.transfer import BUFFER, FollowerEngine, PolicySource
 
 
 def training_of(model, world, stage: int = 0) -> TrainingEngine:
@@ -90,12 +90,12 @@ def test_ranks_that_do_not_lead_ask_nothing_and_get_all() -> None:
     rows, sampling = [[number] for number in range(5)], Sampling(1)
     starts = {start: [row(n) for n in range(start, min(start + 2, 5))] for start in (0, 2, 4)}
     leader = AllRanks(Echo(), Two(0, ({}, None)), 2, leads=True)
-    follower = AllRanks(LedEngine(2), Two(1, (starts, None)), 2, leads=False)
+    follower = AllRanks(FollowerEngine(2), Two(1, (starts, None)), 2, leads=False)
     for ranks in (leader, follower):
         found = ranks.generate(rows, sampling, range(5))
         assert [each.token_ids for each in found] == [(n,) for n in range(5)]
     with pytest.raises(AssertionError, match="another rank asks"):
-        LedEngine(2).generate(rows, sampling, range(5))
+        FollowerEngine(2).generate(rows, sampling, range(5))
 
 
 def test_a_sync_is_checked_on_every_rank_by_what_the_leading_one_was_answered(
@@ -105,7 +105,7 @@ def test_a_sync_is_checked_on_every_rank_by_what_the_leading_one_was_answered(
     engine = TransformersEngine(training.policy.model, pad_token_id=1)
     told = Parity(training, 64).answer(engine, [3, 10, 17], 4)
     assert len(told.token_ids) == 4
-    for rank, sampler in ((0, engine), (1, LedEngine(4))):
+    for rank, sampler in ((0, engine), (1, FollowerEngine(4))):
         training.world = Two(rank, [] if rank == 0 else [told])
         parity = Parity(training, 64, placement=Placement("nccl", 2, leads=rank == 0))
         assert parity.answer(sampler, [3, 10, 17], 4) == told

@@ -24,7 +24,7 @@ from srl_eval.generate.engine import Completer
 from srl_eval.generate.folders import ModelSource
 from srl_eval.generate.options import VllmOptions
 from srl_eval.generate.vllm import VllmEngine, check_vllm, require_vllm, start_vllm
-from srl_eval.generate.vllm_beside import EngineBeside, start_vllm_beside
+from srl_eval.generate.vllm_separate import SeparateVllmEngine, start_separate_vllm
 from srl_grpo.config.sampled import SampledConfig
 from srl_grpo.config.sections import ModelSection
 from srl_grpo.learner.distributed import World
@@ -35,14 +35,14 @@ from srl_grpo.rollout.checkpoint_weights import checkpoint_weights
 from srl_grpo.rollout.engines import PolicyRollout
 from srl_grpo.rollout.parity import Parity
 from srl_grpo.rollout.placement import Placement, Transfer, place_engine, place_on_main
-from srl_grpo.rollout.transfer import LedEngine, open_transfer
+from srl_grpo.rollout.transfer import FollowerEngine, open_transfer
 from srl_grpo.run.prompted_model import MADE, PromptedModel, check_lengths
 from srl_grpo.toy.model import build_model
 
 DIFFERENCE = "sampling/sync_difference"
 
 
-class Resting(Completer, Protocol):
+class SleepableSampler(Completer, Protocol):
     """A sampler with weights of its own, that may give their memory back."""
 
     def sleep(self, level: int) -> None:
@@ -59,19 +59,22 @@ class Resting(Completer, Protocol):
 class ReloadedWeights:
     """Brings the policy's weights to a sampler that may sleep while the policy is trained."""
 
-    sampler: Resting
+    sampler: SleepableSampler
     bring: Callable[[], None]
     """Replaces all of the sampler's weights and forgets what the old ones cached. Collective."""
     parity: Parity
+    barrier: Callable[[], None]
+    """Waits for all ranks: those that one engine serves train in the memory it gives back."""
     sleep_level: int = 0
     """0 for a sampler that stays awake."""
     asleep: bool = False
     metrics: Metrics = field(default_factory=dict)
 
     def rest(self) -> None:
-        """Let the sampler sleep until the next sync, if it may."""
+        """Let the sampler sleep until the next sync, if it may. Collective."""
         if self.sleep_level and not self.asleep:
             self.sampler.sleep(self.sleep_level)
+            self.barrier()
             self.asleep = True
 
     def __call__(self, engine: Engine) -> None:
@@ -150,16 +153,16 @@ def vllm_rollout(
             engine = start_engine(ModelSource(scratch, local=True), options, placement, model)
         except CommandError as error:  # it knows the model by that folder's name
             raise type(error)(str(error).replace(scratch, model.name)) from error
-    with closing(engine), way_to(engine, training, placement) as bring:
+    with closing(engine), weight_transfer(engine, training, placement) as bring:
         level = section.sleep_level if section.enable_sleep else 0
         parity = Parity(training, config.longest, limit, placement)
-        sync = ReloadedWeights(engine, bring, parity, level)
+        sync = ReloadedWeights(engine, bring, parity, training.world.barrier, level)
         yield PolicyRollout(
             engine, sync, placement.ranks, placement.leads, sync.rest, metrics=sync.metrics
         )
 
 
-StartedEngine = VllmEngine | EngineBeside | LedEngine
+StartedEngine = VllmEngine | SeparateVllmEngine | FollowerEngine
 
 
 def start_engine(
@@ -169,12 +172,12 @@ def start_engine(
     if placement.transfer == "in_process":
         return start_vllm(source, options, model.tokenizer)
     if placement.leads:
-        return start_vllm_beside(source, options, placement.gpus, model.tokenizer)
-    return LedEngine(options.chunk_size)
+        return start_separate_vllm(source, options, placement.gpus, model.tokenizer)
+    return FollowerEngine(options.chunk_size)
 
 
 @contextmanager
-def way_to(
+def weight_transfer(
     engine: StartedEngine, training: TrainingEngine, placement: Placement
 ) -> Iterator[Callable[[], None]]:
     """What brings the policy's weights to an engine. Collective, as what it gives."""
@@ -182,7 +185,7 @@ def way_to(
         assert isinstance(engine, VllmEngine)
         yield lambda: engine.load_weights(checkpoint_weights(training))
         return
-    client = None if isinstance(engine, LedEngine) else engine
+    client = None if isinstance(engine, FollowerEngine) else engine
     sender = open_transfer(training, placement, client)
     try:
         yield sender.send_weights

@@ -1,4 +1,4 @@
-"""Where vLLM stands beside the trainer, and with it the way of the weights.
+"""Where vLLM stands beside the trainer, and how the policy's weights reach it.
 
 In the trainer's own processes, on the GPUs of the trainer in processes of its own, or on GPUs that
 the trainer leaves free. Left out: what is brought there (`srl_grpo.rollout.transfer`).
@@ -65,7 +65,7 @@ def place_on_main(section: VllmSection, world: World) -> tuple[Transfer, tuple[s
 
 
 def transfer_of(section: VllmSection, world: World) -> Transfer:
-    """The way of the weights.
+    """How weights reach vLLM.
 
     Asked for nothing, vLLM joins the trainer's processes, where tensors are handed over as they
     are; only where these do not divide into engines, and there are GPUs, does it stand beside them.

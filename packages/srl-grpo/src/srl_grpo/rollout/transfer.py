@@ -78,7 +78,7 @@ class PolicySource:
         return max(BUFFER, *(each.bytes for each in self._metadata))
 
 
-class LedEngine(ChunkedEngine):
+class FollowerEngine(ChunkedEngine):
     """The engine of a neighbouring rank, seen from one that it serves too and that asks nothing."""
 
     def run_chunk(
@@ -107,7 +107,7 @@ class Sender(Protocol):
     """A `vllm…TrainerWeightTransferEngine`."""
 
     def send_weights(self) -> None:
-        """Bring the weights of now to the engine, from start to finish. Collective."""
+        """Send the policy's current weights to the engine, from start to finish. Collective."""
 
     def shutdown(self) -> None:
         """Leave the engine's group."""

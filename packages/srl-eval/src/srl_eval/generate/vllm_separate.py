@@ -18,12 +18,12 @@ from srl_eval.generate.vllm import require_vllm
 from srl_eval.generate.vllm_processes import RemoteEngine, Worker
 
 
-def start_vllm_beside(
+def start_separate_vllm(
     source: ModelSource,
     options: VllmOptions,
     gpus: Sequence[str],
     decoder: Decoder | None = None,
-) -> "EngineBeside":
+) -> "SeparateVllmEngine":
     """An engine in a process that sees `gpus` alone, by the environment's names; none on a CPU.
 
     Raises as `start_vllm` does.
@@ -35,10 +35,10 @@ def start_vllm_beside(
     except BaseException:
         worker.end()
         raise
-    return EngineBeside(worker, options.chunk_size, window, decoder)
+    return SeparateVllmEngine(worker, options.chunk_size, window, decoder)
 
 
-class EngineBeside(RemoteEngine):
+class SeparateVllmEngine(RemoteEngine):
     """The engine, seen from the process that started it; also a client of vLLM's weight sync."""
 
     def __init__(

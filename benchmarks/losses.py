@@ -2,7 +2,7 @@
 
 Not to rank them: constants and learning rate are nobody's best. The table shows that each runs,
 what becomes of the reward, and that a run continued from its middle ends with the same bits:
-weights and metrics of every step after. The start is the quickstart's supervised stage, cut short.
+weights and metrics of every step after. The start is the quickstart's supervised stage.
 
     OMP_NUM_THREADS=1 python benchmarks/losses.py --output docs/benchmarks/losses.md
 """
@@ -16,14 +16,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import torch
+import yaml
 from safetensors.torch import load_file
 from transformers.utils.logging import disable_progress_bar
 
 from machine import processor
 from srl_data.lock import FolderLock
+from srl_grpo import presets
 from srl_grpo.config.losses import PUBLISHED
 from srl_grpo.config.train import TrainConfig
 from srl_grpo.heldout.evaluation import means
@@ -36,15 +39,15 @@ from srl_grpo.stages.running import run_to_end
 from srl_grpo.stages.train import TRAIN, open_run
 
 SEED = 5
+QUICKSTART = yaml.safe_load(files(presets).joinpath("quickstart.yaml").read_text("utf-8"))
 ARITHMETIC = {
+    **{name: QUICKSTART[name] for name in ("data", "synthetic", "rollout")},
     "seed": SEED,
-    "model": {"dtype": "float32"},
-    "data": {"template": "bare", "max_prompt_length": 128},
-    "synthetic": {"num_problems": 200, "num_heldout": 200, "digits": [2, 4]},
     "tracking": {"tensorboard": False, "logging_steps": 1000},
     "checkpoint": {"checkpoint_every": 0},
 }
-ROLLOUT = {"batch_size": 16, "group_size": 8, "max_new_tokens": 32, "chunk_size": 128}
+SUPERVISED = QUICKSTART["warm_start"]["steps"]
+PROMPTS, GROUP = (QUICKSTART["rollout"][name] for name in ("batch_size", "group_size"))
 RATE = 2e-4
 RATES = {"dr_grpo": 6e-5, "no_baseline": 2e-5}
 """Of the two that gained nothing, or lost, at that one: neither scales by a group's deviation."""
@@ -75,8 +78,8 @@ def make_start(folder: Path, steps: int, world: World) -> Path:
         **ARITHMETIC,
         "output_dir": folder,
         "num_steps": 1,
-        "model": {"dtype": "float32", "build": {}},
-        "warm_start": {"steps": steps, "batch_size": 64, "learning_rate": 4e-3},
+        "model": QUICKSTART["model"],
+        "warm_start": {**QUICKSTART["warm_start"], "steps": steps},
         "rollout": {"batch_size": 1, "max_new_tokens": 32, "max_starved_steps": 0},
     }
     if not (folder / "sft/final").is_dir():
@@ -93,7 +96,6 @@ def config_of(name: str, start: Path, folder: Path, resume: Path | None = None) 
         "output_dir": folder,
         "num_steps": 10_000,
         "model": {"dtype": "float32", "path": str(start)},
-        "rollout": ROLLOUT,
         "algorithm": {"loss": name, "train_batch_size": 64},
         "optimizer": {"learning_rate": RATES.get(name, RATE)},
         "evaluation": {"before_after": True, "eval_limit": HELD_OUT},
@@ -181,7 +183,7 @@ def page(rows: list[Row], before: dict[str, float], options: argparse.Namespace)
     within = [row.name for row in rows if abs(row.after["exact"] - before["exact"]) < 2 * ERROR]
     unsure = f" ({', '.join(f'`{name}`' for name in within)} by less than twice its standard error)"
     others = ", ".join(f"`{name}` {rate:g}" for name, rate in RATES.items())
-    batch = f"{ROLLOUT['batch_size']} prompts of {ROLLOUT['group_size']} completions"
+    batch = f"{PROMPTS} prompts of {GROUP} completions"
     return f"""# The losses on the arithmetic task
 
 `python benchmarks/losses.py`: {processor()}, one thread, float32, torch {torch.__version__};
@@ -208,7 +210,9 @@ def main() -> int:
     """Print the page, or write it; 1 where a continued run ended otherwise."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=int, default=100_000, help="tokens generated per loss")
-    parser.add_argument("--start-steps", type=int, default=800, help="supervised steps before")
+    parser.add_argument(
+        "--start-steps", type=int, default=SUPERVISED, help="supervised steps before"
+    )
     parser.add_argument("--losses", nargs="+", default=list(PUBLISHED), choices=list(PUBLISHED))
     parser.add_argument("--work", type=Path, help="where runs stand; default a temporary folder")
     parser.add_argument("--output", type=Path, help="the page to write; default standard output")

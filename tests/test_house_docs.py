@@ -168,7 +168,7 @@ def test_the_reward_and_the_loss_are_the_ones_that_the_architecture_names() -> N
 
 
 def test_the_guide_names_every_reward_and_what_it_reads() -> None:
-    text = (ROOT / "docs/guides/training.md").read_text("utf-8")
+    text = (ROOT / "docs/guides/training-rewards.md").read_text("utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \| (SRL instances|answers|either) \|", text, re.MULTILINE))
     reads = {"target_step": "SRL instances", "answer": "answers", None: "either"}
     assert rows == {name: reads[known.default_column] for name, known in REWARDS.items()}

@@ -17,7 +17,7 @@ from transformers import AddedToken, PreTrainedTokenizerFast, Qwen3Config, Qwen3
 from srl_data.records import SrlInstance, write_records
 
 Run = Callable[[str | Sequence[str]], CompletedProcess[str]]
-GUIDE = Path(__file__).resolve().parent.parent / "docs/guides/training.md"
+GUIDE = Path(__file__).resolve().parent.parent / "docs/guides/prompts.md"
 MARKS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TURNS = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 OPEN = "{% if add_generation_prompt %}<|im_start|>assistant\n"

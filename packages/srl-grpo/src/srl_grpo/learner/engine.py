@@ -64,14 +64,16 @@ def deepspeed_settings(
     options: EngineSection, optimizer: OptimizerSection, bfloat16: bool
 ) -> dict[str, object]:
     """The DeepSpeed config: ours, with `engine.deepspeed` laid over it section by section."""
-    zero: dict[str, object] = {"stage": options.stage_for(bfloat16)}
+    stage = options.stage_for(bfloat16)
+    zero: dict[str, object] = {"stage": stage}
     if options.offload_optimizer:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
     settings: dict[str, object] = {
         # Micro-batches are counted here, not there: `set_gradient_accumulation_boundary` rules.
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
-        "gradient_clipping": optimizer.max_grad_norm,
+        # Whole gradients are clipped here, by the norm that is reported: one pass, not two.
+        "gradient_clipping": optimizer.max_grad_norm if stage else 0.0,
         "zero_optimization": zero,
         "bf16": {"enabled": bfloat16},
         # Gradients of many micro-batches are summed in float32 also where each is bfloat16.
@@ -111,6 +113,7 @@ class TrainingEngine:
 
         self.world = world
         self._last: tuple[MicroBatch, float] | None = None
+        self._max_grad_norm = optimizer.max_grad_norm
         self.dtype = next(policy.parameters()).dtype
         bfloat16 = self.dtype == torch.bfloat16
         self.zero_stage = options.stage_for(bfloat16)
@@ -178,7 +181,7 @@ class TrainingEngine:
         """Clip, update, clear; returns the global gradient norm before clipping."""
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        norm = self._plain_norm() if self.zero_stage == 0 else None
+        norm = self._clip() if self.zero_stage == 0 else None
         self._engine.step()
         if norm is None:
             norm = self._engine.get_global_grad_norm()
@@ -223,10 +226,16 @@ class TrainingEngine:
             found[name] = moment.detach().clone()
         return found
 
-    def _plain_norm(self) -> Tensor | None:
-        """Norm of unsharded gradients; DeepSpeed reports none for ZeRO-0 in float32."""
-        gradients = [p.grad for p in self.policy.parameters() if p.grad is not None]
-        return nn.utils.get_total_norm(gradients) if gradients else None
+    def _clip(self) -> Tensor | None:
+        """Clip unsharded gradients; their norm before that, which DeepSpeed does not report."""
+        trained = [
+            parameter for parameter in self.policy.parameters() if parameter.grad is not None
+        ]
+        if not trained:
+            return None
+        norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
+        nn.utils.clip_grads_with_norm_(trained, self._max_grad_norm, norm)
+        return norm
 
     def gathered(self, parameters: list[nn.Parameter]) -> AbstractContextManager[object]:
         """Inside, `parameters` are whole on every rank. A collective call under ZeRO-3."""

@@ -90,19 +90,22 @@ class Survey:
     instances: int
     thinking: int
     """Conforming solutions from which thinking was taken out."""
+    reasons: dict[str, int]
+    """Excluded solutions and instances, and malformed rows, by reason."""
     excluded: dict[str, list[str]]
-    """Ids of excluded solutions and instances, and lines of malformed rows, by reason."""
+    """The ids of the former and lines of the latter, by the same reasons; of many the first."""
     headings: Counter[str]
     """How excluded solutions spell their steps."""
 
 
 def survey_of(tally: Tally) -> Survey:
     """A pass's findings by their names."""
-    counts = tally.counts
+    counts, bad = tally.counts, tally.skipped
     return Survey(
         rows=tally.taken,
         **{name: counts.get(name, 0) for name in ("solutions", "steps", "instances", "thinking")},
-        excluded=tally.named | ({"malformed_row": tally.skipped} if tally.skipped else {}),
+        reasons=tally.left_out | ({"malformed_row": bad.count} if bad.count else {}),
+        excluded=tally.named | ({"malformed_row": bad.first} if bad.count else {}),
         headings=Counter(
             {
                 name.removeprefix(HEADING): count
@@ -164,7 +167,7 @@ class Report:
 
 def nothing_left(survey: Survey, fields: Fields) -> str:
     """Why no solution conforms, and what to do about the commonest reason."""
-    counts = {reason: len(ids) for reason, ids in survey.excluded.items()}
+    counts = survey.reasons
     reasons = ", ".join(f"{name}: {count}" for name, count in counts.items())
     common = max(counts, key=lambda reason: counts[reason], default="")
     advice = {
@@ -217,7 +220,6 @@ def solution_pass(config: BuildConfig, source: RowSource, fields: Fields, folder
         on_error=config.on_error,
         workers=config.workers,
         label="reading",
-        listed=None,
     )
 
 
@@ -277,6 +279,7 @@ def describe(
             "records_in_this_file": count,
         },
         records=count,
+        reasons=dict(sorted(survey.reasons.items())),
         excluded=dict(sorted(survey.excluded.items())),
         headings=dict(survey.headings.most_common()),
     )

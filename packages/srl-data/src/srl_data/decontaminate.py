@@ -132,7 +132,7 @@ def decontaminate(config: DecontaminateConfig) -> Decontaminated:
         command=COMMAND,
         source=source.origin,
         options=options,
-        counts={"read": done.read, KEPT: done.kept, "skipped": len(tally.skipped)},
+        counts={"read": done.read, KEPT: done.kept, "skipped": tally.skipped.count},
         records=done.kept,
         reasons={"overlap": done.read - done.kept},
         decontamination=done.overlaps,

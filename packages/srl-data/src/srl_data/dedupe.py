@@ -98,7 +98,8 @@ def open_keys(columns: tuple[str, ...]) -> partial[Keys]:
 def require_some(tally: Tally) -> None:
     """DataError where nothing would be written."""
     if not tally.counts.get(KEPT):
-        why = f": all {tally.taken} rows were skipped; {tally.skipped[0]}" if tally.skipped else ""
+        bad = tally.skipped.first
+        why = f": all {tally.taken} rows were skipped; {bad[0]}" if bad else ""
         raise DataError(f"no records{why}; nothing is written")
 
 
@@ -121,7 +122,7 @@ def dedupe(config: DedupeConfig) -> DedupeReport:
         command=COMMAND,
         source=source.origin,
         options=options,
-        counts={"rows_read": tally.taken, "rows_skipped": len(tally.skipped), KEPT: kept},
+        counts={"rows_read": tally.taken, "rows_skipped": tally.skipped.count, KEPT: kept},
         records=kept,
         reasons=reasons,
         excluded=tally.named,

@@ -14,6 +14,7 @@ from srl_data.command.progress import Meter, meter
 from srl_data.files import result_writer
 from srl_data.grade_config import GradeConfig
 from srl_data.grader import GRADED, Grader
+from srl_data.listing import Listed
 from srl_data.manifest import write_manifest
 from srl_data.passes.draft import Tally
 from srl_data.passes.run import Pass, run_pass, stream_pass
@@ -32,7 +33,7 @@ class Grades:
     tally: Tally
 
     @property
-    def skipped(self) -> list[str]:
+    def skipped(self) -> Listed:
         """A line for each bad record that was left out."""
         return self.tally.skipped
 
@@ -42,7 +43,7 @@ class Grades:
         found = self.tally.counts
         first = {name: found.get(name, 0) for name in ("read", "graded", "exact", "written")}
         reasons = {name: found[name] for name in sorted(found) if name.startswith(REASON)}
-        return {**first, "skipped": len(self.skipped), **reasons}
+        return {**first, "skipped": self.skipped.count, **reasons}
 
     @property
     def summary(self) -> str:

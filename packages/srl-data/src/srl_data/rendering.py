@@ -189,7 +189,7 @@ def render(config: RenderConfig) -> RenderReport:
         command=COMMAND,
         source=source.origin,
         options={**given, "turn_end": prompts.turn_end.text},
-        counts={"rows_read": tally.taken, "rows_skipped": len(tally.skipped), **tally.counts},
+        counts={"rows_read": tally.taken, "rows_skipped": tally.skipped.count, **tally.counts},
         records=tally.counts[RENDERED],
     )
     return RenderReport(tally, manifest, report_notes)
@@ -205,4 +205,4 @@ def fields_of(config: RenderConfig, source: RowSource) -> AnswerFields:
 def check_rendered(tally: Tally) -> None:
     """DataError where no row could be rendered."""
     if not tally.counts.get(RENDERED):
-        raise DataError(f"no good row; the first: {tally.skipped[0]}")
+        raise DataError(f"no good row; the first: {tally.skipped.first[0]}")

@@ -13,12 +13,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from srl_data.command.errors import DataError
 from srl_data.files import sha256_file, write_json
+from srl_data.listing import Listed
 from srl_data.manifest import Source
 from srl_data.passes.chunks import NumberedRow
 from srl_data.passes.kept import kept_pass, mark_of
 from srl_data.passes.run import Pass
 from srl_data.passes.workers import Outcome
-from srl_data.records import OnError, Skipped, encode_object
+from srl_data.records import OnError, encode_object
 from srl_data.sources import RowSource, open_file
 from srl_data.splits import Splits
 
@@ -105,7 +106,7 @@ def take_snapshot(
     wanted: Wanted,
     splits: Mapping[str, Callable[[], RowSource]],
     on_error: OnError,
-    skipped: Skipped,
+    skipped: Listed,
 ) -> Snapshot:
     """Write the rows of some splits, and the record last."""
     (folder / RECORD).unlink(missing_ok=True)
@@ -115,14 +116,13 @@ def take_snapshot(
     )
     for name, work in zip(splits, passes, strict=True):
         tally = kept_pass(work, lambda: row_lines)
-        for line in tally.skipped:
-            skipped(line)
+        skipped.join(tally.skipped)
         path = work.paths[ROWS]
         written[name] = SnapshotFile(
             file=path.name,
             origin=work.source.origin,
             rows=tally.taken,
-            skipped=len(tally.skipped),
+            skipped=tally.skipped.count,
             sha256=sha256_file(path),
         )
     found = Snapshot(wanted=wanted, splits=written)

@@ -187,7 +187,7 @@ def split(config: SplitConfig) -> SplitReport:
             options=options,
             counts={
                 "rows_read": tally.taken,
-                "rows_skipped": len(tally.skipped),
+                "rows_skipped": tally.skipped.count,
                 "questions": sum(groups.values()),
                 "questions_held_out": sum(sizes.values()),
                 **{f"records_{part}": tally.counts.get(part, 0) for part in paths},

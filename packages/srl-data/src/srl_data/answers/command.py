@@ -32,6 +32,7 @@ from srl_data.decontamination import (
     open_benchmarks,
 )
 from srl_data.files import atomic_writer, fsync_path, link_or_copy
+from srl_data.listing import Listed
 from srl_data.lock import FolderLock
 from srl_data.manifest import BenchmarkOverlap, Manifest, write_manifest
 from srl_data.passes.kept import kept_folder
@@ -72,7 +73,7 @@ class Splitting:
     written: dict[Path, Manifest] = field(default_factory=dict)
     shared: dict[str, int] = field(default_factory=dict)
     """Records of one file whose question is in another, by both names."""
-    skipped: list[str] = field(default_factory=list)
+    skipped: Listed = field(default_factory=Listed)
     """Malformed rows of the source, found while the snapshot was taken."""
 
 
@@ -136,7 +137,7 @@ class Build:
         self.apart = math500_prints() if isinstance(config, MathConfig) else frozenset()
         others = [name for name in config.decontaminate if name not in OWN]
         self.result = Splitting(open_benchmarks(others, config))
-        self.parts, self.malformed = open_parts(config, self.result.skipped.append)
+        self.parts, self.malformed = open_parts(config, self.result.skipped)
         self.questions: dict[str, set[int]] = {}
         if config.eval_n and VAL in self.parts.parts:
             raise ConfigError(

@@ -12,7 +12,7 @@ from srl_data.answers.config import MathConfig, SplitsConfig
 from srl_data.answers.math_folder import is_math_folder, open_math_folder
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.hub_folder import card_subsets, snapshot_in
-from srl_data.records import Skipped
+from srl_data.listing import Listed
 from srl_data.snapshot import (
     Wanted,
     check_origins,
@@ -44,10 +44,11 @@ MAIN = "main"
 """The revision that is meant where none is named; local data have none."""
 
 
-def open_parts(config: SplitsConfig, skipped: Skipped) -> tuple[Splits, dict[str, int]]:
+def open_parts(config: SplitsConfig, skipped: Listed) -> tuple[Splits, dict[str, int]]:
     """The parts of the source by our names, out of a snapshot that is proven or taken now.
 
-    With them, by part, the malformed rows that the snapshot leaves out.
+    With them, by part, the number of malformed rows that the snapshot leaves out; where it is taken
+    now, `skipped` gets a line for each.
 
     Raises DataError where the source or the snapshot cannot be used.
     """

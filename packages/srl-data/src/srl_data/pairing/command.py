@@ -110,7 +110,7 @@ def check(config: PairsConfig, tally: Tally) -> None:
         return
     reasons = tally.reasons
     if not reasons:
-        raise DataError(f"{config.source}: no good row; the first: {tally.skipped[0]}")
+        raise DataError(f"{config.source}: no good row; the first: {tally.skipped.first[0]}")
     shown = ", ".join(f"{name}: {count}" for name, count in reasons.items())
     common = next(iter(reasons))
     advice = ADVICE.get(common, "choose another --field")

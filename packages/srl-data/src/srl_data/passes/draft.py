@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from srl_data.command.errors import CommandError, IncompleteError
 from srl_data.files import fsync_path, write_json
+from srl_data.listing import Listed
 
 COMMIT_SECONDS = 1.0
 """Time between two entries of the journal."""
@@ -34,7 +35,7 @@ class Tally:
     counts: dict[str, int] = field(default_factory=dict)
     total: float = 0.0
     """A sum that is no count."""
-    skipped: list[str] = field(default_factory=list)
+    skipped: Listed = field(default_factory=Listed)
     """A line for each bad row that was left out."""
     left_out: dict[str, int] = field(default_factory=dict)
     """Rows that give nothing, by the reason."""
@@ -81,15 +82,14 @@ class Draft:
 
     def commit(self) -> None:
         """Note how far the run is, now and then; tally and files must be in step."""
-        now = time.monotonic()
-        if self.key is None or now - self._last < COMMIT_SECONDS:
+        if self.key is None or time.monotonic() - self._last < COMMIT_SECONDS:
             return
-        self._last = now
         for file in self._files.values():
             file.flush()
             os.fsync(file.fileno())
         sizes = [file.tell() for file in self._files.values()]
         write_json(self.journal, asdict(Journal(self.key, sizes, self.tally)))
+        self._last = time.monotonic()  # a slow disk is not given the next entry at once
 
     def open(self, stack: ExitStack) -> None:
         """Open the drafts: those of an earlier run where it was the same, else new ones."""

@@ -151,7 +151,6 @@ def cut_file(config: StepifyConfig, output: Path, source: RowSource, outcome: Ou
         on_error=config.on_error,
         workers=config.workers,
         label="cutting",
-        listed=None,
     )
     run_pass(work, partial(Cutter, config, outcome.columns, stem_of_source(source)), check)
     for record in read_records(output, SteppedSolution):
@@ -173,6 +172,7 @@ def describe(config: StepifyConfig, output: Path, source: RowSource, outcome: Ou
             "steps": measures.lengths.total(),
         },
         records=measures.solutions,
+        reasons=dict(sorted(outcome.reasons.items())),
         excluded=dict(sorted(outcome.excluded.items())),
     )
     write_json(report_path(output), outcome.measures.as_json())
@@ -185,7 +185,7 @@ def report_path(output: Path) -> Path:
 
 def nothing_left(config: StepifyConfig, outcome: Outcome) -> str:
     """Why no solution gave steps, and what to do about the commonest reason."""
-    counts = {reason: len(ids) for reason, ids in outcome.excluded.items()}
+    counts = outcome.reasons
     reasons = ", ".join(f"{name}: {count}" for name, count in counts.items())
     common = max(counts, key=lambda reason: counts[reason], default="")
     advice = {

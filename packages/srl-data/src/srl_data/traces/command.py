@@ -41,7 +41,7 @@ def survey(reader: QuestionReader, ledger: Ledger, outcome: Outcome) -> None:
     """Look at every question: DataError for one that comes twice or that was another before."""
     samples = reader.config.sampling.samples
     seen: set[str] = set()
-    for question in reader.read(outcome.skipped.append):
+    for question in reader.read(outcome.skipped.add):
         if question.id in seen:
             raise DataError(
                 f"{reader.config.source} has two questions called {question.id!r}; answers are "

@@ -11,10 +11,12 @@ import pytest
 from srl_data.cli import cli
 from srl_data.command.frame import execute
 from srl_data.lock import LockedError
+from srl_data.manifest import Source, read_manifest
 from srl_data.overlap import whole_text
 from srl_data.passes.index import key_index
 from srl_data.passes.kept import work_folder
 from srl_data.records import MAX_DEPTH, parse_object
+from srl_data.splits import of_table
 
 STEPS = "1. **One** first.\n\n2. **Two** second.\n\n3. **Three** third."
 
@@ -173,6 +175,38 @@ def test_what_is_nested_too_deeply_is_refused(depth):
         parse_object(line.encode())
 
 
+def nested(depth: int) -> str:
+    """A record of so many levels, itself among them."""
+    return '{"question": "a", "v": ' + "[" * (depth - 1) + "]" * (depth - 1) + "}"
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.jsonl", "saved"])
+@pytest.mark.parametrize("depth", [MAX_DEPTH, MAX_DEPTH + 1, 900, 100_000])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_one_depth_is_allowed_in_all_formats(name, depth, workers, tmp_path, monkeypatch, capsys):
+    file = tmp_path / name
+    if name == "saved":
+        if depth > 900:
+            return  # pyarrow makes no such table
+        table = of_table([json.loads(nested(depth))], Source(name="x"))
+        monkeypatch.setattr("srl_data.dedupe.open_source", lambda *_: table)
+    else:
+        file.write_text(nested(depth) if name == "x.jsonl" else f"[{nested(depth)}]")
+    words = ("dedupe", "--by", "question", "--source", file, "--output", tmp_path / "o.jsonl")
+    code = run(*words, "--workers", workers)
+    said = capsys.readouterr().err
+    assert (code, "nested too deeply" in said) == ((0, False) if depth == MAX_DEPTH else (3, True))
+
+
+def test_an_item_nested_too_deeply_is_skipped_where_that_is_asked_for(tmp_path, capsys):
+    file, output = tmp_path / "x.json", tmp_path / "o.jsonl"
+    file.write_text(f"[{nested(300)}, {nested(3)}]")
+    words = ("dedupe", "--by", "question", "--source", file, "--output", output)
+    assert run(*words, "--on-error", "skip") == 0
+    assert "x.json, row 1: nested too deeply" in capsys.readouterr().err
+    assert len(output.read_text().splitlines()) == 1
+
+
 def test_many_lists_side_by_side_are_a_record():
     deep = '{"v": ' + "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1) + "}"
     assert parse_object(deep.encode())
@@ -212,3 +246,49 @@ def test_a_text_is_compared_without_its_last_stop(text, whole):
 
 def test_a_long_run_of_stops_is_looked_at_once():
     assert whole_text("!" * 300_000 + "a") == "!" * 300_000 + "a"
+
+
+NUMBERS = (
+    '{"prompt": "a", "response": "b", "loss": NaN, "meta": {"max": Infinity, "min": -Infinity}}'
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "written"),
+    [
+        (("dedupe", "--output", "o.jsonl"), "o.jsonl"),
+        (("split", "--val-size", "1", "--output", "o.jsonl"), "o_train.jsonl"),
+        (("decontaminate", "--against", "bench.jsonl", "--output", "o.jsonl"), "o.jsonl"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_numbers_that_json_lacks_pass_through_and_are_read_again(
+    words, written, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    lines = [NUMBERS.replace('"a"', f'"Question {n}"') for n in range(3)]
+    lines = [line[:-1] + ', "answer": "b"}' for line in lines]
+    Path("in.jsonl").write_text("\n".join(lines) + "\n")
+    Path("bench.jsonl").write_text('{"problem": "Another"}\n')
+    source = ("in.jsonl",) if words[0] == "decontaminate" else ("--source", "in.jsonl")
+    assert run(words[0], *source, *words[1:]) == 0, capsys.readouterr().err
+    text = Path(written).read_text()
+    assert '"loss": NaN, "meta": {"max": Infinity, "min": -Infinity}' in text
+    assert run("dedupe", "--source", written, "--output", "again.jsonl") == 0
+    assert Path("again.jsonl").read_text() == text
+
+
+def test_manifests_are_read_whatever_is_named_in_them(tmp_path):
+    file, output = tmp_path / "in.jsonl", tmp_path / "o.jsonl"
+    file.write_text('{"prompt": "a"}\n{"id": "\\ud800", "prompt": "a"}\n')
+    assert run("dedupe", "--source", file, "--output", output) == 0
+    assert read_manifest(output).excluded == {"duplicate": ["\ud800"]}
+    assert run("inspect", output) in (0, 3)
+
+
+@pytest.mark.parametrize("extra", ["{a: .nan}", "{a: 2020-01-01}"])
+def test_fields_of_a_request_that_json_lacks_are_refused(extra, tmp_path, capsys):
+    file = write_rows(tmp_path / "in.jsonl")
+    words = ("traces", "--source", file, "--output", tmp_path / "o.jsonl", "--model", "m")
+    assert run(*words, "--extra", extra, "--dry-run") == 2
+    assert "holds what JSON lacks" in capsys.readouterr().err

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from srl_data.command.errors import DataError
 from srl_data.files import sha256_file, write_json
+from srl_data.records import parse_as
 
 PAIRS_COMMAND = "srl-data pairs"
 """The command whose manifests tell the template that responses were written for."""
@@ -81,8 +82,8 @@ class Manifest(BaseModel):
 def manifest_of(data: Path, sha256: str) -> Manifest | None:
     """The manifest beside a file; None where it has none, or it is not of these bytes."""
     try:
-        found = Manifest.model_validate_json(manifest_path(data).read_bytes())
-    except (OSError, ValidationError):
+        found = parse_as(Manifest, manifest_path(data).read_bytes())
+    except (OSError, ValueError):
         return None
     if found.sha256 != sha256:
         return None
@@ -168,12 +169,11 @@ def read_manifest(data: Path) -> Manifest | None:
     """
     path = manifest_path(data)
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        manifest = parse_as(Manifest, path.read_bytes())
     except FileNotFoundError:
         return None
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise DataError(f"{path}: not a manifest ({reason}); build the file again") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not a manifest ({error}); build the file again") from error
     if data.is_file() and sha256_file(data) != manifest.sha256:
         msg = f"{data} was changed after it was built (its sha256 is not that of {path.name})"
         raise DataError(f"{msg}; build it again, or remove the manifest to use it as it is")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from srl_data.command.errors import DataError
 from srl_data.files import sha256_file, write_json
@@ -19,7 +19,7 @@ from srl_data.passes.chunks import NumberedRow
 from srl_data.passes.kept import kept_pass, mark_of
 from srl_data.passes.run import Pass
 from srl_data.passes.workers import Outcome
-from srl_data.records import OnError, encode_object
+from srl_data.records import OnError, encode_object, parse_as
 from srl_data.sources import RowSource, open_file
 from srl_data.splits import Splits
 
@@ -70,10 +70,9 @@ def read_snapshot(folder: Path, wanted: Wanted) -> Snapshot | None:
     if not path.is_file():
         return None
     try:
-        found = Snapshot.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise DataError(f"{path}: not a snapshot ({reason}); remove the folder") from error
+        found = parse_as(Snapshot, path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"{path}: not a snapshot ({error}); remove the folder") from error
     if found.wanted != wanted:
         raise DataError(
             f"{folder} is a snapshot of {described(found.wanted)}, not of {described(wanted)}; "

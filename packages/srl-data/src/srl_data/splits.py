@@ -18,7 +18,14 @@ from srl_data.file_formats import FORMATS, NumberedRows, format_of, is_data_name
 from srl_data.hub_folder import card_files, snapshot_in
 from srl_data.manifest import Source, manifest_path
 from srl_data.records import STANDARD_INPUT
-from srl_data.sources import RowSource, hub_failure, open_file, open_files, resolve_commit
+from srl_data.sources import (
+    RowSource,
+    hub_failure,
+    open_file,
+    open_files,
+    resolve_commit,
+    shallow,
+)
 from srl_data.split_names import HELD_OUT, TRAIN, WHOLE, folders_in, split_files, stem_of
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -294,4 +301,4 @@ def of_table(table: object, origin: Source) -> RowSource:
         assert hasattr(table, "__iter__")
         yield from enumerate(table)
 
-    return RowSource(origin, read, lambda position: f"{origin.name}, row {position + 1}")
+    return shallow(RowSource(origin, read, lambda position: f"{origin.name}, row {position + 1}"))

@@ -36,7 +36,7 @@ from srl_data.listing import Listed
 from srl_data.lock import FolderLock
 from srl_data.manifest import BenchmarkOverlap, Manifest, write_manifest
 from srl_data.passes.kept import kept_folder
-from srl_data.records import PromptAnswer
+from srl_data.records import PromptAnswer, parse_as
 
 OVERLAPS = "overlaps.jsonl"
 """The list of overlapping pairs."""
@@ -187,7 +187,7 @@ class Build:
             if name not in OWN:
                 continue
             records = (
-                PromptAnswer.model_validate_json(line)
+                parse_as(PromptAnswer, line)
                 for _, marked, line in spools[TEST].lines()
                 if marked or name == TEST
             )

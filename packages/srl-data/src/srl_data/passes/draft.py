@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from srl_data.command.errors import CommandError, IncompleteError
 from srl_data.files import fsync_path, write_json
@@ -56,6 +56,11 @@ class Journal:
     sizes: list[int]
     """Bytes of each draft."""
     tally: Tally
+
+
+def read_journal(path: Path) -> Journal:
+    """What `write_json` made of a journal; ValueError for anything else."""
+    return TypeAdapter(Journal).validate_python(json.loads(path.read_bytes()))
 
 
 class Draft:
@@ -111,8 +116,8 @@ class Draft:
     def _earlier(self) -> Journal | None:
         """The journal of an earlier run of the same command, whose drafts are all there."""
         try:
-            found = TypeAdapter(Journal).validate_json(self.journal.read_bytes())
-        except (FileNotFoundError, ValidationError):
+            found = read_journal(self.journal)
+        except (FileNotFoundError, ValueError):
             return None
         held = [os.fstat(file.fileno()).st_size for file in self._files.values()]
         whole = len(found.sizes) == len(held) and all(map(int.__ge__, held, found.sizes))

@@ -1,5 +1,6 @@
 """Config of `srl-data traces`."""
 
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -53,6 +54,10 @@ class SamplingSection(Section):
                 raise ValueError(f"holds {name!r}; a key is given in the environment alone")
             if name in ("model", "messages", "stream", "n"):
                 raise ValueError(f"holds {name!r}, which the command sets itself")
+        try:
+            json.dumps(extra, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"holds what JSON lacks ({error}); expected texts, numbers") from error
         return extra
 
 

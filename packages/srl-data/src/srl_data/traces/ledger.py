@@ -13,19 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import BinaryIO, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import BinaryIO
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.files import atomic_writer, write_json
 from srl_data.lock import FolderLock
 from srl_data.manifest import beside, manifest_path
-from srl_data.records import encode, parse_object, short_reason
+from srl_data.records import M, encode, parse_as, parse_object
 from srl_data.traces.prices import Tariff
 from srl_data.traces.record import Failure, TokenCount, Trace
-
-M = TypeVar("M", bound=BaseModel)
 
 SYNC_SECONDS = 1.0
 """Between two fsyncs of a file: what a failing machine, unlike a killed process, may lose."""
@@ -262,9 +258,7 @@ def lines_of(path: Path, kind: type[M]) -> Iterator[tuple[int, M]]:
         for number, line in enumerate(file, start=1):
             try:
                 if line.strip():
-                    yield start, kind.model_validate_json(line)
-            except ValidationError as error:
-                raise DataError(
-                    f"{path}:{number}: {short_reason(error)}; mend or remove the line"
-                ) from error
+                    yield start, parse_as(kind, line)
+            except ValueError as error:
+                raise DataError(f"{path}:{number}: {error}; mend or remove the line") from error
             start += len(line)

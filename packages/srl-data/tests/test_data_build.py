@@ -253,7 +253,7 @@ def test_a_column_problem_stands_in_for_question_and_the_output_says_so(tmp_path
         (["--source", "{tmp}/s.jsonl", "--val-size", "-1"], 2, "val_size = -1"),
         (["--source", "{tmp}/s.jsonl", "--targets", "3"], 2, "'3' is not one of"),
         (["--source", "{tmp}/s.jsonl", "--output", "{tmp}/s.jsonl"], 2, "would be written over"),
-        (["--source", "{tmp}/s.jsonl", "--output", "{tmp}/s.xlsx/x/y.jsonl"], 1, "cannot use"),
+        (["--source", "{tmp}/s.jsonl", "--output", "{tmp}/s.xlsx/x/y.jsonl"], 2, "cannot write"),
         (
             ["--source", "{tmp}/s.jsonl", "--field", "question", "--only-correct"],
             2,

@@ -26,14 +26,14 @@ from srl_data.expert_rows import (
 )
 from srl_data.held_out import Smallest
 from srl_data.instances import Targets
-from srl_data.manifest import Manifest, beside, write_manifest
+from srl_data.manifest import Manifest, beside, with_manifests, write_manifest
 from srl_data.passes.draft import Draft, Tally, draft
 from srl_data.passes.kept import kept_pass, work_folder
 from srl_data.passes.run import Pass, PassSection, add_counts
 from srl_data.records import OnError
 from srl_data.solutions import Fields, Steps
 from srl_data.sources import RowSource
-from srl_data.splits import open_source, refuse_overwriting
+from srl_data.splits import check_outputs, open_source
 from srl_reward.steps import Preamble
 
 COMMAND = "srl-data build s1k"
@@ -187,14 +187,14 @@ def nothing_left(survey: Survey, fields: Fields) -> str:
 
 def build(config: BuildConfig) -> Report:
     """Write the instance files with their manifests."""
-    source = open_source(config.source, config.revision)
-    fields = find_fields(config, source)
     paths = {TRAIN: config.output}
     if config.val_size:
         paths[VAL] = beside(config.output, "val")
     if config.sft:
         paths[SFT] = beside(config.output, "sft")
-    refuse_overwriting(config.source, paths.values())
+    check_outputs(with_manifests(paths.values()), config.source)
+    source = open_source(config.source, config.revision)
+    fields = find_fields(config, source)
     with work_folder(config.output) as folder:
         work = solution_pass(config, source, fields, folder)
         survey = survey_of(read_solutions(config, fields, work))

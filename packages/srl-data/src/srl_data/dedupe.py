@@ -15,7 +15,7 @@ from pydantic import Field
 from srl_data.columns import name_of
 from srl_data.command.config import Flag
 from srl_data.command.errors import DataError
-from srl_data.manifest import Manifest, write_manifest
+from srl_data.manifest import Manifest, with_manifests, write_manifest
 from srl_data.passes.chunks import NumberedRow
 from srl_data.passes.draft import Tally
 from srl_data.passes.index import KeyIndex, key_index, open_index
@@ -24,7 +24,7 @@ from srl_data.passes.run import Pass, PassSection, run_pass
 from srl_data.passes.workers import Outcome
 from srl_data.question_columns import first_rows, identity_columns
 from srl_data.records import OnError, encode_object
-from srl_data.splits import open_source, refuse_overwriting
+from srl_data.splits import check_outputs, open_source
 
 COMMAND = "srl-data dedupe"
 KEPT = "kept"
@@ -105,7 +105,7 @@ def require_some(tally: Tally) -> None:
 
 def dedupe(config: DedupeConfig) -> DedupeReport:
     """Write the records that came first, with a manifest; DataError at the first bad row."""
-    refuse_overwriting(config.source, [config.output])
+    check_outputs(with_manifests([config.output]), config.source)
     source = open_source(config.source, config.revision)
     rows = first_rows(source, config.on_error)
     columns = config.by or identity_columns(source, rows, "--by")

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -60,6 +61,15 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     fsync_path(path.parent)
 
 
+def is_stream(path: Path) -> bool:
+    """Whether a path is that of a device or a pipe, which takes bytes as they come."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
 @contextmanager
 def result_writer(path: Path | None) -> Iterator[BinaryIO]:
     """Where a command's records go: standard output for None, a device or pipe as it is, or a file.
@@ -71,7 +81,7 @@ def result_writer(path: Path | None) -> Iterator[BinaryIO]:
             raise CommandError("standard output is closed; give --output FILE")
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
-    elif path.exists() and not path.is_file() and not path.is_dir():
+    elif is_stream(path):
         with path.open("wb") as file:
             yield file
     else:

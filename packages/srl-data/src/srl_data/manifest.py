@@ -5,7 +5,7 @@ build gives the same manifest, byte for byte.
 """
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -104,14 +104,24 @@ def file_source(data: Path, sha256: str) -> Source:
     )
 
 
+def named_after(data: Path, end: str) -> Path:
+    """`NAME.end` beside `NAME.jsonl`; for a folder some name, so that it can be told later."""
+    return data.parent / f"{data.name.removesuffix('.jsonl')}.{end}"
+
+
 def manifest_path(data: Path) -> Path:
     """`NAME.manifest.json` for `NAME.jsonl`."""
-    return data.with_name(f"{data.name.removesuffix('.jsonl')}.manifest.json")
+    return named_after(data, "manifest.json")
+
+
+def with_manifests(files: Iterable[Path]) -> list[Path]:
+    """Data files and the manifest of each, as a command writes them."""
+    return [path for data in files for path in (data, manifest_path(data))]
 
 
 def beside(data: Path, part: str) -> Path:
     """`NAME.part.jsonl` beside `NAME.jsonl`."""
-    return data.with_name(f"{data.name.removesuffix('.jsonl')}.{part}.jsonl")
+    return named_after(data, f"{part}.jsonl")
 
 
 def package_versions(*names: str) -> dict[str, str]:

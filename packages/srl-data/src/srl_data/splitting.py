@@ -18,7 +18,7 @@ from srl_data.columns import value_with_meta
 from srl_data.command.config import Flag
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.file_formats import is_data_name, split_name
-from srl_data.manifest import Manifest, write_manifest
+from srl_data.manifest import Manifest, with_manifests, write_manifest
 from srl_data.passes.chunks import NumberedRow
 from srl_data.passes.draft import Tally
 from srl_data.passes.index import KeyIndex, key_index, open_index
@@ -28,7 +28,7 @@ from srl_data.passes.workers import Outcome
 from srl_data.question_columns import first_rows, question_column
 from srl_data.records import OnError, encode_object
 from srl_data.sources import RowSource
-from srl_data.splits import is_glob, open_source, refuse_overwriting
+from srl_data.splits import check_outputs, is_glob, open_source
 
 COMMAND = "srl-data split"
 TRAIN, VAL, FILTERED = "train", "val", "train_filtered"
@@ -92,9 +92,11 @@ def part_paths(config: SplitConfig) -> dict[str, Path]:
             f"--source {config.source} is not one file, whose name the parts could take; give "
             "--output NAME.jsonl"
         )
+    if base.name in ("", ".."):
+        raise ConfigError(f"{base} is a folder; give --output NAME.jsonl")
     stem = split_name(base)[0] if config.output is None else base.name.removesuffix(".jsonl")
     paths = {name: base.with_name(f"{stem}_{name}.jsonl") for name in (TRAIN, VAL, FILTERED)}
-    refuse_overwriting(config.source, paths.values())
+    check_outputs(with_manifests(paths.values()), config.source)
     return paths
 
 

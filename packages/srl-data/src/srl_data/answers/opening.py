@@ -6,6 +6,7 @@ passed over.
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from os.path import realpath
 from pathlib import Path
 
 from srl_data.answers.config import MathConfig, SplitsConfig
@@ -52,7 +53,6 @@ def open_parts(config: SplitsConfig, skipped: Listed) -> tuple[Splits, dict[str,
 
     Raises DataError where the source or the snapshot cannot be used.
     """
-    check_places(config)
     folder, local = config.snapshot, is_local(config.source)
     wanted = wanted_of(config)
     snapshot = read_snapshot(folder, wanted)
@@ -83,9 +83,9 @@ def check_places(config: SplitsConfig) -> None:
     source = Path(config.source)
     if not source.exists():
         return
-    folder = (source if source.is_dir() else source.parent).resolve()
+    folder = realpath(source if source.is_dir() else source.parent)
     for flag, path in (("--output-dir", config.output_dir), ("--snapshot-dir", config.snapshot)):
-        if path.resolve() == folder:
+        if realpath(path) == folder:
             raise ConfigError(f"{flag} {path} is the folder of the source; name another")
 
 

@@ -21,6 +21,7 @@ from pydantic import TypeAdapter
 from srl_data.command.errors import CommandError, IncompleteError
 from srl_data.files import fsync_path, write_json
 from srl_data.listing import Listed
+from srl_data.outputs import check_kind
 
 COMMIT_SECONDS = 1.0
 """Time between two entries of the journal."""
@@ -193,9 +194,7 @@ def draft(paths: Mapping[str, Path], key: str | None) -> Iterator[Draft]:
     None there is none such. Raises CommandError where another process writes the same output.
     """
     for path in paths.values():
-        if path.exists() and not path.is_file():
-            kind = "a folder" if path.is_dir() else "a device or a pipe"
-            raise CommandError(f"{path} is {kind}; give the name of a file")
+        check_kind(path)
     opened = Draft(paths, key)
     with ExitStack() as stack:
         opened.open(stack)

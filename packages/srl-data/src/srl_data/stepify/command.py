@@ -11,12 +11,12 @@ from pathlib import Path
 
 from srl_data.command.errors import DataError
 from srl_data.files import write_json
-from srl_data.manifest import write_manifest
+from srl_data.manifest import named_after, with_manifests, write_manifest
 from srl_data.passes.draft import Tally
 from srl_data.passes.run import Pass, run_pass
 from srl_data.records import read_records, write_records
 from srl_data.sources import RowSource, first_of
-from srl_data.splits import open_source, refuse_overwriting
+from srl_data.splits import check_outputs, open_source
 from srl_data.stepify.config import StepifyConfig
 from srl_data.stepify.cut import Cut
 from srl_data.stepify.cutting import (
@@ -29,7 +29,7 @@ from srl_data.stepify.cutting import (
     stem_of_source,
 )
 from srl_data.stepify.measures import Measures
-from srl_data.stepify.outcome import Outcome, SteppedSolution
+from srl_data.stepify.outcome import Outcome, SteppedSolution, answers_path
 from srl_data.stepify.reasons import REASONS
 from srl_data.stepify.render import Refused
 from srl_data.stepify.solution_text import (
@@ -103,7 +103,7 @@ def stepped(
 def stepify(config: StepifyConfig) -> Outcome:
     """Write the solutions in steps with manifest and report; with --preview alone only look."""
     if config.output is not None:
-        refuse_overwriting(config.source, [config.output])
+        check_outputs(files_of(config.output, config.teacher.model), config.source)
     source = first_of(open_source(config.source, config.revision), config.limit)
     outcome = Outcome(find_columns(config, source), Measures(config.seed))
     if config.output is None:
@@ -178,9 +178,15 @@ def describe(config: StepifyConfig, output: Path, source: RowSource, outcome: Ou
     write_json(report_path(output), outcome.measures.as_json())
 
 
+def files_of(output: Path, teacher: str | None) -> list[Path]:
+    """All files that a run writes, with a teacher or without."""
+    files = [*with_manifests([output]), report_path(output)]
+    return files if teacher is None else [*files, answers_path(output)]
+
+
 def report_path(output: Path) -> Path:
     """`NAME.report.json` for `NAME.jsonl`."""
-    return output.with_name(f"{output.name.removesuffix('.jsonl')}.report.json")
+    return named_after(output, "report.json")
 
 
 def nothing_left(config: StepifyConfig, outcome: Outcome) -> str:

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from srl_data.listing import keep_first
-from srl_data.manifest import Manifest
+from srl_data.manifest import Manifest, beside
 from srl_data.passes.draft import Tally
 from srl_data.records import Record, Text, Unicode
 from srl_data.stepify.measures import Measures
@@ -12,6 +13,11 @@ from srl_data.stepify.solution_text import Columns
 from srl_reward import NonConforming, parse_solution
 
 MALFORMED = "malformed_row"
+
+
+def answers_path(output: Path) -> Path:
+    """Where the answers of a teacher are kept."""
+    return beside(output, "teacher")
 
 
 class SteppedSolution(Record):

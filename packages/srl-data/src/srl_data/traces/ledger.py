@@ -18,7 +18,7 @@ from typing import BinaryIO
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.files import atomic_writer, write_json
 from srl_data.lock import FolderLock
-from srl_data.manifest import beside, manifest_path
+from srl_data.manifest import beside, manifest_path, named_after, with_manifests
 from srl_data.records import M, encode, parse_as, parse_object
 from srl_data.traces.prices import Tariff
 from srl_data.traces.record import Failure, TokenCount, Trace
@@ -119,6 +119,21 @@ def last_line_start(file: BinaryIO, size: int, block: int = 1 << 16) -> int:
     return 0
 
 
+def failures_path(output: Path) -> Path:
+    """Where the failures beside an output go."""
+    return beside(output, "failures")
+
+
+def settings_path(output: Path) -> Path:
+    """Where the settings stand that the answers of an output share."""
+    return named_after(output, "run.json")
+
+
+def files_of(output: Path) -> list[Path]:
+    """All files that a run writes."""
+    return [*with_manifests([output]), failures_path(output), settings_path(output)]
+
+
 class Ledger:
     """Everything that is known of an output, from `open` to `close`."""
 
@@ -137,12 +152,12 @@ class Ledger:
     @property
     def failures_path(self) -> Path:
         """Where failures go."""
-        return beside(self.output, "failures")
+        return failures_path(self.output)
 
     @property
     def settings_path(self) -> Path:
         """The settings that the answers share."""
-        return self.output.with_name(f"{self.output.name.removesuffix('.jsonl')}.run.json")
+        return settings_path(self.output)
 
     def open(self, settings: Mapping[str, object]) -> None:
         """Lock the output and read what earlier runs left.

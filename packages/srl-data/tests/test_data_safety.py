@@ -286,6 +286,28 @@ def test_manifests_are_read_whatever_is_named_in_them(tmp_path):
     assert run("inspect", output) in (0, 3)
 
 
+def test_a_stratum_that_is_no_text_refuses_its_row(tmp_path, capsys):
+    file, output = write_rows(tmp_path / "in.jsonl"), tmp_path / "o.jsonl"
+    file.write_text(file.read_text() + '{"question": "What?", "level": "\\ud800"}\n')
+    words = ("split", "--source", file, "--stratify", "level", "--output", output)
+    assert run(*words) == 3
+    said = capsys.readouterr().err
+    assert "in.jsonl:7: column 'level' (--stratify) holds half of a surrogate pair; mend" in said
+    assert run(*words, "--on-error", "skip") == 0
+    assert len((tmp_path / "o_train.jsonl").read_text().splitlines()) == 5
+
+
+def test_an_id_that_no_terminal_can_show_is_escaped(tmp_path):
+    file, output = tmp_path / "in.jsonl", tmp_path / "o.jsonl"
+    row = {"problem": "a", "content": "b"}
+    rows = [row, {**row, "id": "\ud800", "finish_reason": "length"}]
+    file.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    code = "from srl_data.cli import main; main()"
+    words = [sys.executable, "-c", code, "pairs", "--source", file, "--output", output]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "\\ud800" in done.stdout) == (0, True), done.stderr
+
+
 @pytest.mark.parametrize("extra", ["{a: .nan}", "{a: 2020-01-01}"])
 def test_fields_of_a_request_that_json_lacks_are_refused(extra, tmp_path, capsys):
     file = write_rows(tmp_path / "in.jsonl")

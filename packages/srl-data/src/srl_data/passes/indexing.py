@@ -11,7 +11,7 @@ from srl_data.command.progress import meter
 from srl_data.passes.chunks import NumberedRow, read_chunks
 from srl_data.passes.index import Entry, KeyIndex
 from srl_data.passes.workers import Opened, outcomes
-from srl_data.records import OnError, Row, encode_object
+from srl_data.records import OnError, Row, encode_object, is_unicode
 from srl_data.sources import RowSource, refuse_row
 
 KEY_BYTES = 16
@@ -91,4 +91,7 @@ def group_of(row: Row, column: str) -> str:
         raise ValueError(
             f"no column {column!r} with one value (--stratify); its columns: {columns_shown(row)}"
         )
-    return str(value)
+    text = str(value)
+    if not is_unicode(text):
+        raise ValueError(f"column {column!r} (--stratify) holds half of a surrogate pair")
+    return text

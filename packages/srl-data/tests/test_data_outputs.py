@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,3 +176,63 @@ def test_all_below_a_saved_folder_is_its_own(tmp_path):
     (tmp_path / "deep/x.arrow").write_bytes(b"")
     with pytest.raises(ConfigError, match="would be written over"):
         check_outputs([tmp_path / "deep/x.arrow"], tmp_path)
+
+
+LIMITED = """
+import resource, sys
+from srl_data.cli import main
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # as a full disk is, for one process
+sys.argv = ["srl-data", *sys.argv[1:]]
+main()
+"""
+LONG = {**ROW, "answer": "2", "completion": "x", "pad": "pad " * 25}
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("stepify", "o.jsonl"),
+        ("pairs", "o.jsonl"),
+        ("dedupe", "o.jsonl"),
+        ("grade", "o.jsonl"),
+        ("split", "o_train.jsonl"),
+        ("build", ".o.jsonl.building/instances"),
+        ("synth", "o.jsonl"),
+    ],
+)
+def test_a_full_disk_is_told_with_the_file(name, file, tmp_path):
+    rows = [{**LONG, "problem": f"Say {n}", "question": f"What is {n}?"} for n in range(1500)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = tmp_path / "out"
+    words = [word.format(**{"in": tmp_path / "in.jsonl", "out": out / "o.jsonl"})
+             for word in COMMANDS[name]]  # fmt: skip
+    words += ["--num-problems", "900"] if name == "synth" else []
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = f"error: cannot write {out / file}: file size limit reached; free some space"
+    assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+    assert list(out.iterdir()) == []
+
+
+def test_a_full_standard_output_is_told(tmp_path):
+    source = tmp_path / "in.jsonl"
+    source.write_text(json.dumps(LONG) + "\n")
+    code = "from srl_data.cli import main; main()"
+    for more in ((), ("--output", "/dev/full")):
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(
+                [sys.executable, "-c", code, "grade", source, "--reward", "format", *more],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+        what = more[-1] if more else "standard output"
+        assert f"cannot write {what}: no space left" in done.stderr

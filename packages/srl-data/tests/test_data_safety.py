@@ -314,3 +314,33 @@ def test_fields_of_a_request_that_json_lacks_are_refused(extra, tmp_path, capsys
     words = ("traces", "--source", file, "--output", tmp_path / "o.jsonl", "--model", "m")
     assert run(*words, "--extra", extra, "--dry-run") == 2
     assert "holds what JSON lacks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"a": "x\ty"}', "not JSON: Invalid control character at column 9"),
+        (b'{"a": "x', "not JSON: Unterminated string starting at column 7"),
+    ],
+)
+def test_what_is_wrong_with_a_line_is_said_once(line, reason, tmp_path):
+    with pytest.raises(ValueError, match=reason):
+        parse_object(line)
+
+
+@pytest.mark.parametrize(
+    ("words", "row", "reason"),
+    [
+        (("dedupe", "--by", "a"), {"a": None}, "column 'a' holds nothing (null), expected a value"),
+        (("dedupe", "--by", "a"), {"b": 1}, "no column 'a'; its columns: b"),
+        (("split", "--stratify", "a"), {"prompt": "x", "a": [1]}, "holds '[1]' (a list), expected"),
+        (("split", "--stratify", "a"), {"prompt": "x"}, "no column 'a' (--stratify)"),
+    ],
+)
+def test_a_column_that_is_null_or_a_list_is_not_said_to_be_missing(
+    words, row, reason, tmp_path, capsys
+):
+    file = tmp_path / "in.jsonl"
+    file.write_text(json.dumps(row) + "\n")
+    assert run(*words, "--source", file, "--output", tmp_path / "o.jsonl") == 3
+    assert reason in capsys.readouterr().err

@@ -103,7 +103,7 @@ def test_the_names_of_the_parts_come_from_output_or_a_source_that_is_a_file(tmp_
     [
         (ROWS, ("--val-size", 100), 2, "leave nothing to train on: there are 100"),
         (ROWS, ("--val-size", 5, "--val-fraction", 0.5), 2, "give one of them"),
-        (ROWS, ("--stratify", "nope"), 3, "no column 'nope' with one value (--stratify)"),
+        (ROWS, ("--stratify", "nope"), 3, "no column 'nope' (--stratify); its columns:"),
         (ROWS, ("--question-field", "nope"), 3, ":1: no column 'nope'"),
         ([{"x": 1}], (), 3, "name the question's with --question-field"),
         ([], (), 3, "holds no rows"),

@@ -30,6 +30,17 @@ def fsync_path(path: Path) -> None:
 
 
 @contextmanager
+def naming(path: Path | str) -> Iterator[None]:
+    """Within, a failure to write that names no file, as that of a full disk, names this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """A binary file that appears at `path`, whole, when the block ends without an error.
 
@@ -43,17 +54,11 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with naming(path), temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        if error.filename is None:
-            error.filename = str(path)
-        raise
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
@@ -79,10 +84,11 @@ def result_writer(path: Path | None) -> Iterator[BinaryIO]:
     if path is None:
         if sys.stdout is None:
             raise CommandError("standard output is closed; give --output FILE")
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        with naming("standard output"):
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
     elif is_stream(path):
-        with path.open("wb") as file:
+        with naming(path), path.open("wb") as file:
             yield file
     else:
         with atomic_writer(path.resolve()) as file:
@@ -114,7 +120,8 @@ def link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        shutil.copy2(source, target)
+        with naming(target):
+            shutil.copy2(source, target)
 
 
 def sha256_file(path: Path) -> str:

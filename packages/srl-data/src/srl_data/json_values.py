@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from srl_data.records import MAX_LINE_BYTES, TOO_DEEP
+from srl_data.records import MAX_LINE_BYTES, TOO_DEEP, json_fault
 
 CHUNK = 1 << 16
 SPACE = " \t\n\r"
@@ -70,7 +70,7 @@ class JsonArray:
                 value, end = self._scan(self._text, self._at)
             except json.JSONDecodeError as error:
                 if self._ended:
-                    raise ValueError(f"item {self._count + 1}: {error.msg}") from error
+                    raise ValueError(f"item {self._count + 1}: {json_fault(error)}") from error
                 self._more(max(CHUNK, len(self._text) - self._at))
                 continue
             except RecursionError as error:

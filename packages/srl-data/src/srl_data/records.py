@@ -146,14 +146,18 @@ def parse_object(line: bytes) -> dict[str, object]:
     except UnicodeDecodeError as error:
         raise ValueError("not UTF-8") from error
     except json.JSONDecodeError as error:
-        msg = f"not JSON: {error.msg} at column {error.colno}"
-        raise ValueError(msg) from error
+        raise ValueError(f"not JSON: {json_fault(error)} at column {error.colno}") from error
     except RecursionError as error:
         raise ValueError(TOO_DEEP) from error
     if not isinstance(value, dict):
         msg = f"expected a JSON object, found {type(value).__name__}"
         raise ValueError(msg)
     return value
+
+
+def json_fault(error: json.JSONDecodeError) -> str:
+    """What is wrong with a JSON text; of messages that end in `at`, for the place, without that."""
+    return error.msg.removesuffix(" at")
 
 
 def parse_as(kind: type[M], data: bytes) -> M:

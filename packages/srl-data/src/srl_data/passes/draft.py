@@ -19,7 +19,7 @@ from typing import BinaryIO
 from pydantic import TypeAdapter
 
 from srl_data.command.errors import CommandError, IncompleteError
-from srl_data.files import fsync_path, write_json
+from srl_data.files import fsync_path, naming, write_json
 from srl_data.listing import Listed
 from srl_data.outputs import check_kind
 
@@ -84,15 +84,14 @@ class Draft:
 
     def write(self, name: str, lines: Sequence[bytes]) -> None:
         """Append lines to an output."""
-        self._files[name].writelines(lines)
+        with naming(self.paths[name]):
+            self._files[name].writelines(lines)
 
     def commit(self) -> None:
         """Note how far the run is, now and then; tally and files must be in step."""
         if self.key is None or time.monotonic() - self._last < COMMIT_SECONDS:
             return
-        for file in self._files.values():
-            file.flush()
-            os.fsync(file.fileno())
+        self._sync()
         sizes = [file.tell() for file in self._files.values()]
         write_json(self.journal, asdict(Journal(self.key, sizes, self.tally)))
         self._last = time.monotonic()  # a slow disk is not given the next entry at once
@@ -126,16 +125,23 @@ class Draft:
 
     def finish(self) -> None:
         """Give the drafts their names."""
-        for file in self._files.values():
-            file.flush()
-            os.fsync(file.fileno())
+        self._sync()
         for path in self.paths.values():  # while the locks are held
             draft_of(path).replace(path)
             fsync_path(path.parent)
         self._forget()
 
+    def _sync(self) -> None:
+        for name, file in self._files.items():
+            with naming(self.paths[name]):
+                file.flush()
+                os.fsync(file.fileno())
+
     def remove(self) -> None:
-        """Leave nothing behind."""
+        """Leave nothing behind; what could not be written is not tried again."""
+        for file in self._files.values():  # closed behind a failure of its own it would hide that
+            with suppress(OSError):
+                file.close()
         for path in self.paths.values():
             with suppress(OSError):
                 draft_of(path).unlink()
@@ -201,11 +207,6 @@ def draft(paths: Mapping[str, Path], key: str | None) -> Iterator[Draft]:
         try:
             yield opened
             opened.finish()
-        except OSError as error:
-            opened.remove()
-            if error.filename is None:
-                error.filename = str(next(iter(opened.paths.values())))
-            raise
         except (IncompleteError, KeyboardInterrupt):
             if key is None:
                 opened.remove()

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from srl_data.command.errors import DataError
+from srl_data.command.errors import CommandError
 
 CACHE_KIB = 4096
 """Of the table's pages in memory."""
@@ -63,7 +63,7 @@ class KeyIndex:
 def key_index(output: Path) -> Iterator[KeyIndex]:
     """An empty index beside an output, of this process alone, removed at the end.
 
-    Those that killed runs left are removed too. DataError where the disk is full.
+    Those that killed runs left are removed too. CommandError where the disk is full.
     """
     final = output.resolve()
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def key_index(output: Path) -> Iterator[KeyIndex]:
             )
             yield KeyIndex(path, table)
     except sqlite3.OperationalError as error:
-        raise DataError(f"cannot write the index {path}: {error}; is the disk full?") from error
+        raise CommandError(f"cannot write the index {path}: {error}; is the disk full?") from error
     finally:
         with suppress(OSError):
             path.unlink()

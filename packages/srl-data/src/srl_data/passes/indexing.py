@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from unicodedata import normalize
 
-from srl_data.columns import ABSENT, columns_shown, value_with_meta
+from srl_data.columns import ABSENT, columns_shown, described, value_with_meta
 from srl_data.command.progress import meter
 from srl_data.passes.chunks import NumberedRow, read_chunks
 from srl_data.passes.index import Entry, KeyIndex
@@ -36,8 +36,10 @@ def key_of(row: Row, columns: Sequence[str], seed: int = 0) -> bytes:
     digest = sha256(f"{seed}\n".encode())
     for name in columns:
         value = value_with_meta(row, name)
-        if value is ABSENT or value is None:
+        if value is ABSENT:
             raise ValueError(f"no column {name!r}; its columns: {columns_shown(row)}")
+        if value is None:
+            raise ValueError(f"column {name!r} holds nothing (null), expected a value")
         text = value if isinstance(value, str) else encode_object({name: value}).decode()
         plain = " ".join(normalize("NFC", text).split())
         digest.update(f"{plain}\n".encode("utf-8", "surrogatepass"))
@@ -87,10 +89,10 @@ def keys_of(
 def group_of(row: Row, column: str) -> str:
     """The value of a row's group as text; ValueError where it has none."""
     value = value_with_meta(row, column)
-    if value is ABSENT or isinstance(value, dict | list):
-        raise ValueError(
-            f"no column {column!r} with one value (--stratify); its columns: {columns_shown(row)}"
-        )
+    if value is ABSENT:
+        raise ValueError(f"no column {column!r} (--stratify); its columns: {columns_shown(row)}")
+    if isinstance(value, dict | list):
+        raise ValueError(f"column {column!r} (--stratify) holds {described(value)}, expected one")
     text = str(value)
     if not is_unicode(text):
         raise ValueError(f"column {column!r} (--stratify) holds half of a surrogate pair")

@@ -14,6 +14,7 @@ from pathlib import Path
 from srl_data.chat_client import chat
 from srl_data.chat_model import ChatAnswer, ChatModel
 from srl_data.command.errors import DataError
+from srl_data.files import naming
 from srl_data.http_client import JsonClient, RequestError
 from srl_data.prompts import Message
 from srl_data.records import encode_object, read_objects
@@ -65,7 +66,7 @@ class AnswerLog:
             self.known[key] = answer
             if self.path is not None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                with self.path.open("ab") as file:
+                with naming(self.path), self.path.open("ab") as file:
                     file.write(encode_object({"request": key, "content": answer.content}))
         return self.known[key]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from srl_data.command.errors import ConfigError, DataError
-from srl_data.files import atomic_writer, write_json
+from srl_data.files import atomic_writer, naming, write_json
 from srl_data.lock import FolderLock
 from srl_data.manifest import beside, manifest_path, named_after, with_manifests
 from srl_data.records import M, encode, parse_as, parse_object
@@ -72,20 +72,21 @@ class AppendedFile:
     def append(self, line: bytes) -> int:
         """Write a line and flush it; where it begins."""
         start = self._file.tell()
-        self._file.write(line)
-        self._file.flush()
         now = time.monotonic()
-        if now - self._synced >= SYNC_SECONDS:
-            os.fsync(self._file.fileno())
-            self._synced = now
+        with naming(self.path):
+            self._file.write(line)
+            self._file.flush()
+            if now - self._synced >= SYNC_SECONDS:
+                os.fsync(self._file.fileno())
+                self._synced = now
         return start
 
     def close(self) -> None:
         """Bring everything to the disk."""
         if not self._file.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            with naming(self.path), self._file:
+                self._file.flush()
+                os.fsync(self._file.fileno())
 
 
 def mend_end(path: Path) -> None:

@@ -10,9 +10,11 @@ import pytest
 
 from srl_data.cli import cli
 from srl_data.command.frame import execute
+from srl_data.files import atomic_writer
 from srl_data.lock import LockedError
 from srl_data.manifest import Source, read_manifest
 from srl_data.overlap import whole_text
+from srl_data.passes.draft import draft, draft_of
 from srl_data.passes.index import key_index
 from srl_data.passes.kept import work_folder
 from srl_data.records import MAX_DEPTH, parse_object
@@ -344,3 +346,57 @@ def test_a_column_that_is_null_or_a_list_is_not_said_to_be_missing(
     file.write_text(json.dumps(row) + "\n")
     assert run(*words, "--source", file, "--output", tmp_path / "o.jsonl") == 3
     assert reason in capsys.readouterr().err
+
+
+def test_drafts_of_parts_that_are_not_written_now_are_removed(tmp_path):
+    file = write_rows(tmp_path / "in.jsonl")
+    left = [".o.val.jsonl.draft", ".o.sft.jsonl.draft", ".x_train_filtered.jsonl.draft"]
+    others = [".o.test.jsonl.draft", ".x_val.jsonl.1.tmp.gz"]
+    for name in (*left, *others):
+        (tmp_path / name).write_text("half")
+    build = (*COMMANDS["build"][:-2], "--val-size", "0")
+    assert run(*build, "--source", file, "--output", tmp_path / "o.jsonl") == 0
+    assert run("split", "--source", file, "--output", tmp_path / "x.jsonl") == 0
+    assert sorted(path.name for path in tmp_path.glob(".*")) == sorted(others)
+
+
+def test_a_draft_that_a_run_of_its_own_continues_is_kept(tmp_path):
+    file = write_rows(tmp_path / "in.jsonl")
+    for name in (".x_train_filtered.jsonl.draft", ".x_train_filtered.jsonl.journal"):
+        (tmp_path / name).write_text("half")
+    assert run("split", "--source", file, "--output", tmp_path / "x.jsonl") == 0
+    assert len(list(tmp_path.glob(".x_train_filtered*"))) == 2
+
+
+def test_a_draft_that_is_being_written_is_kept(tmp_path):
+    path = tmp_path / "x.jsonl"
+    with draft({"other": path}, None), draft({"mine": tmp_path / "y.jsonl"}, None, [path]):
+        pass
+    assert path.is_file()
+
+
+@pytest.mark.parametrize("earlier", [b"", b"half"])
+def test_where_the_second_output_is_held_the_first_is_as_it_was(earlier, tmp_path):
+    first, second = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    if earlier:
+        draft_of(first).write_bytes(earlier)
+    with draft({"held": second}, None):
+        refused = pytest.raises(LockedError, match="another process is writing")
+        with refused, draft({"first": first, "second": second}, "key"):
+            pytest.fail("it is held")
+        assert draft_of(first).exists() == bool(earlier)
+        assert not earlier or draft_of(first).read_bytes() == earlier
+
+
+def test_temporaries_of_killed_processes_are_removed_and_no_others(tmp_path):
+    file, output = write_rows(tmp_path / "in.jsonl"), tmp_path / "o.jsonl"
+    left = [".o.jsonl.77.tmp", ".o.manifest.json.77.tmp", ".o.report.json.77.tmp"]
+    others = [".o.jsonl.x.tmp", ".p.jsonl.77.tmp"]
+    for name in (*left, *others):
+        (tmp_path / name).write_text("half")
+    words = (*COMMANDS["stepify"], "--source", file, "--output", output)
+    with atomic_writer(output) as writing:
+        writing.write(b"{}\n")
+        assert run(*words) == 0
+    assert sorted(path.name for path in tmp_path.glob(".*")) == others
+    assert output.read_bytes() == b"{}\n"

@@ -187,11 +187,9 @@ def nothing_left(survey: Survey, fields: Fields) -> str:
 
 def build(config: BuildConfig) -> Report:
     """Write the instance files with their manifests."""
-    paths = {TRAIN: config.output}
-    if config.val_size:
-        paths[VAL] = beside(config.output, "val")
-    if config.sft:
-        paths[SFT] = beside(config.output, "sft")
+    parts = {TRAIN: True, VAL: config.val_size > 0, SFT: config.sft}
+    named = {TRAIN: config.output} | {name: beside(config.output, name) for name in (VAL, SFT)}
+    paths = {name: path for name, path in named.items() if parts[name]}
     check_outputs(with_manifests(paths.values()), config.source)
     source = open_source(config.source, config.revision)
     fields = find_fields(config, source)
@@ -199,7 +197,8 @@ def build(config: BuildConfig) -> Report:
         work = solution_pass(config, source, fields, folder)
         survey = survey_of(read_solutions(config, fields, work))
         held = hold_out(config, (place for place, _ in places_in(work.paths)))
-        with draft(paths, None) as outputs:
+        unused = [path for name, path in named.items() if name not in paths]
+        with draft(paths, None, unused) as outputs:
             for each in track(solutions_in(work.paths), "writing", survey.solutions, "solutions"):
                 write_solution(each, outputs, held=each.place in held)
     written = {

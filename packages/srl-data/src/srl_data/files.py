@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from srl_data.command.errors import CommandError
+from srl_data.lock import open_held, remove_all_left
 
 CHUNK = 1 << 20
 
@@ -54,7 +55,7 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with naming(path), temporary.open("wb") as file:
+        with naming(path), open_held(temporary) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -73,6 +74,11 @@ def is_stream(path: Path) -> bool:
     except OSError:
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def remove_temporaries(path: Path) -> None:
+    """Remove what killed processes left of `path` as they wrote it; what is being written stays."""
+    remove_all_left(path, "tmp")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from srl_data.command.errors import DataError
-from srl_data.files import sha256_file, write_json
+from srl_data.files import remove_temporaries, sha256_file, write_json
 from srl_data.records import parse_as
 
 PAIRS_COMMAND = "srl-data pairs"
@@ -169,6 +169,8 @@ def write_manifest(
         versions=package_versions("srl-data", "srl-reward", "datasets"),
     )
     write_json(manifest_path(data), manifest.model_dump(mode="json"))
+    for path in {data, data.resolve(), manifest_path(data)}:
+        remove_temporaries(path)
     return manifest
 
 

@@ -178,7 +178,8 @@ def split(config: SplitConfig) -> SplitReport:
         options = config.model_dump(mode="json", exclude={"source", "output", "workers"})
         options |= {"question_field": column, "filtered": filtered}
         options |= {"val_size": sum(sizes.values()), "val_fraction": None}
-        work = Pass(COMMAND, source, paths, options, config.on_error, config.workers)
+        unused = () if left is None else (left,)
+        work = Pass(COMMAND, source, paths, options, config.on_error, config.workers, unused=unused)
         opened = partial(open_splitter, index.path, column, config, filtered=filtered)
         tally = run_pass(work, opened, partial(check, filtered=filtered))
     written = {

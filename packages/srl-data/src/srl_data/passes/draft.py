@@ -4,12 +4,11 @@ A run that was killed leaves drafts and journal behind; the next run of the same
 data continues there. Finished drafts take their names all at once, one rename after the other.
 """
 
-import fcntl
 import glob
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -18,9 +17,10 @@ from typing import BinaryIO
 
 from pydantic import TypeAdapter
 
-from srl_data.command.errors import CommandError, IncompleteError
+from srl_data.command.errors import IncompleteError
 from srl_data.files import fsync_path, naming, write_json
 from srl_data.listing import Listed
+from srl_data.lock import LockedError, is_file_at, remove_left, try_lock
 from srl_data.outputs import check_kind
 
 COMMIT_SECONDS = 1.0
@@ -79,8 +79,7 @@ class Draft:
     @property
     def journal(self) -> Path:
         """Where the journal stands."""
-        first = next(iter(self.paths.values()))
-        return first.with_name(f".{first.name}.journal")
+        return journal_of(next(iter(self.paths.values())))
 
     def write(self, name: str, lines: Sequence[bytes]) -> None:
         """Append lines to an output."""
@@ -98,11 +97,15 @@ class Draft:
 
     def open(self, stack: ExitStack) -> None:
         """Open the drafts: those of an earlier run where it was the same, else new ones."""
-        for name, path in self.paths.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file: BinaryIO = stack.enter_context(draft_of(path).open("ab"))
-            lock(file, path)
-            self._files[name] = file
+        try:
+            for name, path in self.paths.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file: BinaryIO = stack.enter_context(draft_of(path).open("ab"))
+                lock(file, path)
+                self._files[name] = file
+        except BaseException:
+            self._remove_empty()
+            raise
         earlier = self._earlier()
         self.tally = earlier.tally if earlier else Tally()
         self.resumed = self.tally.taken
@@ -122,6 +125,12 @@ class Draft:
         held = [os.fstat(file.fileno()).st_size for file in self._files.values()]
         whole = len(found.sizes) == len(held) and all(map(int.__ge__, held, found.sizes))
         return found if whole and found.key == self.key else None
+
+    def _remove_empty(self) -> None:
+        """Remove the drafts that are held and empty; an earlier run's journal allows that."""
+        for name, file in self._files.items():
+            if os.fstat(file.fileno()).st_size == 0:
+                draft_of(self.paths[name]).unlink(missing_ok=True)
 
     def finish(self) -> None:
         """Give the drafts their names."""
@@ -161,28 +170,25 @@ def draft_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.draft")
 
 
+def journal_of(path: Path) -> Path:
+    """The journal of a run whose first output is `path`."""
+    return path.with_name(f".{path.name}.journal")
+
+
+def remove_unused(path: Path) -> None:
+    """Remove the draft of an output that is not written now, unless a run of its own has it."""
+    if not journal_of(path).exists():
+        remove_left(draft_of(path))
+
+
 def lock(file: BinaryIO, path: Path) -> None:
-    """CommandError where another process is writing the same output."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Its holder may have ended, and given the draft its name, since it was opened here.
-        free = is_file_at(file, draft_of(path))
-    except BlockingIOError:
-        free = False
-    except OSError:  # a file system without locks
-        return
-    if not free:
-        raise CommandError(
+    """LockedError where another process is writing the same output."""
+    free = try_lock(file.fileno())
+    # Its holder may have ended, and given the draft its name, since it was opened here.
+    if free is False or (free and not is_file_at(file.fileno(), draft_of(path))):
+        raise LockedError(
             f"another process is writing {path}; wait for its end, or give another --output"
         )
-
-
-def is_file_at(file: BinaryIO, path: Path) -> bool:
-    """Whether an open file is the one that stands at a path."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def run_key(*parts: object) -> str:
@@ -192,18 +198,23 @@ def run_key(*parts: object) -> str:
 
 
 @contextmanager
-def draft(paths: Mapping[str, Path], key: str | None) -> Iterator[Draft]:
+def draft(
+    paths: Mapping[str, Path], key: str | None, unused: Iterable[Path] = ()
+) -> Iterator[Draft]:
     """Outputs that appear whole when the block ends without an error.
 
     An error leaves nothing behind, and nothing at the outputs' names changes. A kill, an interrupt
     and an IncompleteError leave drafts that the next run with the same key continues; with `key`
-    None there is none such. Raises CommandError where another process writes the same output.
+    None there is none such. `unused` are outputs that runs with other options write; what a killed
+    one left of them goes. Raises LockedError where another process writes the same output.
     """
     for path in paths.values():
         check_kind(path)
     opened = Draft(paths, key)
     with ExitStack() as stack:
         opened.open(stack)
+        for path in unused:
+            remove_unused(path.resolve())
         try:
             yield opened
             opened.finish()

@@ -4,8 +4,6 @@ Of each key it knows the group it is in, where it came first, and whether it is 
 is a SQLite file beside the output, made anew by each run and gone at its end.
 """
 
-import fcntl
-import glob
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -13,6 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from srl_data.command.errors import CommandError
+from srl_data.lock import open_held, remove_all_left
 
 CACHE_KIB = 4096
 """Of the table's pages in memory."""
@@ -67,13 +66,10 @@ def key_index(output: Path) -> Iterator[KeyIndex]:
     """
     final = output.resolve()
     final.parent.mkdir(parents=True, exist_ok=True)
-    for left in final.parent.glob(f".{glob.escape(final.name)}.*.keys"):
-        remove_ownerless(left)
+    remove_all_left(final, "keys")
     path = final.with_name(f".{final.name}.{os.getpid()}.keys")
     try:
-        with path.open("wb") as owner, closing(sqlite3.connect(path)) as table:
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with open_held(path), closing(sqlite3.connect(path)) as table:
             for setting in SETTINGS:
                 table.execute(f"PRAGMA {setting}")
             table.execute(
@@ -86,13 +82,6 @@ def key_index(output: Path) -> Iterator[KeyIndex]:
     finally:
         with suppress(OSError):
             path.unlink()
-
-
-def remove_ownerless(path: Path) -> None:
-    """Remove an index whose process is gone; one that is held stays."""
-    with suppress(OSError), path.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink()
 
 
 def open_index(path: Path) -> KeyIndex:

@@ -42,6 +42,8 @@ class Pass:
     workers: int = 1
     resumable: bool = True
     """Whether all that decides the outputs is in `options`."""
+    unused: tuple[Path, ...] = ()
+    """Outputs that the command has with other options."""
     label: str | None = None
     """What the bar says; None: the command's last word."""
 
@@ -67,7 +69,7 @@ def run_pass(
     it was interrupted and the same command continues.
     """
     try:
-        with draft(work.paths, work.key) as outputs:
+        with draft(work.paths, work.key, work.unused) as outputs:
             if outputs.resumed:
                 click.echo(f"continuing after {outputs.resumed} rows of an earlier run", err=True)
             label = work.label or work.command.split()[-1]

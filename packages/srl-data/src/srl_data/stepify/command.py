@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from srl_data.command.errors import DataError
-from srl_data.files import write_json
+from srl_data.files import remove_temporaries, write_json
 from srl_data.manifest import named_after, with_manifests, write_manifest
 from srl_data.passes.draft import Tally
 from srl_data.passes.run import Pass, run_pass
@@ -176,6 +176,7 @@ def describe(config: StepifyConfig, output: Path, source: RowSource, outcome: Ou
         excluded=dict(sorted(outcome.excluded.items())),
     )
     write_json(report_path(output), outcome.measures.as_json())
+    remove_temporaries(report_path(output))
 
 
 def files_of(output: Path, teacher: str | None) -> list[Path]:

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from srl_data.lock import FolderLock, LockedError
+from srl_data.lock import FolderLock, LockedError, is_file_at, open_held, remove_left
 
 HOLD = """
 import sys, time
@@ -101,3 +101,45 @@ def test_where_a_file_system_keeps_no_locks_a_note_says_so(tmp_path, monkeypatch
     lock.take(tmp_path)
     assert "keeps no locks" in lock.note
     assert str(tmp_path) in lock.note
+
+
+def test_a_file_that_is_being_written_is_not_written_by_another(tmp_path, monkeypatch):
+    monkeypatch.setattr("srl_data.lock.PATIENCE_SECONDS", 0.05)
+    path = tmp_path / "file"
+    path.write_text("left by a killed process")
+    with open_held(path) as file:
+        file.write(b"whole")
+        with pytest.raises(LockedError, match="another process is writing"):
+            open_held(path)
+        remove_left(path)
+    assert path.read_bytes() == b"whole"
+    remove_left(path)
+    assert not path.exists()
+
+
+def test_a_file_that_goes_as_it_is_opened_is_made_anew(tmp_path, monkeypatch):
+    path, found = tmp_path / "file", []
+
+    def look(handle, where):
+        found.append(is_file_at(handle, where))
+        if len(found) == 1:
+            where.unlink()
+            return False
+        return found[-1]
+
+    monkeypatch.setattr("srl_data.lock.is_file_at", look)
+    with open_held(path) as file:
+        file.write(b"whole")
+    assert (path.read_bytes(), found) == (b"whole", [True, True])
+
+
+def test_without_locks_files_are_written_and_none_is_removed(tmp_path, monkeypatch):
+    def refuse(_handle, _how):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    path = tmp_path / "file"
+    with open_held(path) as file:
+        file.write(b"whole")
+    remove_left(path)
+    assert path.read_bytes() == b"whole"

@@ -13,6 +13,7 @@ import glob
 import json
 import os
 import socket
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,8 @@ from typing import BinaryIO
 from srl_data.command.errors import CommandError
 
 NAME = ".lock"
+PATIENCE_SECONDS = 60.0
+"""How long another writer of a file is waited for."""
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -46,14 +49,22 @@ def is_file_at(handle: int, path: Path) -> bool:
 
 
 def open_held(path: Path) -> BinaryIO:
-    """A new file, locked as long as it is open: one that a killed process left is not."""
+    """A new file, locked as long as it is open: one that a killed process left is not.
+
+    LockedError where another writer holds a file of this name, as one with the same number may in
+    another container.
+    """
+    until = time.monotonic() + PATIENCE_SECONDS
     while True:
-        file = path.open("wb")
-        with suppress(OSError):  # without locks `remove_left` removes none
-            fcntl.flock(file, fcntl.LOCK_EX)
-        if is_file_at(file.fileno(), path):
-            return file
-        file.close()  # `remove_left` had it before it was locked
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        # `remove_left` may have it for a moment, and then it is gone.
+        if try_lock(handle) is not False and is_file_at(handle, path):
+            os.ftruncate(handle, 0)
+            return os.fdopen(handle, "wb")
+        os.close(handle)
+        if time.monotonic() > until:
+            raise LockedError(f"another process is writing {path}; wait for its end, or stop it")
+        time.sleep(0.01)
 
 
 def remove_left(path: Path) -> None:

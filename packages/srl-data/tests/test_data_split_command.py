@@ -152,3 +152,24 @@ def test_of_equal_records_the_first_is_kept(tmp_path, capfd):
     assert [row["id"] for row in read(output)] == ["a", "d", "e"]
     assert run("dedupe", "--source", source, "--output", source) == 2
     assert run("dedupe", "--source", source, "--output", output, "--by", "nope") == 3
+
+
+@pytest.mark.parametrize("command", ["split", "build"])
+def test_a_question_asked_in_other_case_or_spacing_goes_to_the_same_side(command, tmp_path):
+    steps = "1. One first.\n\n2. Two second."
+    asked = [(f"Is $x={n}$ é?", f"is  $x \\, = {n}$ e\u0301") for n in range(30)]
+    rows = [{"question": text, "solution": steps} for pair in asked for text in pair]
+    source, output = tmp_path / "in.jsonl", tmp_path / "o.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = {
+        "split": ["split"],
+        "build": ["build", "s1k", "--field", "solution"],
+    }[command]
+    words += ["--source", str(source), "--output", str(output), "--val-size", "12"]
+    assert execute(cli, "srl-data", words) == 0
+    name = "o_val.jsonl" if command == "split" else "o.val.jsonl"
+    column = "question" if command == "split" else "problem"
+    lines = (tmp_path / name).read_text().splitlines()
+    held = {json.loads(line)[column] for line in lines}
+    assert len(held) == 24
+    assert all(({one, other} <= held) == (one in held) for one, other in asked)

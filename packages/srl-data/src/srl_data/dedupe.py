@@ -19,7 +19,7 @@ from srl_data.manifest import Manifest, with_manifests, write_manifest
 from srl_data.passes.chunks import NumberedRow
 from srl_data.passes.draft import Tally
 from srl_data.passes.index import KeyIndex, key_index, open_index
-from srl_data.passes.indexing import Keys, fill_index, key_of, keys_of
+from srl_data.passes.indexing import Keys, fill_index, keys_of, record_key
 from srl_data.passes.run import Pass, PassSection, run_pass
 from srl_data.passes.workers import Outcome
 from srl_data.question_columns import first_rows, identity_columns
@@ -73,7 +73,7 @@ class Deduper:
         outcome = Outcome()
         for position, row in rows:
             try:
-                first = self.index.first(key_of(row, self.columns))
+                first = self.index.first(record_key(row, self.columns))
             except ValueError as error:
                 outcome.refused.append((position, str(error)))
                 continue
@@ -92,7 +92,7 @@ def open_deduper(path: Path, columns: tuple[str, ...]) -> Deduper:
 
 def open_keys(columns: tuple[str, ...]) -> partial[Keys]:
     """The worker of the first pass."""
-    return partial(keys_of, columns=columns, seed=0, group=None)
+    return partial(keys_of, key=partial(record_key, columns=columns))
 
 
 def require_some(tally: Tally) -> None:

@@ -22,7 +22,7 @@ from srl_data.manifest import Manifest, with_manifests, write_manifest
 from srl_data.passes.chunks import NumberedRow
 from srl_data.passes.draft import Tally
 from srl_data.passes.index import KeyIndex, key_index, open_index
-from srl_data.passes.indexing import Keys, fill_index, group_of, key_of, keys_of
+from srl_data.passes.indexing import Keys, fill_index, group_of, keys_of, question_key
 from srl_data.passes.run import Pass, PassSection, run_pass
 from srl_data.passes.workers import Outcome
 from srl_data.question_columns import first_rows, question_column
@@ -142,7 +142,7 @@ class Splitter:
             try:
                 if self.config.stratify is not None:
                     group_of(row, self.config.stratify)
-                held = self.index.is_held_out(key_of(row, (self.column,), self.config.seed))
+                held = self.index.is_held_out(question_key(row, self.column, self.config.seed))
             except ValueError as error:
                 outcome.refused.append((position, str(error)))
                 continue
@@ -221,7 +221,7 @@ def held_out_index(
 
 def open_keys(column: str, seed: int, group: str | None) -> partial[Keys]:
     """The worker of the first pass."""
-    return partial(keys_of, columns=(column,), seed=seed, group=group)
+    return partial(keys_of, key=partial(question_key, column=column, seed=seed), group=group)
 
 
 def check(tally: Tally, *, filtered: bool) -> None:

@@ -30,8 +30,9 @@ from srl_data.manifest import Manifest, beside, with_manifests, write_manifest
 from srl_data.passes.draft import Draft, Tally, draft
 from srl_data.passes.kept import kept_pass, work_folder
 from srl_data.passes.run import Pass, PassSection, add_counts
+from srl_data.reasons import nothing_left
 from srl_data.records import OnError
-from srl_data.solutions import Fields, Steps
+from srl_data.solutions import REASONS, Fields, Steps
 from srl_data.sources import RowSource
 from srl_data.splits import check_outputs, open_source
 from srl_reward.steps import Preamble
@@ -165,11 +166,8 @@ class Report:
     written: dict[Path, Manifest]
 
 
-def nothing_left(survey: Survey, fields: Fields) -> str:
+def no_solution(survey: Survey, fields: Fields) -> str:
     """Why no solution conforms, and what to do about the commonest reason."""
-    counts = survey.reasons
-    reasons = ", ".join(f"{name}: {count}" for name, count in counts.items())
-    common = max(counts, key=lambda reason: counts[reason], default="")
     advice = {
         "malformed_row": "mend the rows, or name another --source",
         "missing_answer": f"choose another --answer-field than {fields.answer!r}",
@@ -178,11 +176,9 @@ def nothing_left(survey: Survey, fields: Fields) -> str:
         "graded_wrong": "leave --only-correct out",
         "other_headings": "number the steps 1., 2., …; theirs begin with "
         + ", ".join(repr(heading) for heading, _ in survey.headings.most_common(3)),
-    }.get(common, "choose another --field")
-    return (
-        f"none of the {survey.rows} solutions in column {fields.solution!r} conforms ({reasons}); "
-        f"{advice}"
-    )
+    }
+    what = f"{survey.rows} solutions in column {fields.solution!r} conforms"
+    return nothing_left(what, survey.reasons, REASONS, advice)
 
 
 def build(config: BuildConfig) -> Report:
@@ -227,7 +223,7 @@ def read_solutions(config: BuildConfig, fields: Fields, work: Pass) -> Tally:
 
     def check(tally: Tally) -> None:
         if not tally.counts.get("solutions"):
-            raise DataError(nothing_left(survey_of(tally), fields))
+            raise DataError(no_solution(survey_of(tally), fields))
 
     reader = partial(
         SolutionReader,

@@ -16,6 +16,7 @@ from srl_data.passes.draft import Tally
 from srl_data.passes.run import Pass, run_pass
 from srl_data.passes.workers import Outcome, Worker
 from srl_data.prompts import Template
+from srl_data.reasons import nothing_left
 from srl_data.records import encode
 from srl_data.responses import ResponseForm
 from srl_data.splits import check_outputs, open_source
@@ -111,10 +112,5 @@ def check(config: PairsConfig, tally: Tally) -> None:
     reasons = tally.reasons
     if not reasons:
         raise DataError(f"{config.source}: no good row; the first: {tally.skipped.first[0]}")
-    shown = ", ".join(f"{name}: {count}" for name, count in reasons.items())
-    common = next(iter(reasons))
-    advice = ADVICE.get(common, "choose another --field")
-    raise DataError(
-        f"none of the {tally.taken} rows of {config.source} gives a pair ({shown}: "
-        f"{REASONS[common]}); {advice}"
-    )
+    what = f"{tally.taken} rows of {config.source} gives a pair"
+    raise DataError(nothing_left(what, reasons, REASONS, ADVICE))

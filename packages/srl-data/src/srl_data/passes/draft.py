@@ -22,6 +22,7 @@ from srl_data.files import fsync_path, naming, write_json
 from srl_data.listing import Listed
 from srl_data.lock import LockedError, is_file_at, remove_left, try_lock
 from srl_data.outputs import check_kind
+from srl_data.reasons import by_count
 
 COMMIT_SECONDS = 1.0
 """Time between two entries of the journal."""
@@ -46,7 +47,7 @@ class Tally:
     @property
     def reasons(self) -> dict[str, int]:
         """What was left out by reason, the commonest first."""
-        return dict(sorted(self.left_out.items(), key=lambda item: (-item[1], item[0])))
+        return by_count(self.left_out)
 
 
 @dataclass

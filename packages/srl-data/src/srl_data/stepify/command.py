@@ -14,6 +14,7 @@ from srl_data.files import remove_temporaries, write_json
 from srl_data.manifest import named_after, with_manifests, write_manifest
 from srl_data.passes.draft import Tally
 from srl_data.passes.run import Pass, run_pass
+from srl_data.reasons import nothing_left
 from srl_data.records import read_records, write_records
 from srl_data.sources import RowSource, first_of
 from srl_data.splits import check_outputs, open_source
@@ -113,7 +114,7 @@ def stepify(config: StepifyConfig) -> Outcome:
     else:
         cut_file(config, config.output, source, outcome)
     if not outcome.measures.steps:
-        raise DataError(nothing_left(config, outcome))
+        raise DataError(no_steps(config, outcome))
     if config.output is not None:
         describe(config, config.output, source, outcome)
     return outcome
@@ -141,7 +142,7 @@ def cut_file(config: StepifyConfig, output: Path, source: RowSource, outcome: Ou
     def check(tally: Tally) -> None:
         outcome.take(tally)
         if not tally.counts.get("solutions_in_steps"):
-            raise DataError(nothing_left(config, outcome))
+            raise DataError(no_steps(config, outcome))
 
     work = Pass(
         command=COMMAND,
@@ -190,11 +191,8 @@ def report_path(output: Path) -> Path:
     return named_after(output, "report.json")
 
 
-def nothing_left(config: StepifyConfig, outcome: Outcome) -> str:
+def no_steps(config: StepifyConfig, outcome: Outcome) -> str:
     """Why no solution gave steps, and what to do about the commonest reason."""
-    counts = outcome.reasons
-    reasons = ", ".join(f"{name}: {count}" for name, count in counts.items())
-    common = max(counts, key=lambda reason: counts[reason], default="")
     advice = {
         "missing_answer": f"choose another --answer-field than {config.answer_field!r}",
         "missing_problem": f"choose another --problem-field than {outcome.columns.problem!r}",
@@ -205,8 +203,7 @@ def nothing_left(config: StepifyConfig, outcome: Outcome) -> str:
         "no_thinking": "leave --from thinking out",
         "teacher_failed": "see to the server and run it again: it goes on where it was",
         "teacher_numbers": "try another --model",
-    }.get(common, "choose another --field")
-    return (
-        f"none of the {outcome.solutions} solutions in column {outcome.columns.solution!r} of "
-        f"{config.source} gave steps ({reasons}: {REASONS.get(common, '')}); {advice}"
-    )
+    }
+    column = f"column {outcome.columns.solution!r} of {config.source}"
+    what = f"{outcome.solutions} solutions in {column} gave steps"
+    return nothing_left(what, outcome.reasons, REASONS, advice)

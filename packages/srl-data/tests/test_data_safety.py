@@ -400,3 +400,17 @@ def test_temporaries_of_killed_processes_are_removed_and_no_others(tmp_path):
         assert run(*words) == 0
     assert sorted(path.name for path in tmp_path.glob(".*")) == others
     assert output.read_bytes() == b"{}\n"
+
+
+@pytest.mark.parametrize("command", ["dedupe", "split", "stepify", "taught", "build"])
+def test_a_second_run_on_an_output_is_refused_before_it_reads(command, tmp_path, capsys):
+    file, output = tmp_path / "in.jsonl", tmp_path / "x.jsonl"
+    write_rows(file)
+    held = tmp_path / "x_train.jsonl" if command == "split" else output
+    more = ("--model", "m", "--base-url", "http://127.0.0.1:9/v1") if command == "taught" else ()
+    words = COMMANDS["stepify" if command == "taught" else command]
+    with draft({"first": held}, None) if command != "build" else work_folder(output):
+        assert run(*words, "--source", file, "--output", output, *more) == 1
+        said = capsys.readouterr().err
+        assert "another process is writing" in said or "is in use by process" in said
+        assert "rows in" not in said, "it has not read its source"

@@ -17,7 +17,7 @@ from srl_data.command.config import Flag
 from srl_data.command.errors import DataError
 from srl_data.manifest import Manifest, with_manifests, write_manifest
 from srl_data.passes.chunks import NumberedRow
-from srl_data.passes.draft import Tally
+from srl_data.passes.draft import Tally, holding
 from srl_data.passes.index import KeyIndex, key_index, open_index
 from srl_data.passes.indexing import Keys, fill_index, keys_of, record_key
 from srl_data.passes.run import Pass, PassSection, run_pass
@@ -112,7 +112,8 @@ def dedupe(config: DedupeConfig) -> DedupeReport:
     options = config.model_dump(mode="json", exclude={"source", "output", "workers"})
     options |= {"by": list(columns)}
     with key_index(config.output) as index:
-        fill_index(index, source, config.on_error, config.workers, partial(open_keys, columns))
+        with holding(config.output):
+            fill_index(index, source, config.on_error, config.workers, partial(open_keys, columns))
         paths = {KEPT: config.output}
         work = Pass(COMMAND, source, paths, options, config.on_error, config.workers)
         tally = run_pass(work, partial(open_deduper, index.path, columns), require_some)

@@ -20,7 +20,7 @@ from srl_data.command.errors import ConfigError, DataError
 from srl_data.file_formats import is_data_name, split_name
 from srl_data.manifest import Manifest, with_manifests, write_manifest
 from srl_data.passes.chunks import NumberedRow
-from srl_data.passes.draft import Tally
+from srl_data.passes.draft import Tally, holding
 from srl_data.passes.index import KeyIndex, key_index, open_index
 from srl_data.passes.indexing import Keys, fill_index, group_of, keys_of, question_key
 from srl_data.passes.run import Pass, PassSection, run_pass
@@ -211,7 +211,8 @@ def held_out_index(
     """The questions, some of them held out, with their numbers by stratum, and graded records."""
     with key_index(paths[TRAIN]) as index:
         opened = partial(open_keys, column, config.seed, config.stratify)
-        graded = fill_index(index, source, config.on_error, config.workers, opened)
+        with holding(paths[TRAIN]):
+            graded = fill_index(index, source, config.on_error, config.workers, opened)
         groups = index.groups()
         sizes = shares(groups, wanted(config, sum(groups.values())))
         for name, size in sizes.items():

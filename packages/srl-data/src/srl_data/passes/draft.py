@@ -192,6 +192,20 @@ def lock(file: BinaryIO, path: Path) -> None:
         )
 
 
+@contextmanager
+def holding(path: Path) -> Iterator[None]:
+    """Hold an output before its draft is opened; LockedError where another process holds it."""
+    final = path.resolve()
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with draft_of(final).open("ab") as file:
+        lock(file, final)
+        try:
+            yield
+        finally:
+            if os.fstat(file.fileno()).st_size == 0:  # else a killed run left it to be continued
+                draft_of(final).unlink(missing_ok=True)
+
+
 def run_key(*parts: object) -> str:
     """A hash that two runs share if one can continue the other."""
     text = json.dumps(parts, sort_keys=True, default=str)

@@ -12,7 +12,7 @@ from pathlib import Path
 from srl_data.command.errors import DataError
 from srl_data.files import remove_temporaries, write_json
 from srl_data.manifest import named_after, with_manifests, write_manifest
-from srl_data.passes.draft import Tally
+from srl_data.passes.draft import Tally, holding
 from srl_data.passes.run import Pass, run_pass
 from srl_data.reasons import nothing_left
 from srl_data.records import read_records, write_records
@@ -110,7 +110,8 @@ def stepify(config: StepifyConfig) -> Outcome:
     if config.output is None:
         list(islice(stepped(config, source, outcome), config.preview))
     elif config.teacher.model is not None:
-        write_taught(config.output, stepped(config, source, outcome))
+        with holding(config.output):
+            write_taught(config.output, stepped(config, source, outcome))
     else:
         cut_file(config, config.output, source, outcome)
     if not outcome.measures.steps:

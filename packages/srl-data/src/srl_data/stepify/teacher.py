@@ -6,6 +6,7 @@ asks only for what is missing.
 """
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -47,7 +48,7 @@ class AnswerLog:
             return
         whole = self.path.read_bytes()
         if whole and not whole.endswith(b"\n"):  # the end of a run that was killed
-            self.path.write_bytes(whole[: whole.rfind(b"\n") + 1])
+            os.truncate(self.path, whole.rfind(b"\n") + 1)
         for number, row in read_objects(self.path, skippable=False):
             key, content = row.get("request"), row.get("content")
             if not isinstance(key, str) or not isinstance(content, str):

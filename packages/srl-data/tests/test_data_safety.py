@@ -414,3 +414,19 @@ def test_a_second_run_on_an_output_is_refused_before_it_reads(command, tmp_path,
         said = capsys.readouterr().err
         assert "another process is writing" in said or "is in use by process" in said
         assert "rows in" not in said, "it has not read its source"
+
+
+@pytest.mark.parametrize("value", ["inf", "nan"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("traces", "--model", "m", "--temperature"),
+        ("traces", "--model", "m", "--budget"),
+        ("stepify", "--model", "m", "--temperature"),
+        ("grade", "in.jsonl", "--mode", "keep", "--min-reward"),
+    ],
+)
+def test_numbers_that_json_lacks_are_no_options(words, value, tmp_path, capsys):
+    source = () if words[0] == "grade" else ("--source", tmp_path / "in.jsonl")
+    assert run(*words, value, *source, "--output", tmp_path / "o.jsonl") == 2
+    assert "finite number" in capsys.readouterr().err

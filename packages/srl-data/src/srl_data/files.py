@@ -54,16 +54,16 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
         raise CommandError(f"{path} is a device or a pipe; give the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with naming(path), open_held(temporary) as file:
+    with naming(path), open_held(temporary) as file:
+        try:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+            temporary.replace(path)  # while it is held: what nobody holds may be removed
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
     fsync_path(path.parent)
 
 

@@ -149,13 +149,13 @@ class Draft:
 
     def remove(self) -> None:
         """Leave nothing behind; what could not be written is not tried again."""
-        for file in self._files.values():  # closed behind a failure of its own it would hide that
-            with suppress(OSError):
-                file.close()
-        for path in self.paths.values():
+        for path in self.paths.values():  # while the locks are held
             with suppress(OSError):
                 draft_of(path).unlink()
         self._forget()
+        for file in self._files.values():  # closed later, it would hide the failure by its own
+            with suppress(OSError):
+                file.close()
 
     def _forget(self) -> None:
         journal = self.journal

@@ -68,20 +68,27 @@ def key_index(output: Path) -> Iterator[KeyIndex]:
     final.parent.mkdir(parents=True, exist_ok=True)
     remove_all_left(final, "keys")
     path = final.with_name(f".{final.name}.{os.getpid()}.keys")
-    try:
-        with open_held(path), closing(sqlite3.connect(path)) as table:
-            for setting in SETTINGS:
-                table.execute(f"PRAGMA {setting}")
-            table.execute(
-                "CREATE TABLE keys (key BLOB PRIMARY KEY, part TEXT, first INTEGER, held INTEGER) "
-                "WITHOUT ROWID"
-            )
-            yield KeyIndex(path, table)
-    except sqlite3.OperationalError as error:
-        raise CommandError(f"cannot write the index {path}: {error}; is the disk full?") from error
-    finally:
-        with suppress(OSError):
-            path.unlink()
+    with open_held(path):
+        try:
+            with closing(sqlite3.connect(path)) as table:
+                yield new_index(path, table)
+        except sqlite3.OperationalError as error:
+            msg = f"cannot write the index {path}: {error}; is the disk full?"
+            raise CommandError(msg) from error
+        finally:
+            with suppress(OSError):
+                path.unlink()
+
+
+def new_index(path: Path, table: sqlite3.Connection) -> KeyIndex:
+    """An index without keys, in a file that is empty."""
+    for setting in SETTINGS:
+        table.execute(f"PRAGMA {setting}")
+    table.execute(
+        "CREATE TABLE keys (key BLOB PRIMARY KEY, part TEXT, first INTEGER, held INTEGER) "
+        "WITHOUT ROWID"
+    )
+    return KeyIndex(path, table)
 
 
 def open_index(path: Path) -> KeyIndex:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from srl_data import splits
-from srl_data.answers.choice import question_place
-from srl_data.held_out import Smallest
+from srl_data.held_out import Smallest, question_place
 from srl_data.manifest import read_manifest
 from srl_data.records import PromptAnswer, read_records
 

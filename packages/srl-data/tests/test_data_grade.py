@@ -173,7 +173,7 @@ LINES = [
         '{"completion": "x", "target_step": "x", "truncated": "no"}',
         "column 'truncated' holds 'no' (str), expected True, False or None",
     ),
-    ('{"completion": ' + "[" * 100_000, "JSON nested too deeply"),
+    ('{"completion": ' + "[" * 100_000, "nested too deeply"),
 ]
 
 
@@ -197,7 +197,7 @@ def test_a_bad_line_is_refused_or_skipped_with_file_line_and_reason(
         (["none.jsonl"], 3, "no such data file: none.jsonl"),
         (["."], 3, ". is a folder without a data set"),
         (["-"], 3, "-: no record to grade"),
-        (["-", "--output", "."], 2, "--output . is a folder, expected a file"),
+        (["-", "--output", "."], 2, ". is a folder; give the name of a file"),
         (["-", "--reward", "boxed_thin"], 2, "did you mean 'boxed_think'?"),
         (["-", "--reward", "format", "--metric", "indel"], 2, "'format' takes no option metric"),
         (["-", "--reward", "aime", "--grader", "math"], 2, "'aime' takes no option grader"),

@@ -148,7 +148,8 @@ def test_steps_of_another_kind_are_refused(tmp_path, capsys):
     argv = ["build", "s1k", "--source", source, "--field", "solution", "--val-size", 0]
     code, _, err = run(capsys, *argv, "--steps", "gsm8k", "--output", tmp_path / "o.jsonl")
     assert code == 3
-    assert "(no_final_line: 1); leave --steps gsm8k out, or choose another --field" in err
+    assert "(no_final_line: 1: no line `#### NUMBER`" in err
+    assert "leave --steps gsm8k out, or choose another --field" in err
     code, _, err = run(capsys, *argv, "--steps", "lines", "--output", tmp_path / "o.jsonl")
     assert code == 2
     assert "'lines' is not one of 'numbered', 'gsm8k'" in err

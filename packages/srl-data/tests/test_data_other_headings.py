@@ -126,5 +126,5 @@ def test_table_and_manifest_count_the_spellings(tmp_path, capsys):
 def test_where_nothing_else_is_there_the_error_names_them(tmp_path):
     source = write_source(tmp_path / "s.jsonl", [FOUND["步骤1"]] * 3)
     config = BuildConfig(source=source, field="solution", output=tmp_path / "o.jsonl")
-    with pytest.raises(DataError, match=r"other_headings: 3\); .*theirs begin with '步骤1'"):
+    with pytest.raises(DataError, match=r"other_headings: 3: .*theirs begin with '步骤1'"):
         build(config)

@@ -70,7 +70,7 @@ def test_records_are_plain_json_lines_with_meta_last(tmp_path):
         (b"{", "not JSON: Expecting property name"),
         (b"[1]", "expected a JSON object, found list"),
         (b"\xff{}", "not UTF-8"),
-        (b"[" * 100_000, "JSON nested too deeply"),
+        (b"[" * 100_000, "nested too deeply"),
         (json.dumps({**GOOD, "num_steps": 1}).encode(), "step_index 2 exceeds num_steps 1"),
         (json.dumps({**GOOD, "target_step": ""}).encode(), "target_step: "),
         (json.dumps({**GOOD, "tilte": "x"}).encode(), "tilte: Extra inputs"),

@@ -103,7 +103,7 @@ def test_the_names_of_the_parts_come_from_output_or_a_source_that_is_a_file(tmp_
     [
         (ROWS, ("--val-size", 100), 2, "leave nothing to train on: there are 100"),
         (ROWS, ("--val-size", 5, "--val-fraction", 0.5), 2, "give one of them"),
-        (ROWS, ("--stratify", "nope"), 3, "no column 'nope' with one value (--stratify)"),
+        (ROWS, ("--stratify", "nope"), 3, "no column 'nope' (--stratify); its columns:"),
         (ROWS, ("--question-field", "nope"), 3, ":1: no column 'nope'"),
         ([{"x": 1}], (), 3, "name the question's with --question-field"),
         ([], (), 3, "holds no rows"),
@@ -152,3 +152,24 @@ def test_of_equal_records_the_first_is_kept(tmp_path, capfd):
     assert [row["id"] for row in read(output)] == ["a", "d", "e"]
     assert run("dedupe", "--source", source, "--output", source) == 2
     assert run("dedupe", "--source", source, "--output", output, "--by", "nope") == 3
+
+
+@pytest.mark.parametrize("command", ["split", "build"])
+def test_a_question_asked_in_other_case_or_spacing_goes_to_the_same_side(command, tmp_path):
+    steps = "1. One first.\n\n2. Two second."
+    asked = [(f"Is $x={n}$ é?", f"is  $x \\, = {n}$ e\u0301") for n in range(30)]
+    rows = [{"question": text, "solution": steps} for pair in asked for text in pair]
+    source, output = tmp_path / "in.jsonl", tmp_path / "o.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = {
+        "split": ["split"],
+        "build": ["build", "s1k", "--field", "solution"],
+    }[command]
+    words += ["--source", str(source), "--output", str(output), "--val-size", "12"]
+    assert execute(cli, "srl-data", words) == 0
+    name = "o_val.jsonl" if command == "split" else "o.val.jsonl"
+    column = "question" if command == "split" else "problem"
+    lines = (tmp_path / name).read_text().splitlines()
+    held = {json.loads(line)[column] for line in lines}
+    assert len(held) == 24
+    assert all(({one, other} <= held) == (one in held) for one, other in asked)

@@ -26,14 +26,15 @@ from srl_data.expert_rows import (
 )
 from srl_data.held_out import Smallest
 from srl_data.instances import Targets
-from srl_data.manifest import Manifest, beside, write_manifest
+from srl_data.manifest import Manifest, beside, with_manifests, write_manifest
 from srl_data.passes.draft import Draft, Tally, draft
 from srl_data.passes.kept import kept_pass, work_folder
 from srl_data.passes.run import Pass, PassSection, add_counts
+from srl_data.reasons import nothing_left
 from srl_data.records import OnError
-from srl_data.solutions import Fields, Steps
+from srl_data.solutions import REASONS, Fields, Steps
 from srl_data.sources import RowSource
-from srl_data.splits import open_source, refuse_overwriting
+from srl_data.splits import check_outputs, open_source
 from srl_reward.steps import Preamble
 
 COMMAND = "srl-data build s1k"
@@ -90,19 +91,22 @@ class Survey:
     instances: int
     thinking: int
     """Conforming solutions from which thinking was taken out."""
+    reasons: dict[str, int]
+    """Excluded solutions and instances, and malformed rows, by reason."""
     excluded: dict[str, list[str]]
-    """Ids of excluded solutions and instances, and lines of malformed rows, by reason."""
+    """The ids of the former and lines of the latter, by the same reasons; of many the first."""
     headings: Counter[str]
     """How excluded solutions spell their steps."""
 
 
 def survey_of(tally: Tally) -> Survey:
     """A pass's findings by their names."""
-    counts = tally.counts
+    counts, bad = tally.counts, tally.skipped
     return Survey(
         rows=tally.taken,
         **{name: counts.get(name, 0) for name in ("solutions", "steps", "instances", "thinking")},
-        excluded=tally.named | ({"malformed_row": tally.skipped} if tally.skipped else {}),
+        reasons=tally.left_out | ({"malformed_row": bad.count} if bad.count else {}),
+        excluded=tally.named | ({"malformed_row": bad.first} if bad.count else {}),
         headings=Counter(
             {
                 name.removeprefix(HEADING): count
@@ -162,11 +166,8 @@ class Report:
     written: dict[Path, Manifest]
 
 
-def nothing_left(survey: Survey, fields: Fields) -> str:
+def no_solution(survey: Survey, fields: Fields) -> str:
     """Why no solution conforms, and what to do about the commonest reason."""
-    counts = {reason: len(ids) for reason, ids in survey.excluded.items()}
-    reasons = ", ".join(f"{name}: {count}" for name, count in counts.items())
-    common = max(counts, key=lambda reason: counts[reason], default="")
     advice = {
         "malformed_row": "mend the rows, or name another --source",
         "missing_answer": f"choose another --answer-field than {fields.answer!r}",
@@ -175,28 +176,25 @@ def nothing_left(survey: Survey, fields: Fields) -> str:
         "graded_wrong": "leave --only-correct out",
         "other_headings": "number the steps 1., 2., …; theirs begin with "
         + ", ".join(repr(heading) for heading, _ in survey.headings.most_common(3)),
-    }.get(common, "choose another --field")
-    return (
-        f"none of the {survey.rows} solutions in column {fields.solution!r} conforms ({reasons}); "
-        f"{advice}"
-    )
+    }
+    what = f"{survey.rows} solutions in column {fields.solution!r} conforms"
+    return nothing_left(what, survey.reasons, REASONS, advice)
 
 
 def build(config: BuildConfig) -> Report:
     """Write the instance files with their manifests."""
+    parts = {TRAIN: True, VAL: config.val_size > 0, SFT: config.sft}
+    named = {TRAIN: config.output} | {name: beside(config.output, name) for name in (VAL, SFT)}
+    paths = {name: path for name, path in named.items() if parts[name]}
+    check_outputs(with_manifests(paths.values()), config.source)
     source = open_source(config.source, config.revision)
     fields = find_fields(config, source)
-    paths = {TRAIN: config.output}
-    if config.val_size:
-        paths[VAL] = beside(config.output, "val")
-    if config.sft:
-        paths[SFT] = beside(config.output, "sft")
-    refuse_overwriting(config.source, paths.values())
     with work_folder(config.output) as folder:
         work = solution_pass(config, source, fields, folder)
         survey = survey_of(read_solutions(config, fields, work))
         held = hold_out(config, (place for place, _ in places_in(work.paths)))
-        with draft(paths, None) as outputs:
+        unused = [path for name, path in named.items() if name not in paths]
+        with draft(paths, None, unused) as outputs:
             for each in track(solutions_in(work.paths), "writing", survey.solutions, "solutions"):
                 write_solution(each, outputs, held=each.place in held)
     written = {
@@ -217,7 +215,6 @@ def solution_pass(config: BuildConfig, source: RowSource, fields: Fields, folder
         on_error=config.on_error,
         workers=config.workers,
         label="reading",
-        listed=None,
     )
 
 
@@ -226,7 +223,7 @@ def read_solutions(config: BuildConfig, fields: Fields, work: Pass) -> Tally:
 
     def check(tally: Tally) -> None:
         if not tally.counts.get("solutions"):
-            raise DataError(nothing_left(survey_of(tally), fields))
+            raise DataError(no_solution(survey_of(tally), fields))
 
     reader = partial(
         SolutionReader,
@@ -277,6 +274,7 @@ def describe(
             "records_in_this_file": count,
         },
         records=count,
+        reasons=dict(sorted(survey.reasons.items())),
         excluded=dict(sorted(survey.excluded.items())),
         headings=dict(survey.headings.most_common()),
     )

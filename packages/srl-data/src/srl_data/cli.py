@@ -108,7 +108,7 @@ def decontaminate_file(config: DecontaminateConfig, dry_run: bool) -> None:
     from srl_data.manifest import beside
 
     done = decontaminate(config)
-    for line in done.tally.skipped:
+    for line in done.tally.skipped.shown():
         click.echo(f"left out: {line}", err=True)
     click.echo(f"{config.output}: {done.kept} of {done.read} records")
     print_overlaps(done.overlaps, beside(config.output, "overlaps"))
@@ -127,7 +127,7 @@ def grade_file(config: GradeConfig, dry_run: bool) -> None:
         print_plan(config, f"grade {config.file} by {config.reward} and write to {where}")
         return
     grades = grade(config)
-    for line in grades.skipped:
+    for line in grades.skipped.shown():
         click.echo(f"left out: {line}", err=True)
     click.echo(grades.summary, err=config.output is None)
 
@@ -204,7 +204,7 @@ def dedupe_file(config: DedupeConfig, dry_run: bool) -> None:
         print_plan(config, f"read {config.source} and write what came first to {config.output}")
         return
     report = dedupe(config)
-    for line in report.tally.skipped:
+    for line in report.tally.skipped.shown():
         click.echo(f"left out: {line}", err=True)
     click.echo(
         f"{config.output}: {report.manifest.records} records kept, {report.duplicates} duplicates "

@@ -23,7 +23,7 @@ from srl_data.decontamination import (
     named_source,
     open_benchmarks,
 )
-from srl_data.manifest import BenchmarkOverlap, beside, write_manifest
+from srl_data.manifest import BenchmarkOverlap, beside, with_manifests, write_manifest
 from srl_data.passes.chunks import NumberedRow
 from srl_data.passes.draft import Tally
 from srl_data.passes.kept import work_folder
@@ -31,7 +31,7 @@ from srl_data.passes.run import Pass, PassSection, run_pass
 from srl_data.passes.workers import Outcome
 from srl_data.problem_text import problem_text
 from srl_data.records import OnError, Row, encode_object
-from srl_data.splits import open_source, refuse_overwriting
+from srl_data.splits import check_outputs, open_source
 
 COMMAND = "srl-data decontaminate"
 KEPT = "kept"
@@ -110,8 +110,8 @@ def decontaminate(config: DecontaminateConfig) -> Decontaminated:
 
     Raises DataError where nothing is read or nothing is left, and then writes nothing.
     """
+    check_files(config)
     source = open_source(config.file)
-    check_outputs(config)
     benchmarks = open_benchmarks(config.against, config)
     options = config.model_dump(mode="json", exclude={"file", "output", "against", "workers"})
     work = Pass(
@@ -132,7 +132,7 @@ def decontaminate(config: DecontaminateConfig) -> Decontaminated:
         command=COMMAND,
         source=source.origin,
         options=options,
-        counts={"read": done.read, KEPT: done.kept, "skipped": len(tally.skipped)},
+        counts={"read": done.read, KEPT: done.kept, "skipped": tally.skipped.count},
         records=done.kept,
         reasons={"overlap": done.read - done.kept},
         decontamination=done.overlaps,
@@ -140,11 +140,10 @@ def decontaminate(config: DecontaminateConfig) -> Decontaminated:
     return done
 
 
-def check_outputs(config: DecontaminateConfig) -> None:
-    """ConfigError where the output would take the place of what is read."""
-    names = [str(config.file), *(named_source(spec)[1] for spec in config.against)]
-    for name in names:
-        refuse_overwriting(name, (config.output, beside(config.output, "overlaps")))
+def check_files(config: DecontaminateConfig) -> None:
+    """ConfigError where an output would take the place of what is read, or cannot be written."""
+    files = [*with_manifests([config.output]), beside(config.output, "overlaps")]
+    check_outputs(files, config.file, *(named_source(spec)[1] for spec in config.against))
 
 
 def require_some(config: DecontaminateConfig, tally: Tally) -> None:

@@ -137,7 +137,7 @@ def count_common(benchmarks: Benchmarks, work: Pass, problem: Problem, folder: P
     if benchmarks.index.common is None or not benchmarks.index.problems:
         return
     path = folder / SEEN
-    counting = replace(work, paths={SEEN: path}, label="counting", listed=0)
+    counting = replace(work, paths={SEEN: path}, label="counting")
     kept_pass(counting, partial(NgramCounter, benchmarks.index, problem))
     for line in path.read_bytes().splitlines():
         seen = parse_object(line)

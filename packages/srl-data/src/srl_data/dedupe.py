@@ -15,16 +15,16 @@ from pydantic import Field
 from srl_data.columns import name_of
 from srl_data.command.config import Flag
 from srl_data.command.errors import DataError
-from srl_data.manifest import Manifest, write_manifest
+from srl_data.manifest import Manifest, with_manifests, write_manifest
 from srl_data.passes.chunks import NumberedRow
-from srl_data.passes.draft import Tally
+from srl_data.passes.draft import Tally, holding
 from srl_data.passes.index import KeyIndex, key_index, open_index
-from srl_data.passes.indexing import Keys, fill_index, key_of, keys_of
+from srl_data.passes.indexing import Keys, fill_index, keys_of, record_key
 from srl_data.passes.run import Pass, PassSection, run_pass
 from srl_data.passes.workers import Outcome
 from srl_data.question_columns import first_rows, identity_columns
 from srl_data.records import OnError, encode_object
-from srl_data.splits import open_source, refuse_overwriting
+from srl_data.splits import check_outputs, open_source
 
 COMMAND = "srl-data dedupe"
 KEPT = "kept"
@@ -73,7 +73,7 @@ class Deduper:
         outcome = Outcome()
         for position, row in rows:
             try:
-                first = self.index.first(key_of(row, self.columns))
+                first = self.index.first(record_key(row, self.columns))
             except ValueError as error:
                 outcome.refused.append((position, str(error)))
                 continue
@@ -92,26 +92,28 @@ def open_deduper(path: Path, columns: tuple[str, ...]) -> Deduper:
 
 def open_keys(columns: tuple[str, ...]) -> partial[Keys]:
     """The worker of the first pass."""
-    return partial(keys_of, columns=columns, seed=0, group=None)
+    return partial(keys_of, key=partial(record_key, columns=columns))
 
 
 def require_some(tally: Tally) -> None:
     """DataError where nothing would be written."""
     if not tally.counts.get(KEPT):
-        why = f": all {tally.taken} rows were skipped; {tally.skipped[0]}" if tally.skipped else ""
+        bad = tally.skipped.first
+        why = f": all {tally.taken} rows were skipped; {bad[0]}" if bad else ""
         raise DataError(f"no records{why}; nothing is written")
 
 
 def dedupe(config: DedupeConfig) -> DedupeReport:
     """Write the records that came first, with a manifest; DataError at the first bad row."""
-    refuse_overwriting(config.source, [config.output])
+    check_outputs(with_manifests([config.output]), config.source)
     source = open_source(config.source, config.revision)
     rows = first_rows(source, config.on_error)
     columns = config.by or identity_columns(source, rows, "--by")
     options = config.model_dump(mode="json", exclude={"source", "output", "workers"})
     options |= {"by": list(columns)}
     with key_index(config.output) as index:
-        fill_index(index, source, config.on_error, config.workers, partial(open_keys, columns))
+        with holding(config.output):
+            fill_index(index, source, config.on_error, config.workers, partial(open_keys, columns))
         paths = {KEPT: config.output}
         work = Pass(COMMAND, source, paths, options, config.on_error, config.workers)
         tally = run_pass(work, partial(open_deduper, index.path, columns), require_some)
@@ -121,7 +123,7 @@ def dedupe(config: DedupeConfig) -> DedupeReport:
         command=COMMAND,
         source=source.origin,
         options=options,
-        counts={"rows_read": tally.taken, "rows_skipped": len(tally.skipped), KEPT: kept},
+        counts={"rows_read": tally.taken, "rows_skipped": tally.skipped.count, KEPT: kept},
         records=kept,
         reasons=reasons,
         excluded=tally.named,

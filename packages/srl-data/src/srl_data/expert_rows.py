@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from srl_data.held_out import place_of
+from srl_data.held_out import question_place
 from srl_data.instances import Targets
 from srl_data.passes.chunks import NumberedRow
 from srl_data.passes.workers import Outcome
@@ -25,11 +25,6 @@ HEADING = "heading "
 def solution_name(row: int, steps: Steps = "numbered") -> str:
     """The id of a row's solution, e.g. `s1k-00002`, `gsm8k-00002`."""
     return f"{'s1k' if steps == 'numbered' else steps}-{row:05d}"
-
-
-def question_place(problem: str, seed: int) -> int:
-    """A question's place in the order in which questions are held out."""
-    return place_of(" ".join(problem.split()), seed)
 
 
 @dataclass(frozen=True)

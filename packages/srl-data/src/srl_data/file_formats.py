@@ -51,7 +51,7 @@ def read_json_array(path: Path, on_error: OnError, skipped: Skipped) -> Numbered
                 index, item = next(items)
             except StopIteration:
                 return
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 msg = f"{path}: not JSON: {error}; for one object per line, name the file .jsonl"
                 raise DataError(msg) from error
             if isinstance(item, dict):

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from srl_data.command.errors import CommandError
+from srl_data.lock import open_held, remove_all_left
 
 CHUNK = 1 << 20
 
@@ -26,6 +28,17 @@ def fsync_path(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def naming(path: Path | str) -> Iterator[None]:
+    """Within, a failure to write that names no file, as that of a full disk, names this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextmanager
@@ -41,23 +54,31 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
         raise CommandError(f"{path} is a device or a pipe; give the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
+    with naming(path), open_held(temporary) as file:
+        try:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        if error.filename is None:
-            error.filename = str(path)
-        raise
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+            temporary.replace(path)  # while it is held: what nobody holds may be removed
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
     fsync_path(path.parent)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is that of a device or a pipe, which takes bytes as they come."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def remove_temporaries(path: Path) -> None:
+    """Remove what killed processes left of `path` as they wrote it; what is being written stays."""
+    remove_all_left(path, "tmp")
 
 
 @contextmanager
@@ -69,10 +90,11 @@ def result_writer(path: Path | None) -> Iterator[BinaryIO]:
     if path is None:
         if sys.stdout is None:
             raise CommandError("standard output is closed; give --output FILE")
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-    elif path.exists() and not path.is_file() and not path.is_dir():
-        with path.open("wb") as file:
+        with naming("standard output"):
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+    elif is_stream(path):
+        with naming(path), path.open("wb") as file:
             yield file
     else:
         with atomic_writer(path.resolve()) as file:
@@ -104,7 +126,8 @@ def link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        shutil.copy2(source, target)
+        with naming(target):
+            shutil.copy2(source, target)
 
 
 def sha256_file(path: Path) -> str:

@@ -11,14 +11,15 @@ from functools import partial
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.command.progress import Meter, meter
-from srl_data.files import result_writer
+from srl_data.files import is_stream, result_writer
 from srl_data.grade_config import GradeConfig
 from srl_data.grader import GRADED, Grader
-from srl_data.manifest import write_manifest
+from srl_data.listing import Listed
+from srl_data.manifest import with_manifests, write_manifest
 from srl_data.passes.draft import Tally
 from srl_data.passes.run import Pass, run_pass, stream_pass
 from srl_data.sources import RowSource
-from srl_data.splits import open_source
+from srl_data.splits import check_outputs, open_source
 from srl_reward import REWARDS
 
 COMMAND = "srl-data grade"
@@ -32,7 +33,7 @@ class Grades:
     tally: Tally
 
     @property
-    def skipped(self) -> list[str]:
+    def skipped(self) -> Listed:
         """A line for each bad record that was left out."""
         return self.tally.skipped
 
@@ -42,7 +43,7 @@ class Grades:
         found = self.tally.counts
         first = {name: found.get(name, 0) for name in ("read", "graded", "exact", "written")}
         reasons = {name: found[name] for name in sorted(found) if name.startswith(REASON)}
-        return {**first, "skipped": len(self.skipped), **reasons}
+        return {**first, "skipped": self.skipped.count, **reasons}
 
     @property
     def summary(self) -> str:
@@ -74,8 +75,8 @@ def grade(config: GradeConfig) -> Grades:
     """
     if config.min_reward is not None and config.mode == "mark":
         raise ConfigError("--min-reward selects records: give --mode keep with it")
-    if config.output is not None and config.output.is_dir():
-        raise ConfigError(f"--output {config.output} is a folder, expected a file")
+    if config.output is not None and not is_stream(config.output):
+        check_outputs(with_manifests([config.output]), config.file)
     source = open_source(config.file)
     Grader(config)  # before anything is read or written
     options = config.model_dump(mode="json", exclude={"file", "output", "workers"})
@@ -90,7 +91,7 @@ def grade(config: GradeConfig) -> Grades:
         resumable=config.reward in REWARDS,  # a function of the user's may change meanwhile
     )
     opened, check = partial(Grader, config), partial(check_read, config)
-    if config.output is None or (config.output.exists() and not config.output.is_file()):
+    if config.output is None or is_stream(config.output):
         with result_writer(config.output) as sink, shown_progress(config, source) as progress:
             return Grades(stream_pass(work, opened, sink, progress, check))
     grades = Grades(run_pass(work, opened, check))

@@ -23,7 +23,7 @@ class GradeConfig(PassSection):
     own function as module:name or file.py:name."""
     mode: Literal["mark", "keep"] = "mark"
     """Write every record with its reward, or only those that are good enough."""
-    min_reward: float | None = None
+    min_reward: float | None = Field(default=None, allow_inf_nan=False)
     """With --mode keep: the least reward that is kept; default: only exact records."""
     completion_field: str | None = None
     """The field with the model's text, or its chat messages. Default: completion, or content in a

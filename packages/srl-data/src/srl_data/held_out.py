@@ -7,11 +7,18 @@ import heapq
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from srl_data.overlap import whole_text
 
-def place_of(text: str, seed: int) -> int:
-    """The place of a question of this text in the order in which questions are chosen."""
-    hashed = sha256(f"{seed}\n{text}".encode("utf-8", "surrogatepass"))
-    return int.from_bytes(hashed.digest()[:16], "big")
+PLACE_BYTES = 16
+
+
+def question_place(problem: str, seed: int) -> int:
+    """The place of a question in the order in which questions are chosen.
+
+    Two texts are the same question, and have one place, where `whole_text` gives the same of them.
+    """
+    hashed = sha256(f"{seed}\n{whole_text(problem)}".encode("utf-8", "surrogatepass"))
+    return int.from_bytes(hashed.digest()[:PLACE_BYTES], "big")
 
 
 @dataclass

@@ -17,6 +17,7 @@ from srl_data.chat import Tokenizer
 from srl_data.command.config import Positional
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.command.progress import track
+from srl_data.listing import Listed
 from srl_data.manifest import manifest_path, read_manifest
 from srl_data.own_templates import open_template
 from srl_data.prompt_format import PromptFormat, open_prompts
@@ -68,7 +69,7 @@ class Findings:
     problems: set[int] = field(default_factory=set)
     """Hashes of the distinct problems."""
     lengths: dict[str, list[int]] = field(default_factory=dict)
-    skipped: list[str] = field(default_factory=list)
+    skipped: Listed = field(default_factory=Listed)
     notes: list[str] = field(default_factory=list)
     """How the model's chat template takes the prompts."""
     shown: list[tuple[str, str, str]] = field(default_factory=list)
@@ -220,7 +221,7 @@ def inspect(config: InspectConfig) -> Findings:
     findings.notes += prompts.notes if prompts else ()
     count = sum(1 for _ in records_of(source, kind, config.on_error))
     wanted = spread(count, config.show)
-    records = records_of(source, kind, config.on_error, findings.skipped.append)
+    records = records_of(source, kind, config.on_error, findings.skipped.add)
     for index, record in enumerate(track(records, "reading", count, unit="records")):
         if prompts is None:
             prompt = plain_prompt(config, template, record)
@@ -230,7 +231,9 @@ def inspect(config: InspectConfig) -> Findings:
         if index in wanted:
             findings.shown.append((record.id, prompt, expected_of(record)))
     if not findings.records:
-        raise DataError(f"{config.file} holds no good record; the first: {findings.skipped[0]}")
+        raise DataError(
+            f"{config.file} holds no good record; the first: {findings.skipped.first[0]}"
+        )
     return findings
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from srl_data.records import MAX_LINE_BYTES
+from srl_data.records import MAX_LINE_BYTES, TOO_DEEP, json_fault
 
 CHUNK = 1 << 16
 SPACE = " \t\n\r"
@@ -70,9 +70,11 @@ class JsonArray:
                 value, end = self._scan(self._text, self._at)
             except json.JSONDecodeError as error:
                 if self._ended:
-                    raise ValueError(f"item {self._count + 1}: {error.msg}") from error
+                    raise ValueError(f"item {self._count + 1}: {json_fault(error)}") from error
                 self._more(max(CHUNK, len(self._text) - self._at))
                 continue
+            except RecursionError as error:
+                raise ValueError(f"item {self._count + 1} is {TOO_DEEP}") from error
             # A number may go on behind what was read of it: 1 of 1.5, 1 of 1e-5.
             if self._ended or end + NUMBER_MARKS < len(self._text):
                 self._at = end

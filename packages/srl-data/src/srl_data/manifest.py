@@ -5,14 +5,15 @@ build gives the same manifest, byte for byte.
 """
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from srl_data.command.errors import DataError
-from srl_data.files import sha256_file, write_json
+from srl_data.files import remove_temporaries, sha256_file, write_json
+from srl_data.records import parse_as
 
 PAIRS_COMMAND = "srl-data pairs"
 """The command whose manifests tell the template that responses were written for."""
@@ -81,8 +82,8 @@ class Manifest(BaseModel):
 def manifest_of(data: Path, sha256: str) -> Manifest | None:
     """The manifest beside a file; None where it has none, or it is not of these bytes."""
     try:
-        found = Manifest.model_validate_json(manifest_path(data).read_bytes())
-    except (OSError, ValidationError):
+        found = parse_as(Manifest, manifest_path(data).read_bytes())
+    except (OSError, ValueError):
         return None
     if found.sha256 != sha256:
         return None
@@ -103,14 +104,24 @@ def file_source(data: Path, sha256: str) -> Source:
     )
 
 
+def named_after(data: Path, end: str) -> Path:
+    """`NAME.end` beside `NAME.jsonl`; for a folder some name, so that it can be told later."""
+    return data.parent / f"{data.name.removesuffix('.jsonl')}.{end}"
+
+
 def manifest_path(data: Path) -> Path:
     """`NAME.manifest.json` for `NAME.jsonl`."""
-    return data.with_name(f"{data.name.removesuffix('.jsonl')}.manifest.json")
+    return named_after(data, "manifest.json")
+
+
+def with_manifests(files: Iterable[Path]) -> list[Path]:
+    """Data files and the manifest of each, as a command writes them."""
+    return [path for data in files for path in (data, manifest_path(data))]
 
 
 def beside(data: Path, part: str) -> Path:
     """`NAME.part.jsonl` beside `NAME.jsonl`."""
-    return data.with_name(f"{data.name.removesuffix('.jsonl')}.{part}.jsonl")
+    return named_after(data, f"{part}.jsonl")
 
 
 def package_versions(*names: str) -> dict[str, str]:
@@ -158,6 +169,8 @@ def write_manifest(
         versions=package_versions("srl-data", "srl-reward", "datasets"),
     )
     write_json(manifest_path(data), manifest.model_dump(mode="json"))
+    for path in {data, data.resolve(), manifest_path(data)}:
+        remove_temporaries(path)
     return manifest
 
 
@@ -168,12 +181,11 @@ def read_manifest(data: Path) -> Manifest | None:
     """
     path = manifest_path(data)
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        manifest = parse_as(Manifest, path.read_bytes())
     except FileNotFoundError:
         return None
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise DataError(f"{path}: not a manifest ({reason}); build the file again") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not a manifest ({error}); build the file again") from error
     if data.is_file() and sha256_file(data) != manifest.sha256:
         msg = f"{data} was changed after it was built (its sha256 is not that of {path.name})"
         raise DataError(f"{msg}; build it again, or remove the manifest to use it as it is")

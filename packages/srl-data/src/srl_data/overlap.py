@@ -1,10 +1,11 @@
 """Overlap of training problems with those of benchmarks: the same text, or n words in a row.
 
-The same text is the same but for case, white space and LaTeX's spacing. Words are letters and
-digits in lower case, marks left out, so that punctuation does not hide a copy; a Chinese or
-Japanese character is a word. An n-gram is n words in a row, 13 by default, as GPT-3's report (arXiv
-2005.14165, appendix C) and most after it count it; a text of fewer words has none and overlaps only
-as a whole. Only the benchmarks' n-grams are in memory. Left out: what is done with what overlaps.
+The same text is the same but for case, white space, LaTeX's spacing and the form of its Unicode;
+the same question, in every command, is one of the same text. Words are letters and digits in lower
+case, marks left out, so that punctuation does not hide a copy; a Chinese or Japanese character is a
+word. An n-gram is n words in a row, 13 by default, as GPT-3's report (arXiv 2005.14165, appendix C)
+and most after it count it; a text of fewer words has none and overlaps only as a whole. Only the
+benchmarks' n-grams are in memory. Left out: what is done with what overlaps.
 """
 
 import re
@@ -12,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+from unicodedata import normalize
 
 CHARACTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # kana and Chinese, which put no spaces
 WORD = re.compile(f"[{CHARACTERS}]|[^\\W_{CHARACTERS}]+")
@@ -32,9 +34,8 @@ def words_of(text: str) -> list[str]:
 
 def whole_text(text: str) -> str:
     """A text as two of them are compared whole: without white space, spacing and a last stop."""
-    return (
-        SPACING.sub("", text.casefold()).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
-    )
+    plain = SPACING.sub("", normalize("NFC", text.casefold()))
+    return plain.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
 
 
 def ngrams(words: Sequence[str], size: int) -> Iterator[str]:

@@ -20,7 +20,11 @@ MAX_LINE_BYTES = 64 << 20
 """Longest line accepted: a bound on the memory that one hostile record can take."""
 
 MAX_DEPTH = 200
-"""Deepest nesting of lists and objects in a record."""
+"""Deepest nesting of lists and objects in a record, whatever the format that it is read from.
+
+Deeper ones can be read, but not handed from process to process.
+"""
+TOO_DEEP = f"nested too deeply; expected at most {MAX_DEPTH} levels of lists and objects"
 
 STANDARD_INPUT = Path("-")
 """The name of standard input where a data file is asked for."""
@@ -119,6 +123,7 @@ class SftPair(Record):
 
 
 R = TypeVar("R", bound=Record)
+M = TypeVar("M", bound=BaseModel)
 Row = dict[str, object]
 """A row of a data file as it is: a value by column."""
 Skipped = Callable[[str], None]
@@ -136,33 +141,45 @@ def parse_object(line: bytes) -> dict[str, object]:
         raise ValueError(f"line longer than {MAX_LINE_BYTES} bytes")
     try:
         value = json.loads(line)
-        check_depth(line, value)
+        if line.count(b"[") + line.count(b"{") > MAX_DEPTH:
+            check_depth(value)
     except UnicodeDecodeError as error:
         raise ValueError("not UTF-8") from error
     except json.JSONDecodeError as error:
-        msg = f"not JSON: {error.msg} at column {error.colno}"
-        raise ValueError(msg) from error
+        raise ValueError(f"not JSON: {json_fault(error)} at column {error.colno}") from error
     except RecursionError as error:
-        raise ValueError("JSON nested too deeply") from error
+        raise ValueError(TOO_DEEP) from error
     if not isinstance(value, dict):
         msg = f"expected a JSON object, found {type(value).__name__}"
         raise ValueError(msg)
     return value
 
 
-def check_depth(line: bytes, value: object) -> None:
-    """ValueError for lists and objects nested deeper than `MAX_DEPTH`.
+def json_fault(error: json.JSONDecodeError) -> str:
+    """What is wrong with a JSON text; of messages that end in `at`, for the place, without that."""
+    return error.msg.removesuffix(" at")
 
-    Deeper ones are read, but can't be handed from process to process.
+
+def parse_as(kind: type[M], data: bytes) -> M:
+    """A model out of JSON that a command wrote; ValueError with a short reason otherwise.
+
+    Half a surrogate pair is escaped in what is written; pydantic's own parser refuses such escapes.
     """
-    if line.count(b"[") + line.count(b"{") <= MAX_DEPTH:
-        return
+    value = parse_object(data)
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise ValueError(short_reason(error)) from error
+
+
+def check_depth(value: object) -> None:
+    """ValueError for lists and objects nested deeper than `MAX_DEPTH`."""
     level = [value]
     for _ in range(MAX_DEPTH):
         level = [inner for outer in level for inner in children(outer)]
         if not level:
             return
-    raise ValueError(f"JSON nested too deeply; expected at most {MAX_DEPTH} levels")
+    raise ValueError(TOO_DEEP)
 
 
 def children(value: object) -> Iterable[object]:

@@ -16,7 +16,7 @@ from srl_data.answered import AnswerFields, answered
 from srl_data.command.config import Flag
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.inspection import load_tokenizer
-from srl_data.manifest import Manifest, write_manifest
+from srl_data.manifest import Manifest, with_manifests, write_manifest
 from srl_data.passes.chunks import NumberedRow
 from srl_data.passes.draft import Tally
 from srl_data.passes.run import Pass, PassSection, run_pass
@@ -27,7 +27,7 @@ from srl_data.prompts import Template
 from srl_data.question_columns import first_rows, question_column
 from srl_data.records import OnError, encode_object
 from srl_data.sources import RowSource
-from srl_data.splits import open_source, refuse_overwriting
+from srl_data.splits import check_outputs, open_source
 from srl_data.template_choice import ChosenTemplate, choose_template
 from srl_reward import extract_gsm8k_answer
 from srl_reward.numbers import parse_quantity
@@ -162,7 +162,7 @@ def template_of(config: RenderConfig) -> ChosenTemplate:
 
 def render(config: RenderConfig) -> RenderReport:
     """Write the rendered records and their manifest; DataError at the first bad row."""
-    refuse_overwriting(config.source, [config.output])
+    check_outputs(with_manifests([config.output]), config.source)
     chosen = template_of(config)
     folder = Path(config.model)
     options = chat_options(config, read_record(folder) if folder.is_dir() else None)
@@ -189,7 +189,7 @@ def render(config: RenderConfig) -> RenderReport:
         command=COMMAND,
         source=source.origin,
         options={**given, "turn_end": prompts.turn_end.text},
-        counts={"rows_read": tally.taken, "rows_skipped": len(tally.skipped), **tally.counts},
+        counts={"rows_read": tally.taken, "rows_skipped": tally.skipped.count, **tally.counts},
         records=tally.counts[RENDERED],
     )
     return RenderReport(tally, manifest, report_notes)
@@ -205,4 +205,4 @@ def fields_of(config: RenderConfig, source: RowSource) -> AnswerFields:
 def check_rendered(tally: Tally) -> None:
     """DataError where no row could be rendered."""
     if not tally.counts.get(RENDERED):
-        raise DataError(f"no good row; the first: {tally.skipped[0]}")
+        raise DataError(f"no good row; the first: {tally.skipped.first[0]}")

@@ -9,16 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from srl_data.command.errors import DataError
 from srl_data.files import sha256_file, write_json
+from srl_data.listing import Listed
 from srl_data.manifest import Source
 from srl_data.passes.chunks import NumberedRow
 from srl_data.passes.kept import kept_pass, mark_of
 from srl_data.passes.run import Pass
 from srl_data.passes.workers import Outcome
-from srl_data.records import OnError, Skipped, encode_object
+from srl_data.records import OnError, encode_object, parse_as
 from srl_data.sources import RowSource, open_file
 from srl_data.splits import Splits
 
@@ -69,10 +70,9 @@ def read_snapshot(folder: Path, wanted: Wanted) -> Snapshot | None:
     if not path.is_file():
         return None
     try:
-        found = Snapshot.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise DataError(f"{path}: not a snapshot ({reason}); remove the folder") from error
+        found = parse_as(Snapshot, path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"{path}: not a snapshot ({error}); remove the folder") from error
     if found.wanted != wanted:
         raise DataError(
             f"{folder} is a snapshot of {described(found.wanted)}, not of {described(wanted)}; "
@@ -105,7 +105,7 @@ def take_snapshot(
     wanted: Wanted,
     splits: Mapping[str, Callable[[], RowSource]],
     on_error: OnError,
-    skipped: Skipped,
+    skipped: Listed,
 ) -> Snapshot:
     """Write the rows of some splits, and the record last."""
     (folder / RECORD).unlink(missing_ok=True)
@@ -115,14 +115,13 @@ def take_snapshot(
     )
     for name, work in zip(splits, passes, strict=True):
         tally = kept_pass(work, lambda: row_lines)
-        for line in tally.skipped:
-            skipped(line)
+        skipped.join(tally.skipped)
         path = work.paths[ROWS]
         written[name] = SnapshotFile(
             file=path.name,
             origin=work.source.origin,
             rows=tally.taken,
-            skipped=len(tally.skipped),
+            skipped=tally.skipped.count,
             sha256=sha256_file(path),
         )
     found = Snapshot(wanted=wanted, splits=written)

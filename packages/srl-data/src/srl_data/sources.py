@@ -20,7 +20,7 @@ from srl_data.command.errors import DataError
 from srl_data.file_formats import LINES, NumberedRows, format_of, read_jsonl
 from srl_data.files import sha256_file
 from srl_data.manifest import Source, file_source
-from srl_data.records import OnError, R, Row, Skipped, short_reason
+from srl_data.records import OnError, R, Row, Skipped, check_depth, short_reason
 
 T = TypeVar("T")
 
@@ -52,12 +52,29 @@ def open_file(path: Path) -> RowSource:
         return open_stream(path)
     found, stat = format_of(path), path.stat()
     digest = known_sha256(path, stat.st_size, stat.st_mtime_ns)
-    return RowSource(
+    source = RowSource(
         file_source(path, digest),
         lambda on_error, skipped: found.read(path, on_error, skipped),
         lambda position: found.place(path, position),
         lambda: found.rows(path),
     )
+    return source if found.by_line else shallow(source)
+
+
+def shallow(source: RowSource) -> RowSource:
+    """A source whose rows are refused if they are nested too deeply, as those of JSON Lines are."""
+
+    def read(on_error: OnError, skipped: Skipped) -> NumberedRows:
+        for position, row in source.read(on_error, skipped):
+            try:
+                check_depth(row)
+            except ValueError as error:
+                told = skipped if on_error == "skip" else None
+                refuse_row(source, position, str(error), told)
+                continue
+            yield position, row
+
+    return replace(source, read=read)
 
 
 def open_stream(path: Path) -> RowSource:

@@ -11,14 +11,23 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from glob import glob
+from os.path import realpath
 from pathlib import Path
 
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.file_formats import FORMATS, NumberedRows, format_of, is_data_name
-from srl_data.hub_folder import card_files, snapshot_in
-from srl_data.manifest import Source, manifest_path
+from srl_data.hub_folder import card_files, card_subsets, snapshot_in
+from srl_data.manifest import Source
+from srl_data.outputs import check_writable
 from srl_data.records import STANDARD_INPUT
-from srl_data.sources import RowSource, hub_failure, open_file, open_files, resolve_commit
+from srl_data.sources import (
+    RowSource,
+    hub_failure,
+    open_file,
+    open_files,
+    resolve_commit,
+    shallow,
+)
 from srl_data.split_names import HELD_OUT, TRAIN, WHOLE, folders_in, split_files, stem_of
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -98,7 +107,7 @@ def open_glob(pattern: str) -> Splits:
 
 def is_manifest(path: Path) -> bool:
     """Whether a file is one of those that commands write beside their data."""
-    return path.name.endswith((".manifest.json", ".report.json"))
+    return path.name.endswith((".manifest.json", ".report.json", ".run.json"))
 
 
 def may_have_splits(name: Path | str) -> bool:
@@ -117,22 +126,38 @@ def is_local(name: Path | str) -> bool:
     return path.exists() or (is_glob(path) and bool(matches(str(path))))
 
 
+def check_outputs(outputs: Iterable[Path], *sources: Path | str) -> None:
+    """ConfigError where an output is a file that is read, or where none can be written."""
+    for path in outputs:
+        check_writable(path)
+        for source in sources:
+            if reads_file(source, path):
+                raise ConfigError(
+                    f"{path} would be written over, and {source} is read from it; give another "
+                    "--output"
+                )
+
+
 def reads_file(name: Path | str, path: Path) -> bool:
     """Whether the data of a local name lie in a file, which must then not be written over."""
-    source, target = Path(name), path.resolve()
+    source = Path(name)
     if source.is_dir():
-        return target.parent in {source.resolve(), (source / "data").resolve()} and target.exists()
+        return path.exists() and lies_in_data(snapshot_in(source).resolve(), path)
     found = matches(str(source)) if is_glob(source) and not source.exists() else [source]
-    return target in {each.resolve() for each in found}
+    return realpath(path) in map(realpath, found)
 
 
-def refuse_overwriting(source: Path | str, outputs: Iterable[Path]) -> None:
-    """ConfigError where an output, or the manifest beside it, is a file that is read."""
-    for path in (each for output in outputs for each in (output, manifest_path(output))):
-        if reads_file(source, path):
-            raise ConfigError(
-                f"{path} would be written over, and {source} is read from it; give another --output"
-            )
+def lies_in_data(folder: Path, path: Path) -> bool:
+    """Whether a file stands where a folder's data do: at its top, in a split's folder, as named."""
+    place = path.parent.resolve()
+    if is_saved(folder):
+        return place.is_relative_to(folder)
+    if place.name in (TRAIN, *HELD_OUT):
+        place = place.parent
+    if place in (folder, folder / "data"):
+        return True
+    named = (file for _, files in card_subsets(folder) for part in files.values() for file in part)
+    return realpath(path) in map(realpath, named)
 
 
 def matches(pattern: str) -> list[Path]:
@@ -294,4 +319,4 @@ def of_table(table: object, origin: Source) -> RowSource:
         assert hasattr(table, "__iter__")
         yield from enumerate(table)
 
-    return RowSource(origin, read, lambda position: f"{origin.name}, row {position + 1}")
+    return shallow(RowSource(origin, read, lambda position: f"{origin.name}, row {position + 1}"))

@@ -18,17 +18,17 @@ from srl_data.columns import value_with_meta
 from srl_data.command.config import Flag
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.file_formats import is_data_name, split_name
-from srl_data.manifest import Manifest, write_manifest
+from srl_data.manifest import Manifest, with_manifests, write_manifest
 from srl_data.passes.chunks import NumberedRow
-from srl_data.passes.draft import Tally
+from srl_data.passes.draft import Tally, holding
 from srl_data.passes.index import KeyIndex, key_index, open_index
-from srl_data.passes.indexing import Keys, fill_index, group_of, key_of, keys_of
+from srl_data.passes.indexing import Keys, fill_index, group_of, keys_of, question_key
 from srl_data.passes.run import Pass, PassSection, run_pass
 from srl_data.passes.workers import Outcome
 from srl_data.question_columns import first_rows, question_column
 from srl_data.records import OnError, encode_object
 from srl_data.sources import RowSource
-from srl_data.splits import is_glob, open_source, refuse_overwriting
+from srl_data.splits import check_outputs, is_glob, open_source
 
 COMMAND = "srl-data split"
 TRAIN, VAL, FILTERED = "train", "val", "train_filtered"
@@ -92,9 +92,11 @@ def part_paths(config: SplitConfig) -> dict[str, Path]:
             f"--source {config.source} is not one file, whose name the parts could take; give "
             "--output NAME.jsonl"
         )
+    if base.name in ("", ".."):
+        raise ConfigError(f"{base} is a folder; give --output NAME.jsonl")
     stem = split_name(base)[0] if config.output is None else base.name.removesuffix(".jsonl")
     paths = {name: base.with_name(f"{stem}_{name}.jsonl") for name in (TRAIN, VAL, FILTERED)}
-    refuse_overwriting(config.source, paths.values())
+    check_outputs(with_manifests(paths.values()), config.source)
     return paths
 
 
@@ -140,7 +142,7 @@ class Splitter:
             try:
                 if self.config.stratify is not None:
                     group_of(row, self.config.stratify)
-                held = self.index.is_held_out(key_of(row, (self.column,), self.config.seed))
+                held = self.index.is_held_out(question_key(row, self.column, self.config.seed))
             except ValueError as error:
                 outcome.refused.append((position, str(error)))
                 continue
@@ -176,7 +178,8 @@ def split(config: SplitConfig) -> SplitReport:
         options = config.model_dump(mode="json", exclude={"source", "output", "workers"})
         options |= {"question_field": column, "filtered": filtered}
         options |= {"val_size": sum(sizes.values()), "val_fraction": None}
-        work = Pass(COMMAND, source, paths, options, config.on_error, config.workers)
+        unused = () if left is None else (left,)
+        work = Pass(COMMAND, source, paths, options, config.on_error, config.workers, unused=unused)
         opened = partial(open_splitter, index.path, column, config, filtered=filtered)
         tally = run_pass(work, opened, partial(check, filtered=filtered))
     written = {
@@ -187,7 +190,7 @@ def split(config: SplitConfig) -> SplitReport:
             options=options,
             counts={
                 "rows_read": tally.taken,
-                "rows_skipped": len(tally.skipped),
+                "rows_skipped": tally.skipped.count,
                 "questions": sum(groups.values()),
                 "questions_held_out": sum(sizes.values()),
                 **{f"records_{part}": tally.counts.get(part, 0) for part in paths},
@@ -208,7 +211,8 @@ def held_out_index(
     """The questions, some of them held out, with their numbers by stratum, and graded records."""
     with key_index(paths[TRAIN]) as index:
         opened = partial(open_keys, column, config.seed, config.stratify)
-        graded = fill_index(index, source, config.on_error, config.workers, opened)
+        with holding(paths[TRAIN]):
+            graded = fill_index(index, source, config.on_error, config.workers, opened)
         groups = index.groups()
         sizes = shares(groups, wanted(config, sum(groups.values())))
         for name, size in sizes.items():
@@ -218,7 +222,7 @@ def held_out_index(
 
 def open_keys(column: str, seed: int, group: str | None) -> partial[Keys]:
     """The worker of the first pass."""
-    return partial(keys_of, columns=(column,), seed=seed, group=group)
+    return partial(keys_of, key=partial(question_key, column=column, seed=seed), group=group)
 
 
 def check(tally: Tally, *, filtered: bool) -> None:

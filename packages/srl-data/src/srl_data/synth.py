@@ -24,8 +24,9 @@ from srl_data.arithmetic import (
 from srl_data.command.config import Section
 from srl_data.command.progress import track
 from srl_data.instances import Targets
-from srl_data.manifest import Manifest, Source, beside, write_manifest
+from srl_data.manifest import Manifest, Source, beside, with_manifests, write_manifest
 from srl_data.records import write_records
+from srl_data.splits import check_outputs
 
 COMMAND = "srl-data synth arithmetic"
 
@@ -104,6 +105,7 @@ def write_files(
     options: Mapping[str, object],
 ) -> dict[Path, Manifest]:
     """Write each file's records and its manifest; returns the manifests by file."""
+    check_outputs(with_manifests(files))
     written = {}
     for path, records in files.items():
         count = write_records(path, track(records, path.name, unit="records"))

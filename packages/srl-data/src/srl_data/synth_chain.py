@@ -18,8 +18,9 @@ from srl_data.chain import MAX_OPERATIONS, STEPS_TEMPLATE, WHOLE_TEMPLATE, Chain
 from srl_data.chain_stream import CAREFUL, Habits, sloppy_pairs
 from srl_data.command.config import Section
 from srl_data.files import write_text
-from srl_data.manifest import Manifest, beside
+from srl_data.manifest import Manifest, beside, named_after
 from srl_data.records import SftPair
+from srl_data.splits import check_outputs
 from srl_data.synth import write_files
 
 COMMAND = "srl-data synth chain"
@@ -67,10 +68,9 @@ class ChainConfig(Section):
 
 def template_files(output: Path) -> dict[Path, str]:
     """The prompt templates beside the training instances, by file."""
-    stem = output.name.removesuffix(".jsonl")
     return {
-        output.with_name(f"{stem}.step.txt"): STEPS_TEMPLATE,
-        output.with_name(f"{stem}.whole.txt"): WHOLE_TEMPLATE,
+        named_after(output, "step.txt"): STEPS_TEMPLATE,
+        named_after(output, "whole.txt"): WHOLE_TEMPLATE,
     }
 
 
@@ -113,6 +113,7 @@ def plan_chain(config: ChainConfig) -> dict[Path, Iterator[BaseModel]]:
 def synth_chain(config: ChainConfig) -> dict[Path, Manifest]:
     """Write the files, their manifests and the templates; returns the manifests by file."""
     options = config.model_dump(mode="json", exclude={"output"})
+    check_outputs(template_files(config.output))
     written = write_files(plan_chain(config), COMMAND, "generator chain, format 1", options)
     for path, text in template_files(config.output).items():
         write_text(path, f"{text}\n")

@@ -3,7 +3,6 @@
 Only presentation; the numbers come from `srl_data.build` and `srl_data.inspection`.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from srl_data.build import Report
 from srl_data.inspection import Findings, first_lines, histogram, quantiles
+from srl_data.listing import Listed
 from srl_data.rendering import OTHERWISE, RenderReport
 from srl_data.solutions import REASONS
 from srl_data.splitting import SplitReport
@@ -40,12 +40,12 @@ def reasons_table(report: Report) -> Table:
     table.add_column("count", justify="right")
     table.add_column("meaning")
     table.add_column("for example")
-    excluded = report.survey.excluded
-    for reason, ids in sorted(excluded.items(), key=lambda item: -len(item[1])):
+    survey = report.survey
+    for reason, count in sorted(survey.reasons.items(), key=lambda item: -item[1]):
         meaning = Text(REASONS[reason])
         if reason == "other_headings":
             meaning.append(f": {spellings(report)}")
-        table.add_row(reason, str(len(ids)), meaning, Text(", ".join(ids[:3])))
+        table.add_row(reason, str(count), meaning, Text(", ".join(survey.excluded[reason][:3])))
     return table
 
 
@@ -76,9 +76,9 @@ def print_build(report: Report, asked_for_problem: str | None) -> None:
         console.print(Text(text), soft_wrap=True)
 
 
-def print_skipped(console: Console, skipped: Sequence[str]) -> None:
+def print_skipped(console: Console, skipped: Listed) -> None:
     """The first of the bad rows that were left out, and how many there are."""
-    for line in first_lines(skipped):
+    for line in skipped.shown(10):
         console.print(Text(f"skipped: {line}"), soft_wrap=True)
 
 

@@ -10,13 +10,7 @@ from dataclasses import dataclass, field
 
 from srl_data.answers.config import SplitsConfig
 from srl_data.command.errors import ConfigError
-from srl_data.held_out import Smallest, place_of
-from srl_data.overlap import whole_text
-
-
-def question_place(problem: str, seed: int) -> int:
-    """A question's place in the order in which questions are held out and drawn."""
-    return place_of(whole_text(problem), seed)
+from srl_data.held_out import Smallest
 
 
 @dataclass(frozen=True)

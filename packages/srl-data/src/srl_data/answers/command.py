@@ -19,7 +19,7 @@ from srl_data.answers.config import (
     SplitsConfig,
 )
 from srl_data.answers.math_folder import math500_prints
-from srl_data.answers.opening import open_parts
+from srl_data.answers.opening import check_places, open_parts
 from srl_data.answers.reading import Reader, boxed_gold, gsm8k_gold
 from srl_data.answers.spool import RECORDS, Exclusions, Part, Spooled, Spooler, part_pass, spool
 from srl_data.columns import columns_shown
@@ -29,13 +29,17 @@ from srl_data.decontamination import (
     Benchmarks,
     add_benchmark,
     count_common,
+    named_source,
     open_benchmarks,
 )
 from srl_data.files import atomic_writer, fsync_path, link_or_copy
+from srl_data.listing import Listed
 from srl_data.lock import FolderLock
-from srl_data.manifest import BenchmarkOverlap, Manifest, write_manifest
+from srl_data.manifest import BenchmarkOverlap, Manifest, with_manifests, write_manifest
 from srl_data.passes.kept import kept_folder
-from srl_data.records import PromptAnswer
+from srl_data.records import PromptAnswer, parse_as
+from srl_data.snapshot import RECORD
+from srl_data.splits import check_outputs
 
 OVERLAPS = "overlaps.jsonl"
 """The list of overlapping pairs."""
@@ -72,7 +76,7 @@ class Splitting:
     written: dict[Path, Manifest] = field(default_factory=dict)
     shared: dict[str, int] = field(default_factory=dict)
     """Records of one file whose question is in another, by both names."""
-    skipped: list[str] = field(default_factory=list)
+    skipped: Listed = field(default_factory=Listed)
     """Malformed rows of the source, found while the snapshot was taken."""
 
 
@@ -81,6 +85,7 @@ def build_splits(config: SplitsConfig) -> Splitting:
 
     Raises ConfigError or DataError in one line; then no file of an earlier build has changed.
     """
+    check_files(config)
     config.output_dir.mkdir(parents=True, exist_ok=True)
     lock = FolderLock()
     lock.take(config.output_dir)
@@ -89,6 +94,16 @@ def build_splits(config: SplitsConfig) -> Splitting:
             return Build(config, folder).run()
     finally:
         lock.release()
+
+
+def check_files(config: SplitsConfig) -> None:
+    """ConfigError where a file of the build would take the place of what is read, or cannot be."""
+    check_places(config)
+    names = (f"{name}.jsonl" for name in (TRAIN, VAL, TEST, MATH500))
+    files = with_manifests(config.output_dir / name for name in names)
+    kept = [config.snapshot / name for name in (RECORD, f"{TRAIN}.jsonl")]
+    others = [named_source(spec)[1] for spec in config.decontaminate if spec not in OWN]
+    check_outputs([*files, config.output_dir / OVERLAPS, *kept], config.source, *others)
 
 
 @contextmanager
@@ -136,7 +151,7 @@ class Build:
         self.apart = math500_prints() if isinstance(config, MathConfig) else frozenset()
         others = [name for name in config.decontaminate if name not in OWN]
         self.result = Splitting(open_benchmarks(others, config))
-        self.parts, self.malformed = open_parts(config, self.result.skipped.append)
+        self.parts, self.malformed = open_parts(config, self.result.skipped)
         self.questions: dict[str, set[int]] = {}
         if config.eval_n and VAL in self.parts.parts:
             raise ConfigError(
@@ -186,7 +201,7 @@ class Build:
             if name not in OWN:
                 continue
             records = (
-                PromptAnswer.model_validate_json(line)
+                parse_as(PromptAnswer, line)
                 for _, marked, line in spools[TEST].lines()
                 if marked or name == TEST
             )

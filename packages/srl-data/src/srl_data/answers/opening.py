@@ -6,13 +6,14 @@ passed over.
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from os.path import realpath
 from pathlib import Path
 
 from srl_data.answers.config import MathConfig, SplitsConfig
 from srl_data.answers.math_folder import is_math_folder, open_math_folder
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.hub_folder import card_subsets, snapshot_in
-from srl_data.records import Skipped
+from srl_data.listing import Listed
 from srl_data.snapshot import (
     Wanted,
     check_origins,
@@ -44,14 +45,14 @@ MAIN = "main"
 """The revision that is meant where none is named; local data have none."""
 
 
-def open_parts(config: SplitsConfig, skipped: Skipped) -> tuple[Splits, dict[str, int]]:
+def open_parts(config: SplitsConfig, skipped: Listed) -> tuple[Splits, dict[str, int]]:
     """The parts of the source by our names, out of a snapshot that is proven or taken now.
 
-    With them, by part, the malformed rows that the snapshot leaves out.
+    With them, by part, the number of malformed rows that the snapshot leaves out; where it is taken
+    now, `skipped` gets a line for each.
 
     Raises DataError where the source or the snapshot cannot be used.
     """
-    check_places(config)
     folder, local = config.snapshot, is_local(config.source)
     wanted = wanted_of(config)
     snapshot = read_snapshot(folder, wanted)
@@ -82,9 +83,9 @@ def check_places(config: SplitsConfig) -> None:
     source = Path(config.source)
     if not source.exists():
         return
-    folder = (source if source.is_dir() else source.parent).resolve()
+    folder = realpath(source if source.is_dir() else source.parent)
     for flag, path in (("--output-dir", config.output_dir), ("--snapshot-dir", config.snapshot)):
-        if path.resolve() == folder:
+        if realpath(path) == folder:
             raise ConfigError(f"{flag} {path} is the folder of the source; name another")
 
 

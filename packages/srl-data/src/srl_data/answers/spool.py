@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from srl_data.answers.choice import question_place
 from srl_data.answers.config import SplitsConfig
 from srl_data.answers.math_folder import math500_print
 from srl_data.answers.reading import Reader, RefusedRowError
 from srl_data.decontamination import PAIRS, Benchmarks
+from srl_data.held_out import question_place
 from srl_data.passes.chunks import NumberedRow
 from srl_data.passes.draft import Tally
 from srl_data.passes.kept import kept_pass

@@ -33,7 +33,7 @@ def print_splits(done: Splitting, config: SplitsConfig) -> None:
                 example = Text(", ".join(found.ids[reason][:2]))
                 table.add_row(split, reason, str(count), Text(REASONS[reason]), example)
         console.print(table)
-    for line in done.skipped:
+    for line in done.skipped.shown():
         console.print(Text(f"left out: {line}"))
     if config.decontaminate:
         print_overlaps(done.overlaps, config.output_dir / OVERLAPS)

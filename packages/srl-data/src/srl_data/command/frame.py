@@ -13,7 +13,11 @@ import rich_click as click
 from click.exceptions import Exit
 
 from srl_data.command.errors import CommandError
-from srl_data.command.streams import fill_closed_descriptors, lasting_streams
+from srl_data.command.streams import (
+    escape_what_has_no_encoding,
+    fill_closed_descriptors,
+    lasting_streams,
+)
 
 DISK_ERRORS = {
     errno.ENOSPC: "no space left",
@@ -89,4 +93,5 @@ def execute(cli: click.Command, program: str, argv: Sequence[str] | None = None)
 def run(cli: click.Command, program: str) -> NoReturn:
     """Entry point of a console script: `execute` with the process's arguments, then exit."""
     fill_closed_descriptors()
+    escape_what_has_no_encoding()
     sys.exit(execute(cli, program))

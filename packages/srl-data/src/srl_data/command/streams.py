@@ -5,6 +5,7 @@ stream is lost, the work continues. For work whose result is the output itself, 
 end it: that is `srl_data.command.frame`'s.
 """
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -67,6 +68,15 @@ def lasting_streams() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+def escape_what_has_no_encoding() -> None:
+    """Let standard output escape what it cannot encode, such as half a surrogate pair in an id.
+
+    Else it ends a command that has done its work; standard error escapes it anyhow.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def fill_closed_descriptors() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from srl_data.command.errors import ConfigError, DataError
-from srl_data.manifest import PAIRS_COMMAND, Manifest, write_manifest
+from srl_data.manifest import PAIRS_COMMAND, Manifest, with_manifests, write_manifest
 from srl_data.own_templates import open_template
 from srl_data.pairing.columns import PairColumns, find_columns
 from srl_data.pairing.config import PairsConfig
@@ -16,9 +16,10 @@ from srl_data.passes.draft import Tally
 from srl_data.passes.run import Pass, run_pass
 from srl_data.passes.workers import Outcome, Worker
 from srl_data.prompts import Template
+from srl_data.reasons import nothing_left
 from srl_data.records import encode
 from srl_data.responses import ResponseForm
-from srl_data.splits import open_source, refuse_overwriting
+from srl_data.splits import check_outputs, open_source
 
 PAIRS = "pairs"
 
@@ -79,7 +80,7 @@ def pairs(config: PairsConfig) -> PairsReport:
 
     Raises DataError where no row gives a pair, or a bad row is met.
     """
-    refuse_overwriting(config.source, [config.output])
+    check_outputs(with_manifests([config.output]), config.source)
     template = pair_template(config.template)
     source = open_source(config.source, config.revision)
     columns = find_columns(config, source, asked=template.thinks)
@@ -110,11 +111,6 @@ def check(config: PairsConfig, tally: Tally) -> None:
         return
     reasons = tally.reasons
     if not reasons:
-        raise DataError(f"{config.source}: no good row; the first: {tally.skipped[0]}")
-    shown = ", ".join(f"{name}: {count}" for name, count in reasons.items())
-    common = next(iter(reasons))
-    advice = ADVICE.get(common, "choose another --field")
-    raise DataError(
-        f"none of the {tally.taken} rows of {config.source} gives a pair ({shown}: "
-        f"{REASONS[common]}); {advice}"
-    )
+        raise DataError(f"{config.source}: no good row; the first: {tally.skipped.first[0]}")
+    what = f"{tally.taken} rows of {config.source} gives a pair"
+    raise DataError(nothing_left(what, reasons, REASONS, ADVICE))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
+from srl_data.listing import Listed
 from srl_data.records import OnError, Row
 from srl_data.sources import RowSource
 
@@ -23,7 +24,7 @@ class Chunk:
     """Rows with their positions, and a line for each row that the reader left out before them."""
 
     rows: list[NumberedRow] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
+    skipped: Listed = field(default_factory=Listed)
 
 
 def read_chunks(source: RowSource, on_error: OnError, taken: int = 0) -> Iterator[Chunk]:
@@ -31,12 +32,12 @@ def read_chunks(source: RowSource, on_error: OnError, taken: int = 0) -> Iterato
     chunk = Chunk()
 
     def skip(line: str) -> None:
-        chunk.skipped.append(line)  # of the chunk that is being read by then
+        chunk.skipped.add(line)  # of the chunk that is being read by then
 
     rows = source.read(on_error, skip)
     for _ in islice(rows, taken):
         pass
-    chunk.skipped.clear()
+    chunk.skipped = Listed()
     size = 0
     for position, row in rows:
         chunk.rows.append((position, row))
@@ -44,7 +45,7 @@ def read_chunks(source: RowSource, on_error: OnError, taken: int = 0) -> Iterato
         if len(chunk.rows) == ROWS or size >= CHARS:
             yield chunk
             chunk, size = Chunk(), 0
-    if chunk.rows or chunk.skipped:
+    if chunk.rows or chunk.skipped.count:
         yield chunk
 
 

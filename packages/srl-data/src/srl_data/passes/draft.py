@@ -4,22 +4,25 @@ A run that was killed leaves drafts and journal behind; the next run of the same
 data continues there. Finished drafts take their names all at once, one rename after the other.
 """
 
-import fcntl
 import glob
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from srl_data.command.errors import CommandError, IncompleteError
-from srl_data.files import fsync_path, write_json
+from srl_data.command.errors import IncompleteError
+from srl_data.files import fsync_path, naming, write_json
+from srl_data.listing import Listed
+from srl_data.lock import LockedError, is_file_at, remove_left, try_lock
+from srl_data.outputs import check_kind
+from srl_data.reasons import by_count
 
 COMMIT_SECONDS = 1.0
 """Time between two entries of the journal."""
@@ -34,7 +37,7 @@ class Tally:
     counts: dict[str, int] = field(default_factory=dict)
     total: float = 0.0
     """A sum that is no count."""
-    skipped: list[str] = field(default_factory=list)
+    skipped: Listed = field(default_factory=Listed)
     """A line for each bad row that was left out."""
     left_out: dict[str, int] = field(default_factory=dict)
     """Rows that give nothing, by the reason."""
@@ -44,7 +47,7 @@ class Tally:
     @property
     def reasons(self) -> dict[str, int]:
         """What was left out by reason, the commonest first."""
-        return dict(sorted(self.left_out.items(), key=lambda item: (-item[1], item[0])))
+        return by_count(self.left_out)
 
 
 @dataclass
@@ -55,6 +58,11 @@ class Journal:
     sizes: list[int]
     """Bytes of each draft."""
     tally: Tally
+
+
+def read_journal(path: Path) -> Journal:
+    """What `write_json` made of a journal; ValueError for anything else."""
+    return TypeAdapter(Journal).validate_python(json.loads(path.read_bytes()))
 
 
 class Draft:
@@ -72,32 +80,33 @@ class Draft:
     @property
     def journal(self) -> Path:
         """Where the journal stands."""
-        first = next(iter(self.paths.values()))
-        return first.with_name(f".{first.name}.journal")
+        return journal_of(next(iter(self.paths.values())))
 
     def write(self, name: str, lines: Sequence[bytes]) -> None:
         """Append lines to an output."""
-        self._files[name].writelines(lines)
+        with naming(self.paths[name]):
+            self._files[name].writelines(lines)
 
     def commit(self) -> None:
         """Note how far the run is, now and then; tally and files must be in step."""
-        now = time.monotonic()
-        if self.key is None or now - self._last < COMMIT_SECONDS:
+        if self.key is None or time.monotonic() - self._last < COMMIT_SECONDS:
             return
-        self._last = now
-        for file in self._files.values():
-            file.flush()
-            os.fsync(file.fileno())
+        self._sync()
         sizes = [file.tell() for file in self._files.values()]
         write_json(self.journal, asdict(Journal(self.key, sizes, self.tally)))
+        self._last = time.monotonic()  # a slow disk is not given the next entry at once
 
     def open(self, stack: ExitStack) -> None:
         """Open the drafts: those of an earlier run where it was the same, else new ones."""
-        for name, path in self.paths.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file: BinaryIO = stack.enter_context(draft_of(path).open("ab"))
-            lock(file, path)
-            self._files[name] = file
+        try:
+            for name, path in self.paths.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file: BinaryIO = stack.enter_context(draft_of(path).open("ab"))
+                lock(file, path)
+                self._files[name] = file
+        except BaseException:
+            self._remove_empty()
+            raise
         earlier = self._earlier()
         self.tally = earlier.tally if earlier else Tally()
         self.resumed = self.tally.taken
@@ -111,29 +120,42 @@ class Draft:
     def _earlier(self) -> Journal | None:
         """The journal of an earlier run of the same command, whose drafts are all there."""
         try:
-            found = TypeAdapter(Journal).validate_json(self.journal.read_bytes())
-        except (FileNotFoundError, ValidationError):
+            found = read_journal(self.journal)
+        except (FileNotFoundError, ValueError):
             return None
         held = [os.fstat(file.fileno()).st_size for file in self._files.values()]
         whole = len(found.sizes) == len(held) and all(map(int.__ge__, held, found.sizes))
         return found if whole and found.key == self.key else None
 
+    def _remove_empty(self) -> None:
+        """Remove the drafts that are held and empty; an earlier run's journal allows that."""
+        for name, file in self._files.items():
+            if os.fstat(file.fileno()).st_size == 0:
+                draft_of(self.paths[name]).unlink(missing_ok=True)
+
     def finish(self) -> None:
         """Give the drafts their names."""
-        for file in self._files.values():
-            file.flush()
-            os.fsync(file.fileno())
+        self._sync()
         for path in self.paths.values():  # while the locks are held
             draft_of(path).replace(path)
             fsync_path(path.parent)
         self._forget()
 
+    def _sync(self) -> None:
+        for name, file in self._files.items():
+            with naming(self.paths[name]):
+                file.flush()
+                os.fsync(file.fileno())
+
     def remove(self) -> None:
-        """Leave nothing behind."""
-        for path in self.paths.values():
+        """Leave nothing behind; what could not be written is not tried again."""
+        for path in self.paths.values():  # while the locks are held
             with suppress(OSError):
                 draft_of(path).unlink()
         self._forget()
+        for file in self._files.values():  # closed later, it would hide the failure by its own
+            with suppress(OSError):
+                file.close()
 
     def _forget(self) -> None:
         journal = self.journal
@@ -149,28 +171,39 @@ def draft_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.draft")
 
 
+def journal_of(path: Path) -> Path:
+    """The journal of a run whose first output is `path`."""
+    return path.with_name(f".{path.name}.journal")
+
+
+def remove_unused(path: Path) -> None:
+    """Remove the draft of an output that is not written now, unless a run of its own has it."""
+    if not journal_of(path).exists():
+        remove_left(draft_of(path))
+
+
 def lock(file: BinaryIO, path: Path) -> None:
-    """CommandError where another process is writing the same output."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Its holder may have ended, and given the draft its name, since it was opened here.
-        free = is_file_at(file, draft_of(path))
-    except BlockingIOError:
-        free = False
-    except OSError:  # a file system without locks
-        return
-    if not free:
-        raise CommandError(
+    """LockedError where another process is writing the same output."""
+    free = try_lock(file.fileno())
+    # Its holder may have ended, and given the draft its name, since it was opened here.
+    if free is False or (free and not is_file_at(file.fileno(), draft_of(path))):
+        raise LockedError(
             f"another process is writing {path}; wait for its end, or give another --output"
         )
 
 
-def is_file_at(file: BinaryIO, path: Path) -> bool:
-    """Whether an open file is the one that stands at a path."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+@contextmanager
+def holding(path: Path) -> Iterator[None]:
+    """Hold an output before its draft is opened; LockedError where another process holds it."""
+    final = path.resolve()
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with draft_of(final).open("ab") as file:
+        lock(file, final)
+        try:
+            yield
+        finally:
+            if os.fstat(file.fileno()).st_size == 0:  # else a killed run left it to be continued
+                draft_of(final).unlink(missing_ok=True)
 
 
 def run_key(*parts: object) -> str:
@@ -180,28 +213,26 @@ def run_key(*parts: object) -> str:
 
 
 @contextmanager
-def draft(paths: Mapping[str, Path], key: str | None) -> Iterator[Draft]:
+def draft(
+    paths: Mapping[str, Path], key: str | None, unused: Iterable[Path] = ()
+) -> Iterator[Draft]:
     """Outputs that appear whole when the block ends without an error.
 
     An error leaves nothing behind, and nothing at the outputs' names changes. A kill, an interrupt
     and an IncompleteError leave drafts that the next run with the same key continues; with `key`
-    None there is none such. Raises CommandError where another process writes the same output.
+    None there is none such. `unused` are outputs that runs with other options write; what a killed
+    one left of them goes. Raises LockedError where another process writes the same output.
     """
     for path in paths.values():
-        if path.exists() and not path.is_file():
-            kind = "a folder" if path.is_dir() else "a device or a pipe"
-            raise CommandError(f"{path} is {kind}; give the name of a file")
+        check_kind(path)
     opened = Draft(paths, key)
     with ExitStack() as stack:
         opened.open(stack)
+        for path in unused:
+            remove_unused(path.resolve())
         try:
             yield opened
             opened.finish()
-        except OSError as error:
-            opened.remove()
-            if error.filename is None:
-                error.filename = str(next(iter(opened.paths.values())))
-            raise
         except (IncompleteError, KeyboardInterrupt):
             if key is None:
                 opened.remove()

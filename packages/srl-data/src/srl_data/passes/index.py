@@ -4,15 +4,14 @@ Of each key it knows the group it is in, where it came first, and whether it is 
 is a SQLite file beside the output, made anew by each run and gone at its end.
 """
 
-import fcntl
-import glob
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from srl_data.command.errors import DataError
+from srl_data.command.errors import CommandError
+from srl_data.lock import open_held, remove_all_left
 
 CACHE_KIB = 4096
 """Of the table's pages in memory."""
@@ -63,36 +62,33 @@ class KeyIndex:
 def key_index(output: Path) -> Iterator[KeyIndex]:
     """An empty index beside an output, of this process alone, removed at the end.
 
-    Those that killed runs left are removed too. DataError where the disk is full.
+    Those that killed runs left are removed too. CommandError where the disk is full.
     """
     final = output.resolve()
     final.parent.mkdir(parents=True, exist_ok=True)
-    for left in final.parent.glob(f".{glob.escape(final.name)}.*.keys"):
-        remove_ownerless(left)
+    remove_all_left(final, "keys")
     path = final.with_name(f".{final.name}.{os.getpid()}.keys")
-    try:
-        with path.open("wb") as owner, closing(sqlite3.connect(path)) as table:
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for setting in SETTINGS:
-                table.execute(f"PRAGMA {setting}")
-            table.execute(
-                "CREATE TABLE keys (key BLOB PRIMARY KEY, part TEXT, first INTEGER, held INTEGER) "
-                "WITHOUT ROWID"
-            )
-            yield KeyIndex(path, table)
-    except sqlite3.OperationalError as error:
-        raise DataError(f"cannot write the index {path}: {error}; is the disk full?") from error
-    finally:
-        with suppress(OSError):
-            path.unlink()
+    with open_held(path):
+        try:
+            with closing(sqlite3.connect(path)) as table:
+                yield new_index(path, table)
+        except sqlite3.OperationalError as error:
+            msg = f"cannot write the index {path}: {error}; is the disk full?"
+            raise CommandError(msg) from error
+        finally:
+            with suppress(OSError):
+                path.unlink()
 
 
-def remove_ownerless(path: Path) -> None:
-    """Remove an index whose process is gone; one that is held stays."""
-    with suppress(OSError), path.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink()
+def new_index(path: Path, table: sqlite3.Connection) -> KeyIndex:
+    """An index without keys, in a file that is empty."""
+    for setting in SETTINGS:
+        table.execute(f"PRAGMA {setting}")
+    table.execute(
+        "CREATE TABLE keys (key BLOB PRIMARY KEY, part TEXT, first INTEGER, held INTEGER) "
+        "WITHOUT ROWID"
+    )
+    return KeyIndex(path, table)
 
 
 def open_index(path: Path) -> KeyIndex:

@@ -10,12 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import rich_click as click
-from pydantic import TypeAdapter, ValidationError
 
 from srl_data.command.errors import IncompleteError, InterruptedRunError
 from srl_data.files import write_json
 from srl_data.lock import FolderLock
-from srl_data.passes.draft import Journal, Tally
+from srl_data.passes.draft import Journal, Tally, read_journal
 from srl_data.passes.run import Pass, run_pass
 from srl_data.passes.workers import Opened, Outcome
 
@@ -75,9 +74,9 @@ def kept_pass(
 def finished(work: Pass) -> Tally | None:
     """What an earlier run of the same pass found, where its outputs are as it left them."""
     try:
-        found = TypeAdapter(Journal).validate_json(mark_of(work).read_bytes())
+        found = read_journal(mark_of(work))
         whole = found.key == work.key and found.sizes == sizes_of(work)
-    except (FileNotFoundError, ValidationError):
+    except (FileNotFoundError, ValueError):
         return None
     return found.tally if whole else None
 

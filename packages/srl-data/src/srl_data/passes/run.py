@@ -13,14 +13,12 @@ from pydantic import Field
 from srl_data.command.config import Section
 from srl_data.command.errors import InterruptedRunError
 from srl_data.command.progress import Meter, meter
+from srl_data.listing import keep_first
 from srl_data.passes.chunks import Chunk, read_chunks
 from srl_data.passes.draft import Draft, Tally, draft, run_key
 from srl_data.passes.workers import Opened, Outcome, outcomes
 from srl_data.records import OnError
 from srl_data.sources import RowSource, refuse_row
-
-NAMED = 100
-"""Names that are kept of rows that give nothing, for each reason."""
 
 
 class PassSection(Section):
@@ -44,10 +42,10 @@ class Pass:
     workers: int = 1
     resumable: bool = True
     """Whether all that decides the outputs is in `options`."""
+    unused: tuple[Path, ...] = ()
+    """Outputs that the command has with other options."""
     label: str | None = None
     """What the bar says; None: the command's last word."""
-    listed: int | None = NAMED
-    """Names that are kept of rows that give nothing, for each reason; None: all."""
 
     @property
     def key(self) -> str | None:
@@ -71,7 +69,7 @@ def run_pass(
     it was interrupted and the same command continues.
     """
     try:
-        with draft(work.paths, work.key) as outputs:
+        with draft(work.paths, work.key, work.unused) as outputs:
             if outputs.resumed:
                 click.echo(f"continuing after {outputs.resumed} rows of an earlier run", err=True)
             label = work.label or work.command.split()[-1]
@@ -147,8 +145,8 @@ def take_all(work: Pass, opened: Opened[Outcome], outputs: Outputs, progress: Me
 def take(work: Pass, outputs: Outputs, chunk: Chunk, outcome: Outcome) -> None:
     """Write one chunk's outcome and note what it found."""
     tally = outputs.tally
-    tally.skipped += chunk.skipped
-    skip = tally.skipped.append if work.on_error == "skip" else None
+    tally.skipped.join(chunk.skipped)
+    skip = tally.skipped.add if work.on_error == "skip" else None
     for position, reason in outcome.refused:
         refuse_row(work.source, position, reason, skip)
     for name, lines in outcome.lines.items():
@@ -158,8 +156,7 @@ def take(work: Pass, outputs: Outputs, chunk: Chunk, outcome: Outcome) -> None:
     add_counts(tally.left_out, outcome.left_out)
     tally.total += outcome.total
     for reason, names in outcome.named.items():
-        kept = tally.named.setdefault(reason, [])
-        kept += names if work.listed is None else names[: work.listed - len(kept)]
+        keep_first(tally.named.setdefault(reason, []), names)
     outputs.commit()
 
 

@@ -10,13 +10,14 @@ from itertools import islice
 from pathlib import Path
 
 from srl_data.command.errors import DataError
-from srl_data.files import write_json
-from srl_data.manifest import write_manifest
-from srl_data.passes.draft import Tally
+from srl_data.files import remove_temporaries, write_json
+from srl_data.manifest import named_after, with_manifests, write_manifest
+from srl_data.passes.draft import Tally, holding
 from srl_data.passes.run import Pass, run_pass
+from srl_data.reasons import nothing_left
 from srl_data.records import read_records, write_records
 from srl_data.sources import RowSource, first_of
-from srl_data.splits import open_source, refuse_overwriting
+from srl_data.splits import check_outputs, open_source
 from srl_data.stepify.config import StepifyConfig
 from srl_data.stepify.cut import Cut
 from srl_data.stepify.cutting import (
@@ -29,7 +30,7 @@ from srl_data.stepify.cutting import (
     stem_of_source,
 )
 from srl_data.stepify.measures import Measures
-from srl_data.stepify.outcome import Outcome, SteppedSolution
+from srl_data.stepify.outcome import Outcome, SteppedSolution, answers_path
 from srl_data.stepify.reasons import REASONS
 from srl_data.stepify.render import Refused
 from srl_data.stepify.solution_text import (
@@ -103,17 +104,18 @@ def stepped(
 def stepify(config: StepifyConfig) -> Outcome:
     """Write the solutions in steps with manifest and report; with --preview alone only look."""
     if config.output is not None:
-        refuse_overwriting(config.source, [config.output])
+        check_outputs(files_of(config.output, config.teacher.model), config.source)
     source = first_of(open_source(config.source, config.revision), config.limit)
     outcome = Outcome(find_columns(config, source), Measures(config.seed))
     if config.output is None:
         list(islice(stepped(config, source, outcome), config.preview))
     elif config.teacher.model is not None:
-        write_taught(config.output, stepped(config, source, outcome))
+        with holding(config.output):
+            write_taught(config.output, stepped(config, source, outcome))
     else:
         cut_file(config, config.output, source, outcome)
     if not outcome.measures.steps:
-        raise DataError(nothing_left(config, outcome))
+        raise DataError(no_steps(config, outcome))
     if config.output is not None:
         describe(config, config.output, source, outcome)
     return outcome
@@ -141,7 +143,7 @@ def cut_file(config: StepifyConfig, output: Path, source: RowSource, outcome: Ou
     def check(tally: Tally) -> None:
         outcome.take(tally)
         if not tally.counts.get("solutions_in_steps"):
-            raise DataError(nothing_left(config, outcome))
+            raise DataError(no_steps(config, outcome))
 
     work = Pass(
         command=COMMAND,
@@ -151,7 +153,6 @@ def cut_file(config: StepifyConfig, output: Path, source: RowSource, outcome: Ou
         on_error=config.on_error,
         workers=config.workers,
         label="cutting",
-        listed=None,
     )
     run_pass(work, partial(Cutter, config, outcome.columns, stem_of_source(source)), check)
     for record in read_records(output, SteppedSolution):
@@ -173,21 +174,26 @@ def describe(config: StepifyConfig, output: Path, source: RowSource, outcome: Ou
             "steps": measures.lengths.total(),
         },
         records=measures.solutions,
+        reasons=dict(sorted(outcome.reasons.items())),
         excluded=dict(sorted(outcome.excluded.items())),
     )
     write_json(report_path(output), outcome.measures.as_json())
+    remove_temporaries(report_path(output))
+
+
+def files_of(output: Path, teacher: str | None) -> list[Path]:
+    """All files that a run writes, with a teacher or without."""
+    files = [*with_manifests([output]), report_path(output)]
+    return files if teacher is None else [*files, answers_path(output)]
 
 
 def report_path(output: Path) -> Path:
     """`NAME.report.json` for `NAME.jsonl`."""
-    return output.with_name(f"{output.name.removesuffix('.jsonl')}.report.json")
+    return named_after(output, "report.json")
 
 
-def nothing_left(config: StepifyConfig, outcome: Outcome) -> str:
+def no_steps(config: StepifyConfig, outcome: Outcome) -> str:
     """Why no solution gave steps, and what to do about the commonest reason."""
-    counts = {reason: len(ids) for reason, ids in outcome.excluded.items()}
-    reasons = ", ".join(f"{name}: {count}" for name, count in counts.items())
-    common = max(counts, key=lambda reason: counts[reason], default="")
     advice = {
         "missing_answer": f"choose another --answer-field than {config.answer_field!r}",
         "missing_problem": f"choose another --problem-field than {outcome.columns.problem!r}",
@@ -198,8 +204,7 @@ def nothing_left(config: StepifyConfig, outcome: Outcome) -> str:
         "no_thinking": "leave --from thinking out",
         "teacher_failed": "see to the server and run it again: it goes on where it was",
         "teacher_numbers": "try another --model",
-    }.get(common, "choose another --field")
-    return (
-        f"none of the {outcome.solutions} solutions in column {outcome.columns.solution!r} of "
-        f"{config.source} gave steps ({reasons}: {REASONS.get(common, '')}); {advice}"
-    )
+    }
+    column = f"column {outcome.columns.solution!r} of {config.source}"
+    what = f"{outcome.solutions} solutions in {column} gave steps"
+    return nothing_left(what, outcome.reasons, REASONS, advice)

@@ -1,8 +1,11 @@
 """What a run of `srl-data stepify` makes: its records, and what it counts on the way."""
 
+from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from srl_data.manifest import Manifest
+from srl_data.listing import keep_first
+from srl_data.manifest import Manifest, beside
 from srl_data.passes.draft import Tally
 from srl_data.records import Record, Text, Unicode
 from srl_data.stepify.measures import Measures
@@ -10,6 +13,11 @@ from srl_data.stepify.solution_text import Columns
 from srl_reward import NonConforming, parse_solution
 
 MALFORMED = "malformed_row"
+
+
+def answers_path(output: Path) -> Path:
+    """Where the answers of a teacher are kept."""
+    return beside(output, "teacher")
 
 
 class SteppedSolution(Record):
@@ -28,8 +36,10 @@ class Outcome:
     measures: Measures
     rows: int = 0
     solutions: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Solutions that were left out, and bad rows, by reason."""
     excluded: dict[str, list[str]] = field(default_factory=dict)
-    """Ids of solutions that were left out, and lines of bad rows, by reason."""
+    """The ids of the former and lines of the latter, by the same reasons; of many the first."""
     shown: list[SteppedSolution] = field(default_factory=list)
     manifest: Manifest | None = None
     asked: int = 0
@@ -37,7 +47,8 @@ class Outcome:
 
     def exclude(self, reason: str, name: str) -> None:
         """Note a solution that was left out."""
-        self.excluded.setdefault(reason, []).append(name)
+        self.reasons[reason] += 1
+        keep_first(self.excluded.setdefault(reason, []), [name])
 
     def skip(self, line: str) -> None:
         """Note a bad row that was left out."""
@@ -54,6 +65,8 @@ class Outcome:
     def take(self, tally: Tally) -> None:
         """Take over what a pass found."""
         self.rows, self.solutions = tally.taken, tally.counts.get("solutions", 0)
-        self.excluded = {reason: list(names) for reason, names in tally.named.items()}
-        if tally.skipped:
-            self.excluded[MALFORMED] = tally.skipped
+        self.reasons = Counter(tally.left_out)
+        self.excluded = dict(tally.named)
+        if tally.skipped.count:
+            self.reasons[MALFORMED] = tally.skipped.count
+            self.excluded[MALFORMED] = tally.skipped.first

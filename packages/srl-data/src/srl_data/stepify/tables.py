@@ -40,8 +40,9 @@ def left_out(outcome: Outcome) -> Table:
     table = new_table("Left out")
     for name in ("reason", "count", "meaning", "for example"):
         table.add_column(name, justify="right" if name == "count" else "left")
-    for reason, ids in sorted(outcome.excluded.items(), key=lambda item: -len(item[1])):
-        table.add_row(reason, str(len(ids)), Text(REASONS[reason]), Text(", ".join(ids[:3])))
+    for reason, count in sorted(outcome.reasons.items(), key=lambda item: -item[1]):
+        examples = Text(", ".join(outcome.excluded[reason][:3]))
+        table.add_row(reason, str(count), Text(REASONS[reason]), examples)
     return table
 
 

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 
 from srl_data.http_client import JsonClient
 from srl_data.in_flight import in_order
-from srl_data.manifest import beside
 from srl_data.stepify.config import StepifyConfig
 from srl_data.stepify.cut import Cut
 from srl_data.stepify.cutting import Numbered, cut_given
-from srl_data.stepify.outcome import Outcome
+from srl_data.stepify.outcome import Outcome, answers_path
 from srl_data.stepify.render import Refused
 from srl_data.stepify.teacher import AnswerLog, Teacher
 
@@ -17,7 +16,7 @@ def taught(
     config: StepifyConfig, solutions: Iterator[Numbered], outcome: Outcome
 ) -> Iterator[tuple[Numbered, Cut | Refused]]:
     """Each solution with its cut; the answers' log stands beside the output."""
-    log = AnswerLog(None if config.output is None else beside(config.output, "teacher"))
+    log = AnswerLog(None if config.output is None else answers_path(config.output))
     teacher = Teacher(config.teacher, config.options(), log)
 
     async def work(client: JsonClient, each: Numbered) -> tuple[Numbered, Cut | Refused]:

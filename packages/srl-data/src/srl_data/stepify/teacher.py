@@ -6,6 +6,7 @@ asks only for what is missing.
 """
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -14,6 +15,7 @@ from pathlib import Path
 from srl_data.chat_client import chat
 from srl_data.chat_model import ChatAnswer, ChatModel
 from srl_data.command.errors import DataError
+from srl_data.files import naming
 from srl_data.http_client import JsonClient, RequestError
 from srl_data.prompts import Message
 from srl_data.records import encode_object, read_objects
@@ -46,7 +48,7 @@ class AnswerLog:
             return
         whole = self.path.read_bytes()
         if whole and not whole.endswith(b"\n"):  # the end of a run that was killed
-            self.path.write_bytes(whole[: whole.rfind(b"\n") + 1])
+            os.truncate(self.path, whole.rfind(b"\n") + 1)
         for number, row in read_objects(self.path, skippable=False):
             key, content = row.get("request"), row.get("content")
             if not isinstance(key, str) or not isinstance(content, str):
@@ -65,7 +67,7 @@ class AnswerLog:
             self.known[key] = answer
             if self.path is not None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                with self.path.open("ab") as file:
+                with naming(self.path), self.path.open("ab") as file:
                     file.write(encode_object({"request": key, "content": answer.content}))
         return self.known[key]
 

@@ -26,7 +26,7 @@ class TeacherSection(Section):
     """Retries of a request that failed and may succeed the next time."""
     timeout: float = Field(default=600, gt=0)
     """Seconds in which an answer must be whole."""
-    temperature: float | None = Field(default=None, ge=0)
+    temperature: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Default: the server's."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Default: the server's."""

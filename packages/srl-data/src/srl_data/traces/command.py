@@ -12,10 +12,10 @@ from srl_data.command.errors import DataError, InterruptedRunError
 from srl_data.command.progress import meter
 from srl_data.manifest import write_manifest
 from srl_data.sources import RowSource
-from srl_data.splits import open_source, refuse_overwriting
+from srl_data.splits import check_outputs, open_source
 from srl_data.traces.asking import Asked, Asking
 from srl_data.traces.config import TracesConfig
-from srl_data.traces.ledger import Key, Ledger
+from srl_data.traces.ledger import Key, Ledger, files_of
 from srl_data.traces.outcome import Outcome
 from srl_data.traces.purse import Purse
 from srl_data.traces.questions import QuestionReader, open_questions
@@ -41,7 +41,7 @@ def survey(reader: QuestionReader, ledger: Ledger, outcome: Outcome) -> None:
     """Look at every question: DataError for one that comes twice or that was another before."""
     samples = reader.config.sampling.samples
     seen: set[str] = set()
-    for question in reader.read(outcome.skipped.append):
+    for question in reader.read(outcome.skipped.add):
         if question.id in seen:
             raise DataError(
                 f"{reader.config.source} has two questions called {question.id!r}; answers are "
@@ -85,7 +85,7 @@ def traces(config: TracesConfig) -> Outcome:
 
     Raises InterruptedRunError on Ctrl-C; `Outcome.check` raises for a run that did not end well.
     """
-    refuse_overwriting(config.source, [config.output])
+    check_outputs(files_of(config.output), config.source)
     tariff, endpoint = config.money.tariff(config.model), config.endpoint()
     source = open_source(config.source, config.revision)
     reader, ledger = open_questions(config, source), Ledger(config.output, tariff)

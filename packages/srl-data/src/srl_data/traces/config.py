@@ -1,5 +1,6 @@
 """Config of `srl-data traces`."""
 
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -34,7 +35,7 @@ class SamplingSection(Section):
 
     samples: int = Field(default=1, ge=1)
     """Answers per question."""
-    temperature: float | None = Field(default=None, ge=0)
+    temperature: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Default: the server's."""
     top_p: float | None = Field(default=None, gt=0, le=1)
     """Default: the server's."""
@@ -53,6 +54,10 @@ class SamplingSection(Section):
                 raise ValueError(f"holds {name!r}; a key is given in the environment alone")
             if name in ("model", "messages", "stream", "n"):
                 raise ValueError(f"holds {name!r}, which the command sets itself")
+        try:
+            json.dumps(extra, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"holds what JSON lacks ({error}); expected texts, numbers") from error
         return extra
 
 
@@ -82,16 +87,16 @@ class PaceSection(Section):
 class MoneySection(Section):
     """What it may cost."""
 
-    budget: float | None = Field(default=None, gt=0)
+    budget: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """What all runs for this output may cost together; the run stops before it is exceeded.
     Default: no limit."""
     prices: Path | None = None
     """A YAML file of prices. Default: a shipped table that knows DeepSeek's models."""
-    price_input: float | None = Field(default=None, ge=0)
+    price_input: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Price of a million prompt tokens, in place of the table's."""
-    price_cached: float | None = Field(default=None, ge=0)
+    price_cached: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Price of a million prompt tokens that the server had in its cache. Default: as others."""
-    price_output: float | None = Field(default=None, ge=0)
+    price_output: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Price of a million answer tokens, in place of the table's."""
     offpeak: float = Field(default=1.0, gt=0, le=1)
     """Factor of all prices for answers that come in the off-peak hours, e.g. 0.25."""

@@ -13,19 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import BinaryIO, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import BinaryIO
 
 from srl_data.command.errors import ConfigError, DataError
-from srl_data.files import atomic_writer, write_json
+from srl_data.files import atomic_writer, naming, write_json
 from srl_data.lock import FolderLock
-from srl_data.manifest import beside, manifest_path
-from srl_data.records import encode, parse_object, short_reason
+from srl_data.manifest import beside, manifest_path, named_after, with_manifests
+from srl_data.records import M, encode, parse_as, parse_object
 from srl_data.traces.prices import Tariff
 from srl_data.traces.record import Failure, TokenCount, Trace
-
-M = TypeVar("M", bound=BaseModel)
 
 SYNC_SECONDS = 1.0
 """Between two fsyncs of a file: what a failing machine, unlike a killed process, may lose."""
@@ -76,20 +72,21 @@ class AppendedFile:
     def append(self, line: bytes) -> int:
         """Write a line and flush it; where it begins."""
         start = self._file.tell()
-        self._file.write(line)
-        self._file.flush()
         now = time.monotonic()
-        if now - self._synced >= SYNC_SECONDS:
-            os.fsync(self._file.fileno())
-            self._synced = now
+        with naming(self.path):
+            self._file.write(line)
+            self._file.flush()
+            if now - self._synced >= SYNC_SECONDS:
+                os.fsync(self._file.fileno())
+                self._synced = now
         return start
 
     def close(self) -> None:
         """Bring everything to the disk."""
         if not self._file.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            with naming(self.path), self._file:
+                self._file.flush()
+                os.fsync(self._file.fileno())
 
 
 def mend_end(path: Path) -> None:
@@ -123,6 +120,21 @@ def last_line_start(file: BinaryIO, size: int, block: int = 1 << 16) -> int:
     return 0
 
 
+def failures_path(output: Path) -> Path:
+    """Where the failures beside an output go."""
+    return beside(output, "failures")
+
+
+def settings_path(output: Path) -> Path:
+    """Where the settings stand that the answers of an output share."""
+    return named_after(output, "run.json")
+
+
+def files_of(output: Path) -> list[Path]:
+    """All files that a run writes."""
+    return [*with_manifests([output]), failures_path(output), settings_path(output)]
+
+
 class Ledger:
     """Everything that is known of an output, from `open` to `close`."""
 
@@ -141,12 +153,12 @@ class Ledger:
     @property
     def failures_path(self) -> Path:
         """Where failures go."""
-        return beside(self.output, "failures")
+        return failures_path(self.output)
 
     @property
     def settings_path(self) -> Path:
         """The settings that the answers share."""
-        return self.output.with_name(f"{self.output.name.removesuffix('.jsonl')}.run.json")
+        return settings_path(self.output)
 
     def open(self, settings: Mapping[str, object]) -> None:
         """Lock the output and read what earlier runs left.
@@ -262,9 +274,7 @@ def lines_of(path: Path, kind: type[M]) -> Iterator[tuple[int, M]]:
         for number, line in enumerate(file, start=1):
             try:
                 if line.strip():
-                    yield start, kind.model_validate_json(line)
-            except ValidationError as error:
-                raise DataError(
-                    f"{path}:{number}: {short_reason(error)}; mend or remove the line"
-                ) from error
+                    yield start, parse_as(kind, line)
+            except ValueError as error:
+                raise DataError(f"{path}:{number}: {error}; mend or remove the line") from error
             start += len(line)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from srl_data.command.errors import CommandError, IncompleteError
 from srl_data.http_client import RequestError
+from srl_data.listing import Listed
 from srl_data.traces.record import FOR_GOOD, Reason
 
 
@@ -26,7 +27,7 @@ class Outcome:
     """In this run."""
     failed: Mapping[Reason, list[str]] = field(default_factory=dict)
     """Names of the questions that got no answer in this run."""
-    skipped: list[str] = field(default_factory=list)
+    skipped: Listed = field(default_factory=Listed)
     """Rows that were left out by --on-error skip."""
     others: int = 0
     """Answers in the file to what is not asked now."""

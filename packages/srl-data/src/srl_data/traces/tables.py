@@ -22,7 +22,7 @@ def print_outcome(outcome: Outcome) -> None:
         lines.append(f"{outcome.cut} answers were cut off (finish_reason length)")
     if outcome.others:
         lines.append(f"{outcome.others} answers in the file are to questions not asked now")
-    lines += [f"left out: {line}" for line in outcome.skipped[:5]]
+    lines += [f"left out: {line}" for line in outcome.skipped.shown(5)]
     lines.append(tokens_line(outcome))
     lines.append(cost_line(outcome))
     for line in lines:

@@ -349,3 +349,12 @@ def test_a_long_first_prompt_is_shown_from_both_ends() -> None:
     assert shortened("a" * 1600) == "a" * 1600
     shown = shortened("a" * 1000 + "b" * 500 + "c" * 600)
     assert shown == "a" * 1000 + "\n[... 500 characters ...]\n" + "c" * 600
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_a_line(
+    tmp_path: Path, subject: Callable[..., Subject]
+) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    config = configure(tmp_path, output={"output_dir": tmp_path / "loop/out"})
+    with pytest.raises(ConfigError, match=r"cannot write .*links lead in a circle"):
+        evaluate(AIME, config, subject=subject())

@@ -155,6 +155,30 @@ def test_empty_data_is_told(call, tiny, data_file):
     assert_one_line(errors, "data.jsonl", "no records")
 
 
+def test_empty_data_is_told_by_a_dry_run_too(call, tiny, data_file):
+    config = tiny(synthetic=None, data={"path": str(data_file(lines=0))})
+    code, _, errors = call("train", "--config", config, "--dry-run")
+    assert code == 3
+    assert_one_line(errors, "data.jsonl", "no records")
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_loaded(call, tiny, tmp_path):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    config = tiny(synthetic=None, data={"path": "none.jsonl"})
+    code, _, errors = call("train", "--config", config, "--output-dir", loop / "out")
+    assert code == 2
+    assert_one_line(errors, "cannot write", "loop/out", "links lead in a circle", "another path")
+
+
+def test_a_file_in_the_place_of_the_folder_is_told(call, tiny, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    code, _, errors = call("train", "--config", tiny(), "--output-dir", "out")
+    assert code == 2
+    assert_one_line(errors, "--output-dir out is a file")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def test_prompts_that_are_all_too_long_are_told_as_that(call, tiny, data_file):
     path = data_file(lines=3)
     config = tiny(synthetic=None, data={"path": str(path), "max_prompt_length": 4})

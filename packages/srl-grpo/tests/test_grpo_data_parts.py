@@ -91,7 +91,11 @@ def test_a_glob_of_packed_shards_is_data_like_any_other(call, config, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
-        (["--data", "set"], 3, "Field required"),
+        (
+            ["--data", "set"],
+            3,
+            "this row has the columns gold, level, question; name theirs with --problem-field",
+        ),
         (
             ["--data", "set", "--problem-field", "question"],
             3,

@@ -17,6 +17,7 @@ from srl_data.command.progress import Meter, meter
 from srl_data.command.wandb import RUN_ID_FILE
 from srl_data.files import write_json
 from srl_data.manifest import package_versions
+from srl_data.outputs import check_writable
 from srl_data.records import write_records
 from srl_eval.config import EvalConfig
 from srl_eval.generate.engine import Engine
@@ -111,9 +112,11 @@ class Runner:
 def open_log(plan: Plan) -> SampleLog:
     """The run's results.jsonl, resumed where the folder holds the same run.
 
-    Raises ConfigError where it holds another one and `overwrite` is not set.
+    Raises ConfigError where it cannot be written, and where it holds another one and `overwrite`
+    is not set.
     """
     folder, record = plan.output_dir, plan.output_dir / "run.json"
+    check_writable(record)
     results = folder / "results.jsonl"
     if plan.config.output.overwrite or not results.exists():
         plan.subject.check()  # before anything is removed or begun

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from srl_data.arithmetic import problems
+from srl_data.command.errors import DataError
 from srl_data.first_prompt import EXAMPLE, first_prompt_lines
 from srl_data.prompt_format import open_prompts
 from srl_data.prompt_record import chat_options
@@ -61,7 +62,7 @@ def first_record(config: SampledConfig, kind: RecordKind) -> Asked:
     else:
         record = next(training_records(config, kind, lambda _: None), None)
     if record is None:
-        return EXAMPLE, f"of an example ({path} holds no record)"
+        raise DataError(f"{path}: no records; expected at least one")
     return record.model_dump(exclude={"id", "meta"}), f"of {record.id!r}"
 
 

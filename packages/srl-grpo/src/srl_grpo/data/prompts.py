@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 from srl_data.answered import AnswerFields, read_answered
 from srl_data.arithmetic import ArithmeticProblem, problems
+from srl_data.columns import columns_shown
 from srl_data.command.errors import DataError
 from srl_data.prompt_format import PromptFormat
-from srl_data.records import Record, SrlInstance
+from srl_data.records import Record, Row, SrlInstance
 from srl_data.sources import RowSource, each_row
 from srl_grpo.config.sampled import SampledConfig
 from srl_grpo.config.sections import DataSection
@@ -113,11 +114,21 @@ def load_records(
     if fields.named:
         yield from read_answered(source, fields, data.on_error, skip)
     else:
-        yield from each_row(
-            source, lambda row, _: kind.record.model_validate(row), data.on_error, skip
-        )
+        yield from each_row(source, lambda row, _: record_of(row, kind), data.on_error, skip)
     if skipped:
         note(f"{len(skipped)} bad lines left out of {source.origin.name}")
+
+
+def record_of(row: Row, kind: RecordKind) -> Record:
+    """A row as a record of a kind; ValueError where it is none."""
+    fields = kind.record.model_fields.items()
+    absent = [name for name, known in fields if known.is_required() and name not in row]
+    if absent:
+        raise ValueError(
+            f"{kind.name} have {', '.join(map(repr, absent))}, and this row has the columns "
+            f"{columns_shown(row)}; {kind.made_by}"
+        )
+    return kind.record.model_validate(row)
 
 
 def require_some(prompts: PromptSet, path: object, max_prompt_length: int) -> None:

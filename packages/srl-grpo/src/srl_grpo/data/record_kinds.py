@@ -28,6 +28,8 @@ class RecordKind:
     """The prompt template by default."""
     unfit: tuple[str, ...]
     """Templates that ask for another kind of answer."""
+    made_by: str = "give such records"
+    """How rows of other columns become such records."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -35,8 +37,20 @@ class RecordKind:
         return tuple(name for name in self.record.model_fields if name not in ("id", "meta"))
 
 
-SRL = RecordKind("SRL instances", SrlInstance, "srl", unfit=("boxed", "r1_zero"))
-ANSWER = RecordKind("prompt-answer records", PromptAnswer, "boxed", unfit=("srl", "bare"))
+SRL = RecordKind(
+    "SRL instances",
+    SrlInstance,
+    "srl",
+    unfit=("boxed", "r1_zero"),
+    made_by="make them with srl-data build s1k or srl-data stepify",
+)
+ANSWER = RecordKind(
+    "prompt-answer records",
+    PromptAnswer,
+    "boxed",
+    unfit=("srl", "bare"),
+    made_by="name theirs with --problem-field and --answer-field, or use srl-data build answers",
+)
 KINDS = (SRL, ANSWER)
 
 

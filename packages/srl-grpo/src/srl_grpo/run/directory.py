@@ -25,6 +25,7 @@ from srl_data.command.config import Section, dump_yaml
 from srl_data.command.errors import ConfigError, DataError
 from srl_data.files import atomic_writer, write_json, write_text
 from srl_data.lock import FolderLock
+from srl_data.outputs import check_writable
 from srl_data.records import finite_line, numbered_lines, parse_object
 
 ROLLOUT_FILE = re.compile(r"step_(\d+)\.jsonl\.zst")
@@ -147,18 +148,24 @@ def default_run_path(root: Path = Path("runs")) -> Path:
     return root / f"{utc_stamp()}_{sha[:10] if sha else 'v' + version('srl-grpo')}"
 
 
+def check_folder(path: Path) -> None:
+    """ConfigError where a run's folder is a file or cannot be written; nothing is made."""
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"--output-dir {path} is a file; give a folder's name")
+    check_writable(RunDirectory(path).config)
+
+
 def begin_run(
     config: Section, output_dir: Path | None = None, lock: FolderLock | None = None
 ) -> RunDirectory:
     """Make the folder of a new run, lock it and record its config and environment.
 
     Raises LockedError where another process begins a run in it at the same time, and ConfigError
-    (exit code 2) where `output_dir` is a file or already holds a run; other files in the folder
-    are left alone.
+    (exit code 2) where `output_dir` is a file, cannot be written or already holds a run; other
+    files in the folder are left alone.
     """
     run = RunDirectory(output_dir or default_run_path())
-    if run.path.exists() and not run.path.is_dir():
-        raise ConfigError(f"--output-dir {run.path} is a file; give a folder's name")
+    check_folder(run.path)
     run.path.mkdir(parents=True, exist_ok=True)
     if lock is not None:
         lock.take(run.path)

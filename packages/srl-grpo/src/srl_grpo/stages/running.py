@@ -19,6 +19,7 @@ from srl_grpo.learner.distributed import World
 from srl_grpo.learner.finite import sampling_fault
 from srl_grpo.report import write_report
 from srl_grpo.rollout.rewards import RewardError
+from srl_grpo.run.directory import check_folder
 from srl_grpo.run.display import Display
 from srl_grpo.run.resume import interrupted, resume_command
 from srl_grpo.run.session import Session, Setup
@@ -99,6 +100,8 @@ def opened(
     lock = held or FolderLock()
     start = found or starting_point_of(config, world, lock)
     check_trackers(config.tracking)  # before a model is loaded
+    if (folder := config.output_dir) is not None:
+        world.of_main(lambda: check_folder(folder))
     config, start = command.prepare(config, world, start)
     with Display(
         0,

@@ -23,8 +23,8 @@ srl-data stepify --source problems.jsonl --output solutions.jsonl
 srl-data build s1k --source solutions.jsonl --field solution --targets all \
 --val-size 20 --output steps.jsonl
 srl-grpo sft --model {model} --data steps.jsonl --max-seq-len 230 --batch-size 2 \
---gradient-accumulation-steps 1 --num-steps 6 --lr 2e-4 --val-data steps.val.jsonl --eval-limit 5 \
---eval-every 6 --max-new-tokens 40 --temperature 0.3 --output-dir sft
+--gradient-accumulation-steps 1 --num-steps 6 --lr 2e-4 --val-data steps.val.jsonl --eval-limit 8 \
+--eval-every 6 --max-new-tokens 64 --temperature 0.3 --output-dir sft
 srl-grpo train --model sft/final --data steps.jsonl --num-steps 1 --batch-size 1 --group-size 4 \
 --lr 1e-5 --max-new-tokens 40 --output-dir srl
 """

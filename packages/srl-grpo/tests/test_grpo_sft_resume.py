@@ -93,7 +93,7 @@ def test_the_first_stage_takes_its_own_batch_whatever_the_update_accumulates(cal
     assert yaml.safe_load((tmp_path / "out/sft/config.yaml").read_text())["engine"] | {} == {
         **yaml.safe_load((tmp_path / "out/config.yaml").read_text())["engine"],
         "packing": True,
-        "micro_batch_tokens": 1024,
+        "micro_batch_tokens": 2048,
         "gradient_accumulation_steps": None,
     }
 

@@ -181,7 +181,9 @@ class TrainingEngine:
         """Clip, update, clear; returns the global gradient norm before clipping."""
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        norm = self._clip() if self.zero_stage == 0 else None
+        norm: Tensor | float | None = None
+        if self.zero_stage == 0:
+            norm = nn.utils.clip_grad_norm_(self.policy.parameters(), self._max_grad_norm)
         self._engine.step()
         if norm is None:
             norm = self._engine.get_global_grad_norm()
@@ -225,17 +227,6 @@ class TrainingEngine:
                 moment = safe_get_full_optimizer_state(parameter, "exp_avg")
             found[name] = moment.detach().clone()
         return found
-
-    def _clip(self) -> Tensor | None:
-        """Clip unsharded gradients; their norm before that, which DeepSpeed does not report."""
-        trained = [
-            parameter for parameter in self.policy.parameters() if parameter.grad is not None
-        ]
-        if not trained:
-            return None
-        norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
-        nn.utils.clip_grads_with_norm_(trained, self._max_grad_norm, norm)
-        return norm
 
     def gathered(self, parameters: list[nn.Parameter]) -> AbstractContextManager[object]:
         """Inside, `parameters` are whole on every rank. A collective call under ZeRO-3."""
